@@ -10,4 +10,4 @@
 //
 //   class RESMGR_EXPORT Error { ... };
 
-#define RESMGR_EXPORT __attribute__((visibility("default")))
+#define RESMGR_EXPORT [[gnu::visibility("default")]]

@@ -11,4 +11,4 @@
 //
 //   HAL_EXPORT Version runtime_version() noexcept;
 
-#define HAL_EXPORT __attribute__((visibility("default")))
+#define HAL_EXPORT [[gnu::visibility("default")]]

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Holds that end with their scope: ScopedResource, ResourceRef<T>, and WeakResource, which holds
+// nothing.
+//
+// What they are: ScopedResource (16 bytes: handle, context) has a resource until it is destroyed;
+// ResourceRef<T> (24 bytes: pointer, handle, context) also points into its memory. Both release as
+// the context that acquired, from whichever thread destroys them. What they are not: shared; move
+// them. Lifetime: may outlive the manager; releasing after its end does nothing. Thread-safety: as
+// plain values.
+//
+//   {
+//     auto hold = manager.acquire_scoped_resource(handle).value();
+//     channel.start();
+//   }   // released here
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include <hal/export.hpp>
+#include <hal/resource.hpp>
+
+namespace resmgr::client {
+class Domain;
+}
+namespace resmgr::lock {
+class Context;
+}
+
+namespace hal {
+
+class ResourceManager;
+
+/// An acquired resource, released when it goes out of scope.
+class [[nodiscard]] HAL_EXPORT ScopedResource {
+ public:
+  ScopedResource() noexcept = default;
+  ScopedResource(ScopedResource&& other) noexcept
+      : handle_(std::exchange(other.handle_, Handle())),
+        context_(std::exchange(other.context_, 0)) {}
+  ScopedResource& operator=(ScopedResource&& other) noexcept {
+    if (this != &other) {
+      if (context_) release_now();
+      handle_ = std::exchange(other.handle_, Handle());
+      context_ = std::exchange(other.context_, 0);
+    }
+    return *this;
+  }
+  ScopedResource(const ScopedResource&) = delete;
+  ScopedResource& operator=(const ScopedResource&) = delete;
+  ~ScopedResource() {
+    if (context_) release_now();
+  }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return context_ != 0; }
+  /// The resource; its tenure names this hold.
+  [[nodiscard]] Handle handle() const noexcept { return handle_; }
+  [[nodiscard]] HoldKind kind() const noexcept {
+    return context_ & kSharedBit ? HoldKind::Shared : HoldKind::Exclusive;
+  }
+  /// True if the last exclusive holder died in the middle of its work; see consistent().
+  [[nodiscard]] bool inconsistent() const noexcept;
+
+  /// Releases now. Errors: Revoked (it was fenced), NotPermitted (released already by other means),
+  /// StaleHandle, Disconnected. The object is empty afterwards in every case.
+  Result<void> release() noexcept;
+  /// Exclusive to shared without letting anyone in between. Errors: InvalidArgument (empty or shared
+  /// already), Revoked, NotShareable, CapacityExceeded; the hold stays as it was.
+  Result<void> downgrade() noexcept;
+  /// Shared to exclusive if no other shared holder is there; waits for nobody. Errors:
+  /// WouldBlock (other holders), Deadlock (another upgrade waits for us), InvalidArgument (empty or
+  /// exclusive already); the hold stays shared.
+  Result<void> try_upgrade() noexcept;
+  /// Says that what the resource guards was repaired after an INCONSISTENT grant. Errors:
+  /// InvalidArgument (empty, or shared), NotPermitted.
+  Result<void> consistent() noexcept;
+
+ private:
+  friend class ResourceManager;
+  ScopedResource(Handle handle, resmgr::lock::Context* context, HoldKind kind) noexcept
+      : handle_(handle),
+        context_(reinterpret_cast<std::uintptr_t>(context) |
+                 (kind == HoldKind::Shared ? kSharedBit : 0)) {}
+  void release_now() noexcept;
+  [[nodiscard]] resmgr::lock::Context* context() const noexcept {
+    return reinterpret_cast<resmgr::lock::Context*>(context_ & ~kSharedBit);
+  }
+
+  static constexpr std::uintptr_t kSharedBit = 1;  // contexts are aligned to cache lines
+
+  Handle handle_;
+  std::uintptr_t context_ = 0;
+};
+static_assert(sizeof(ScopedResource) == 16);
+
+/// An acquired resource and a typed pointer to its memory.
+template <typename T>
+class [[nodiscard]] ResourceRef {
+ public:
+  ResourceRef() noexcept = default;
+  ResourceRef(ResourceRef&& other) noexcept
+      : pointer_(std::exchange(other.pointer_, nullptr)), hold_(std::move(other.hold_)) {}
+  ResourceRef& operator=(ResourceRef&& other) noexcept {
+    pointer_ = std::exchange(other.pointer_, nullptr);
+    hold_ = std::move(other.hold_);
+    return *this;
+  }
+  ResourceRef(const ResourceRef&) = delete;
+  ResourceRef& operator=(const ResourceRef&) = delete;
+  ~ResourceRef() = default;
+
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(hold_); }
+  /// REQUIRES: not empty.
+  [[nodiscard]] T* operator->() const noexcept { return pointer_; }
+  [[nodiscard]] T& operator*() const noexcept { return *pointer_; }
+  [[nodiscard]] T* get() const noexcept { return pointer_; }
+  [[nodiscard]] Handle handle() const noexcept { return hold_.handle(); }
+  [[nodiscard]] HoldKind kind() const noexcept { return hold_.kind(); }
+  [[nodiscard]] bool inconsistent() const noexcept { return hold_.inconsistent(); }
+  /// As ScopedResource::release(); the pointer is null afterwards.
+  Result<void> release() noexcept {
+    pointer_ = nullptr;
+    return hold_.release();
+  }
+  /// As ScopedResource.
+  Result<void> downgrade() noexcept { return hold_.downgrade(); }
+  Result<void> try_upgrade() noexcept { return hold_.try_upgrade(); }
+  Result<void> consistent() noexcept { return hold_.consistent(); }
+
+ private:
+  friend class ResourceManager;
+  ResourceRef(T* pointer, ScopedResource hold) noexcept
+      : pointer_(pointer), hold_(std::move(hold)) {}
+
+  T* pointer_ = nullptr;
+  ScopedResource hold_;
+};
+static_assert(sizeof(ResourceRef<int>) == 24);
+
+/// Remembers a resource without holding it; never keeps it registered.
+class HAL_EXPORT WeakResource {
+ public:
+  WeakResource() noexcept = default;
+  [[nodiscard]] Handle handle() const noexcept { return handle_; }
+  /// True if the resource is unregistered or the manager is gone.
+  [[nodiscard]] bool expired() const noexcept;
+  /// Acquires without waiting. Errors: as ResourceManager::try_acquire; Disconnected.
+  [[nodiscard]] Result<ScopedResource> lock(HoldKind kind = HoldKind::Exclusive) const noexcept;
+
+ private:
+  friend class ResourceManager;
+  WeakResource(Handle handle, std::weak_ptr<resmgr::client::Domain> domain) noexcept
+      : handle_(handle), domain_(std::move(domain)) {}
+
+  Handle handle_;
+  std::weak_ptr<resmgr::client::Domain> domain_;
+};
+
+}  // namespace hal

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a resource is: metadata, backing, hooks, and what the manager tells about it.
+//
+// What it is: the descriptions that go into and come out of hal::ResourceManager. What it is not:
+// a hold; see hal/refs.hpp. Lifetime: plain values that own their strings. Thread-safety: as plain
+// values.
+//
+//   hal::ResourceMetadata m{.type = hal::ResourceType::Memory,
+//                           .class_name = "gpu-buffer",
+//                           .size_bytes = 1 << 20,
+//                           .flags = hal::ResourceFlags::Shareable,
+//                           .pairs = {{"format", "XR24"}}};
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <hal/export.hpp>
+
+#include "resmgr/base/error.hpp"
+#include "resmgr/base/handle.hpp"
+#include "resmgr/base/types.hpp"
+#include "resmgr/base/unique_fd.hpp"
+
+namespace hal {
+
+using resmgr::AccessPattern;
+using resmgr::AcquisitionMode;
+using resmgr::Error;
+using resmgr::ErrorCode;
+using resmgr::Handle;
+using resmgr::Handle32;
+using resmgr::HoldKind;
+using resmgr::Lifecycle;
+using resmgr::OrderPolicy;
+using resmgr::Participant;
+using resmgr::ResourceFlags;
+using resmgr::ResourcePriority;
+using resmgr::ResourceType;
+using resmgr::Result;
+using resmgr::Rights;
+using resmgr::UniqueFd;
+
+/// A driver role of one domain; 0 is "none named".
+struct DriverId {
+  std::uint32_t value = 0;
+  friend constexpr bool operator==(DriverId, DriverId) noexcept = default;
+};
+
+/// What an owner says of a resource when he registers it.
+struct ResourceMetadata {
+  ResourceType type = ResourceType::Custom;
+  /// Lock-order class, 1 to 31 bytes of the alphabet of names; empty: the name of the type.
+  std::string class_name = {};
+  std::uint64_t size_bytes = 0;  ///< 0: no memory, or unknown
+  std::uint64_t alignment = 0;   ///< bytes, a power of two, 0: that of the backing
+  AccessPattern access_pattern = AccessPattern::Unspecified;
+  ResourcePriority priority = ResourcePriority::Normal;  ///< default of requests for it
+  ResourceFlags flags = ResourceFlags::None;
+  int numa_node = -1;  ///< -1: none preferred
+  /// At most 16 pairs; keys 1 to 23 bytes, values up to 35 bytes; keys differ.
+  std::vector<std::pair<std::string, std::string>> pairs = {};
+};
+
+/// Memory that a backing made for a resource.
+struct BackingMemory {
+  UniqueFd fd;                    ///< can be mapped from offset 0
+  std::uint64_t size_bytes = 0;  ///< at least what was asked for
+};
+
+/// Where a resource's memory comes from: a small strategy, open to authors. `make` is called once,
+/// at registration, or for Lazy resources at the first acquisition, on the thread that asked.
+class HAL_EXPORT Backing {
+ public:
+  Backing() = default;
+  Backing(const Backing&) = delete;
+  Backing& operator=(const Backing&) = delete;
+  virtual ~Backing();
+  /// `name` is the resource's; `size_bytes` is above 0. Errors: those of the strategy, passed on.
+  [[nodiscard]] virtual Result<BackingMemory> make(const std::string& name,
+                                                   const ResourceMetadata& metadata) = 0;
+  /// A new memfd of the resource's size, sealed against shrinking.
+  [[nodiscard]] static std::shared_ptr<Backing> memfd();
+};
+
+/// Told about a resource's life, on the manager's one callback thread, one at a time, under no lock;
+/// a hook may call any function of the manager. Empty ones cost nothing.
+struct ResourceHooks {
+  std::function<void(Handle)> on_create;
+  /// After acquisitions; several that follow closely are told once.
+  std::function<void(Handle)> on_access;
+  /// After unregistration; the handle is stale by then and serves as a name only.
+  std::function<void(Handle)> on_cleanup;
+};
+
+/// How a resource is registered.
+struct RegisterOptions {
+  DriverId driver = {};        ///< the owner
+  std::uint64_t cookie = 0;    ///< the driver's own mark ("rep"), given back unchanged
+  UniqueFd fd = {};            ///< the owner's file behind it (memfd, dma-buf, timerfd, eventfd)
+  std::shared_ptr<Backing> backing = {};  ///< or where memory is to come from; not both
+  ResourceHooks hooks = {};
+};
+
+/// What the manager knows of a resource. A snapshot.
+struct ResourceInfo {
+  Handle handle;
+  std::string name;
+  ResourceMetadata metadata;
+  DriverId owner;
+  std::string owner_name;
+  Lifecycle state = Lifecycle::Deallocated;
+  std::uint64_t cookie = 0;
+  std::uint64_t age_ns = 0;
+  bool has_fd = false;
+};
+
+/// Counters of one resource since its registration.
+struct ResourceStats {
+  std::uint64_t exclusive_acquisitions = 0;
+  std::uint64_t shared_acquisitions = 0;
+  std::uint64_t contended = 0;        ///< requests that had to queue
+  std::uint64_t longest_wait_ns = 0;  ///< of those granted
+  std::uint64_t sampled_hold_ns = 0;  ///< one recent hold time, 0: none sampled yet
+  std::uint32_t waiting = 0;          ///< queued now
+  std::vector<Participant> holders;   ///< now
+};
+
+}  // namespace hal

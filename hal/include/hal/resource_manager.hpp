@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ResourceManager: register, find, acquire, share and let go of hardware resources.
+//
+// What it is: one domain embedded in this process. Uncontended acquire and release are one
+// compare-and-swap each; every wait is checked for deadlock before it sleeps, and every refusal
+// names who is in the way. What it is not: a memory allocator or a scheduler, and no protection
+// from locks that are not taken through it.
+//
+// Contexts: every acquisition is made by a context, the thread's own unless options name another
+// (one for each task of an event loop, say). A context acquires one thing at a time; holds may be
+// released from any thread. Holds that a thread leaves behind when it ends are released and
+// reported to the log sink.
+//
+// Lifetime: close() or destruction releases and reports what is still held; later calls on copies
+// of refs return Disconnected or do nothing. No other thread may be inside a call meanwhile.
+// Thread-safety: all functions may be called from any thread at any time, hooks included.
+//
+//   auto manager = hal::ResourceManager::create().value();
+//   auto handle = manager->register_resource("dma0/channel/0",
+//                     {.type = hal::ResourceType::Hardware, .class_name = "dma-channel"}).value();
+//   auto hold = manager->acquire_scoped_resource(handle, hal::AcquisitionMode::Blocking);
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <new>
+#include <source_location>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <hal/export.hpp>
+#include <hal/refs.hpp>
+#include <hal/resource.hpp>
+
+#include "resmgr/base/log.hpp"
+
+namespace hal {
+
+using resmgr::LogLevel;
+using resmgr::LogSink;
+
+/// Bounds of a domain's tables. Address space only: memory is paid when touched. A full table is
+/// CapacityExceeded.
+struct Capacities {
+  std::uint32_t resources = 1u << 20;     ///< up to 2^24
+  std::uint32_t contexts = 4096;          ///< up to 65,534
+  std::uint32_t waits = 1u << 16;         ///< up to 2^20
+  std::uint32_t shared_holds = 1u << 18;  ///< cells; one is kept for each (context, resource) pair
+  std::uint32_t metadata_pairs = 1u << 18;
+  std::uint32_t dependencies = 1u << 18;
+  std::uint32_t shares = 1u << 18;
+};
+
+struct ManagerOptions {
+  std::string name = "embedded";
+  Capacities capacities = {};
+  bool compact_handles = false;  ///< allow Handle32; at most 2^20 resources
+  OrderPolicy order_policy = OrderPolicy::Warn;
+  LogSink log = {};
+};
+
+/// How to acquire. Plain aggregate, cheap to build in place.
+struct AcquireOptions {
+  AcquisitionMode mode = AcquisitionMode::NonBlocking;
+  /// Timeout and Emergency: how long at most; 0 or less: as NonBlocking, but with the mode's queue
+  /// place checked once. Ignored by the other modes.
+  std::chrono::nanoseconds timeout{0};
+  HoldKind kind = HoldKind::Exclusive;
+  /// Place in the queue; without it the resource's own.
+  bool has_priority = false;
+  ResourcePriority priority = ResourcePriority::Normal;
+  /// Who acquires; null: the calling thread's own context.
+  class Context* context = nullptr;
+};
+
+/// A logical thread of control that acquires and holds, where one per thread is wrong: a task, a
+/// coroutine. Destroying it releases what it still holds and reports it.
+class HAL_EXPORT Context {
+ public:
+  Context(Context&&) noexcept;
+  Context& operator=(Context&&) noexcept;
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+  ~Context();
+  /// The number that blame and cycles show.
+  [[nodiscard]] std::uint32_t id() const noexcept;
+
+ private:
+  friend class ResourceManager;
+  Context(std::shared_ptr<resmgr::client::Domain> domain, resmgr::lock::Context* impl) noexcept;
+
+  std::shared_ptr<resmgr::client::Domain> domain_;
+  resmgr::lock::Context* impl_ = nullptr;
+};
+
+class HAL_EXPORT ResourceManager {
+ public:
+  /// A new embedded domain. Errors: InvalidArgument (a capacity out of range), System.
+  [[nodiscard]] static Result<std::unique_ptr<ResourceManager>> create(ManagerOptions options = {});
+  /// The process's default instance, made with default options at first use and closed at exit. If
+  /// it can't be made, every call on it returns Disconnected.
+  [[nodiscard]] static ResourceManager& instance() noexcept;
+
+  ResourceManager(const ResourceManager&) = delete;
+  ResourceManager& operator=(const ResourceManager&) = delete;
+  ~ResourceManager();
+
+  /// Releases and reports what is held, runs cleanup hooks, lets go of the domain. Idempotent.
+  void close() noexcept;
+
+  // ---- drivers and contexts ---------------------------------------------------------------------
+
+  /// A named role; the same name gives the same id. Name: 1 to 31 bytes of the alphabet of resource
+  /// names. Errors: InvalidName, CapacityExceeded, Disconnected.
+  [[nodiscard]] Result<DriverId> register_driver(std::string_view name);
+  /// A context for a task. Errors: CapacityExceeded, InvalidArgument (no such driver), Disconnected.
+  [[nodiscard]] Result<Context> create_context(DriverId driver = {});
+  /// Names the driver of the calling thread's own context, for blame. Errors: as create_context.
+  Result<void> set_thread_driver(DriverId driver);
+
+  // ---- registry ---------------------------------------------------------------------------------
+
+  /// Registers a resource. Errors: InvalidName, AlreadyExists, InvalidArgument (metadata out of
+  /// range, flags that contradict, fd and backing together), CapacityExceeded, those of the backing,
+  /// Disconnected. On an error nothing is registered and the fd is closed.
+  [[nodiscard]] Result<Handle> register_resource(std::string_view name,
+                                                 const ResourceMetadata& metadata,
+                                                 RegisterOptions options = {});
+  /// Unregisters: waits up to `timeout` for holders, removes waiters with StaleHandle. Errors: InUse
+  /// (held, or needed by another resource, named in the error), StaleHandle, Deadlock, Disconnected.
+  Result<void> unregister_resource(Handle handle, std::chrono::nanoseconds timeout = {});
+  /// Unregisters the resource and then what only it needed, in dependency order. Errors: as
+  /// unregister_resource; what was not reached stays registered.
+  Result<void> teardown(Handle handle, std::chrono::nanoseconds timeout = {});
+  /// Looks a name up, without a lock. Errors: NotFound, InvalidName, Disconnected.
+  [[nodiscard]] Result<Handle> find(std::string_view name) const noexcept;
+  /// Whether the handle names a live resource. A few nanoseconds.
+  [[nodiscard]] bool is_valid(Handle handle) const noexcept;
+  /// Errors: StaleHandle, Disconnected.
+  [[nodiscard]] Result<ResourceInfo> info(Handle handle) const;
+  /// Calls `visit` for each resource until it returns false; resources registered or unregistered
+  /// meanwhile may or may not be seen. Errors: Disconnected.
+  Result<void> for_each(const std::function<bool(const ResourceInfo&)>& visit) const;
+  /// Registered resources.
+  [[nodiscard]] std::uint32_t size() const noexcept;
+  /// The resource as one JSON object (metadata, owner, state, holders, statistics, dependencies).
+  /// Errors: as info().
+  [[nodiscard]] Result<std::string> export_json(Handle handle) const;
+  /// Errors: Unsupported (no compact handles in this domain), StaleHandle.
+  [[nodiscard]] Result<Handle32> compact(Handle handle) const noexcept;
+  [[nodiscard]] Result<Handle> expand(Handle32 handle) const noexcept;
+  [[nodiscard]] WeakResource weak(Handle handle) const noexcept;
+
+  // ---- memory -----------------------------------------------------------------------------------
+
+  /// The resource's memory in this process, mapped once and kept until it is unregistered. `driver`
+  /// says on whose behalf: the owner, or one it was shared with (Rights::Read or Write); {} is the
+  /// owner of embedded resources. Errors: StaleHandle, NotPermitted, Unsupported (no memory),
+  /// System.
+  [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, DriverId driver = {});
+  /// A duplicate of the file behind it. Errors: as map().
+  [[nodiscard]] Result<UniqueFd> fd(Handle handle, DriverId driver = {});
+
+  // ---- acquire and release ----------------------------------------------------------------------
+
+  /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock (also when this context holds it
+  /// already), Preempted, OrderViolation (policy Refuse), NotShareable (shared, of an ExclusiveOnly
+  /// one), Quarantined, CapacityExceeded (waits or cells), InvalidArgument, Disconnected.
+  Result<ScopedResource> acquire_scoped_resource(
+      Handle handle, const AcquireOptions& options,
+      std::source_location where = std::source_location::current()) noexcept;
+  Result<ScopedResource> acquire_scoped_resource(
+      Handle handle, AcquisitionMode mode = AcquisitionMode::Blocking,
+      std::source_location where = std::source_location::current()) noexcept {
+    return acquire_scoped_resource(handle, AcquireOptions{.mode = mode}, where);
+  }
+  /// Exclusive, without waiting, as the thread's own context: the fast path.
+  Result<ScopedResource> try_acquire(
+      Handle handle, std::source_location where = std::source_location::current()) noexcept;
+  /// Shared, without waiting, as the thread's own context.
+  Result<ScopedResource> try_acquire_shared(
+      Handle handle, std::source_location where = std::source_location::current()) noexcept;
+  /// Acquires an aggregate with everything it needs, or the given resources, all or nothing, in one
+  /// order for all users. Errors: as acquire_scoped_resource; nothing is held then.
+  Result<std::vector<ScopedResource>> acquire_bundle(
+      std::span<const Handle> handles, const AcquireOptions& options = {},
+      std::source_location where = std::source_location::current());
+  Result<std::vector<ScopedResource>> acquire_aggregate(
+      Handle aggregate, const AcquireOptions& options = {},
+      std::source_location where = std::source_location::current());
+  /// Releases what the calling thread's own context (or `context`) holds of the resource. Errors:
+  /// NotPermitted (it holds nothing of it), Revoked, StaleHandle, Disconnected.
+  Result<void> release_resource(Handle handle, Context* context = nullptr) noexcept;
+
+  /// Opens the resource, or registers it with a memfd of sizeof(T) (or metadata.size_bytes, if
+  /// larger) and constructs T in it, then acquires. T must be able to live in memory that processes
+  /// share: trivially copyable, no pointers that matter. Errors: as register_resource and
+  /// acquire_scoped_resource; InvalidArgument if it exists with another type T, class or size.
+  template <typename T>
+  Result<ResourceRef<T>> acquire_resource(
+      std::string_view name, const ResourceMetadata& metadata = {},
+      const AcquireOptions& options = {.mode = AcquisitionMode::Blocking},
+      std::source_location where = std::source_location::current()) {
+    static_assert(std::is_trivially_copyable_v<T> && std::is_default_constructible_v<T>,
+                  "T is shared between processes: it must be trivially copyable");
+    static_assert(!std::is_pointer_v<T>, "an address means nothing in another process");
+    auto opened = open_typed(name, metadata, sizeof(T), alignof(T), type_tag<T>(), options, where);
+    if (!opened) return std::unexpected(std::move(opened.error()));
+    T* object = opened->fresh ? ::new (opened->memory) T()
+                              : std::launder(static_cast<T*>(opened->memory));
+    return ResourceRef<T>(object, std::move(opened->hold));
+  }
+
+  // ---- sharing, dependencies, order ----------------------------------------------------------------
+
+  /// Gives another driver rights on a resource; recorded as a use edge. `by` must own it or have
+  /// Rights::Share with at least these rights. Errors: NotShareable, NotPermitted, InvalidArgument
+  /// (rights, drivers), StaleHandle, CapacityExceeded, Disconnected.
+  Result<void> share_resource(Handle handle, DriverId by, DriverId with, Rights rights);
+  /// Takes the rights back; holds are not affected. Errors: NotFound, as share_resource.
+  Result<void> unshare_resource(Handle handle, DriverId by, DriverId with);
+  /// What a driver may do with the resource. Errors: StaleHandle, InvalidArgument, Disconnected.
+  [[nodiscard]] Result<Rights> rights(Handle handle, DriverId driver) const;
+  /// `needs` can't work without `needed`, which can't be unregistered before it. Errors:
+  /// DependencyCycle (the cycle's names are in detail()), AlreadyExists, InvalidArgument (itself),
+  /// StaleHandle, CapacityExceeded, Disconnected.
+  Result<void> add_dependency(Handle needs, Handle needed);
+  Result<void> remove_dependency(Handle needs, Handle needed);
+  /// All that `handle` needs, directly or not, itself first, each before what it needs. Errors:
+  /// StaleHandle, Disconnected.
+  [[nodiscard]] Result<std::vector<Handle>> teardown_order(Handle handle) const;
+  /// Errors: Disconnected.
+  Result<void> set_order_policy(OrderPolicy policy) noexcept;
+
+  // ---- what goes on --------------------------------------------------------------------------------
+
+  /// Errors: StaleHandle, Disconnected.
+  [[nodiscard]] Result<ResourceStats> get_resource_stats(Handle handle) const;
+  struct DomainStats {
+    std::uint64_t deadlocks = 0;         ///< victims chosen
+    std::uint64_t late_victims = 0;      ///< of these, chosen though a timeout had broken the cycle
+    std::uint64_t order_inversions = 0;  ///< reported
+    std::uint32_t resources = 0;
+    std::uint32_t contexts = 0;
+    std::uint64_t resident_bytes = 0;  ///< of both regions
+  };
+  [[nodiscard]] DomainStats stats() const noexcept;
+  /// Every hold of every context, as an empty leak report should not have. Allocates.
+  [[nodiscard]] std::vector<Participant> holds() const;
+
+ private:
+  explicit ResourceManager(std::shared_ptr<resmgr::client::Domain> domain) noexcept;
+
+  struct OpenedResource {
+    ScopedResource hold;
+    void* memory = nullptr;
+    bool fresh = false;  ///< registered by this call; nobody else has seen it
+  };
+  Result<OpenedResource> open_typed(std::string_view name, const ResourceMetadata& metadata,
+                                    std::size_t size, std::size_t alignment, std::uint64_t tag,
+                                    const AcquireOptions& options, std::source_location where);
+  /// A number for T that is the same in every process built from the same source: a hash of its
+  /// spelled name.
+  template <typename T>
+  [[nodiscard]] static constexpr std::uint64_t type_tag() noexcept {
+    std::uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
+    for (const char c : std::string_view(__PRETTY_FUNCTION__)) {
+      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+    }
+    return hash;
+  }
+
+  std::shared_ptr<resmgr::client::Domain> domain_;
+};
+
+}  // namespace hal

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The bytes that every participant of a domain agrees on: the two regions, the
+ * state word, wait nodes, hold cells, contexts and the flight recorder.
+ *
+ * What it is: plain C structures with fixed offsets, valid C11 and C++, usable
+ * from BPF programs. What it is not: an access layer. C++ code reads and writes
+ * the fields through the typed views of resmgr/lock and resmgr/registry, which
+ * check every index against the capacities before they follow it.
+ *
+ * There are no pointers. A table index is stored as "index + 1" wherever 0 has to
+ * mean "none"; such fields are called *_link. All integers are little-endian: the
+ * futex of a wait node is the low half of its 64-bit word.
+ *
+ * Lifetime: a region lives as long as any mapping of it. Thread-safety: each
+ * field names its single writer, or says that it is changed by compare-and-swap.
+ */
+#ifndef RESMGR_ABI_LAYOUT_H
+#define RESMGR_ABI_LAYOUT_H
+
+#ifdef __cplusplus
+#include <cstdint>
+#else
+#include <stdint.h>
+#endif
+
+/* "RMLOCK" and "RMREGI", readable in a hex dump. */
+#define RM_LOCK_MAGIC UINT64_C(0x31304b434f4c4d52)
+#define RM_REGISTRY_MAGIC UINT64_C(0x3130494745524d52)
+/* Mixed minors work together, other majors are refused. */
+#define RM_LAYOUT_MAJOR 1
+#define RM_LAYOUT_MINOR 0
+
+/* ---- limits that are part of the layout --------------------------------- */
+#define RM_MAX_CONTEXTS 65534u  /* 16-bit ids; 0 is nobody, 65535 the authority */
+#define RM_AUTHORITY_CONTEXT 65535u
+#define RM_MAX_WAITS (1u << 20)
+#define RM_MAX_CLASSES 1024u
+#define RM_MAX_DRIVERS 4096u
+#define RM_MAX_CLIENTS 4096u
+#define RM_NAME_BYTES 96u        /* 95 bytes of name and a terminating zero */
+#define RM_TAG_BYTES 32u         /* class and driver names, with terminator */
+#define RM_CONTEXT_HOLDS 64u     /* one bit each in rm_context.hold_bitmap */
+#define RM_TRACE_RECORDS 64u     /* per context ring, a power of two */
+#define RM_PLACE_BYTES 96u       /* "file:line" of an order edge, with terminator */
+#define RM_ORDER_EDGES 4096u
+#define RM_GENERATION_BITS 24
+#define RM_COMPACT_SLOT_BITS 20
+#define RM_COMPACT_GENERATION_BITS 12
+
+/* ---- the state word ------------------------------------------------------
+ * generation:24 | owner context:16 | latch context:16 | flags:8, changed by CAS
+ * alone. Who holds is what this word says, and, while SHARED is set, the cells.
+ */
+#define RM_WORD_GENERATION_SHIFT 40
+#define RM_WORD_OWNER_SHIFT 24
+#define RM_WORD_LATCH_SHIFT 8
+
+#define RM_WORD_SHARED 0x01u       /* some hold cell is in use */
+#define RM_WORD_WAITERS 0x02u      /* the queue is not empty */
+#define RM_WORD_WORK 0x04u         /* left to the latch holder */
+#define RM_WORD_GRANTING 0x08u     /* the owner is an offer until his node says GRANTED */
+#define RM_WORD_INCONSISTENT 0x10u /* the last exclusive holder died in the middle */
+#define RM_WORD_QUARANTINED 0x20u  /* hardware not known to be quiet: nobody gets it */
+#define RM_WORD_REVOKED 0x40u      /* a hold was fenced: releases check the tenure slowly */
+#define RM_WORD_ABSENT 0x80u       /* no resource in this slot */
+
+/* ---- wait nodes ---------------------------------------------------------- */
+enum rm_node_state {
+  RM_NODE_IDLE = 0,
+  RM_NODE_WAITING = 1,
+  RM_NODE_GRANTED = 2,
+  RM_NODE_TIMED_OUT = 3,
+  RM_NODE_CANCELLED = 4,
+  RM_NODE_DEADLOCK = 5,  /* chosen as the victim of a cycle */
+  RM_NODE_PREEMPTED = 6, /* victim of a cycle that an Emergency request closed */
+  RM_NODE_REMOVED = 7    /* the resource went away */
+};
+#define RM_NODE_STATE_MASK 0xffu
+#define RM_NODE_SEQ_SHIFT 8
+
+enum rm_wait_mode { RM_WAIT_EXCLUSIVE = 0, RM_WAIT_SHARED = 1, RM_WAIT_UPGRADE = 2 };
+
+/* rm_node.refs: whoever clears the last bit gives the node back. */
+#define RM_NODE_REF_OWNER 1u
+#define RM_NODE_REF_LINKED 2u
+
+#define RM_NODE_FLAG_EMERGENCY 1u
+#define RM_NODE_FLAG_TIMED 2u
+
+/* A waiter. 64 bytes, one cache line. Fields other than `word`, `next_link`,
+ * `priority` and `refs` are written by the owning context before it publishes
+ * WAITING and do not change until its sequence number does. */
+struct rm_node {
+  uint64_t word;        /* sequence:56 | state:8, by CAS; the low half is the futex */
+  uint32_t slot;        /* resource waited for */
+  uint32_t generation;  /* of that resource */
+  uint64_t ticket;      /* order inside one priority; kept across retries */
+  uint64_t enqueued_at; /* clock ticks */
+  uint32_t next_link;   /* inbox or queue link; free-list link when free */
+  uint32_t context_next_link; /* the owning context's list of waits */
+  uint32_t cell_link;   /* the hold cell offered with a shared grant */
+  uint32_t refs;        /* RM_NODE_REF_*, by atomic and */
+  uint16_t context;
+  uint16_t priority;      /* effective, larger first: raised by lending */
+  uint16_t base_priority; /* as asked for */
+  uint8_t mode;           /* enum rm_wait_mode */
+  uint8_t flags;          /* RM_NODE_FLAG_* */
+  uint32_t group;         /* acquire_any group, 0 for a single wait */
+  uint32_t wake_target;   /* 0: own word; otherwise the client's doorbell */
+};
+
+/* ---- hold cells -----------------------------------------------------------
+ * A context parks a cell in a resource's chain and keeps it between holds, so a
+ * shared pair needs no allocation. cell word: generation:24 | context:16 |
+ * unused:16 | state:8. Written by the parking context, and for a waiting one by
+ * the latch holder (OFFERED, and back). A line each: readers don't disturb
+ * one another. */
+enum rm_cell_state { RM_CELL_FREE = 0, RM_CELL_OFFERED = 1, RM_CELL_HELD = 2 };
+#define RM_CELL_GENERATION_SHIFT 40
+#define RM_CELL_CONTEXT_SHIFT 24
+#define RM_CELL_STATE_MASK 0xffu
+
+struct rm_cell {
+  uint64_t word;
+  uint64_t acquired_at; /* clock ticks, written by the holder */
+  uint32_t slot;
+  uint32_t next_link; /* chain of the resource; free-list link when free */
+  uint32_t acquisitions;
+  uint32_t hold_index; /* position in the holder's hold list + 1 */
+  uint8_t pad[32];
+};
+
+/* ---- one resource, the hot line -------------------------------------------
+ * Everything an uncontended pair touches of a resource is in these 64 bytes. */
+#define RM_SLOT_ATTR_ACCESS_HOOK 1u /* tell the owner's manager about acquisitions */
+#define RM_SLOT_ATTR_EXCLUSIVE_ONLY 2u
+#define RM_SLOT_ATTR_LAZY 4u        /* memory appears at the first acquisition */
+
+struct rm_slot {
+  uint64_t word;        /* the state word */
+  uint64_t acquired_at; /* clock ticks, written by the exclusive holder */
+  uint32_t acquisitions;  /* exclusive ones, written by the holder */
+  uint32_t contended;     /* requests that queued, by the latch holder */
+  uint32_t inbox_link;    /* pushed to by CAS, emptied by the latch holder */
+  uint32_t queue_head_link; /* sorted by (priority, ticket), by the latch holder */
+  uint32_t queue_tail_link;
+  uint32_t queue_seq;     /* odd while the latch holder edits the lists */
+  uint32_t cell_link;     /* chain of hold cells, pushed to by CAS */
+  uint16_t class_id;      /* copy of the registry's, for the order check */
+  uint8_t tenure;         /* bumped when a holder is fenced */
+  uint8_t attributes;     /* RM_SLOT_ATTR_* */
+  uint32_t hold_index;    /* position in the holder's hold list + 1, 0 if not there */
+  uint32_t sampled_hold_ns; /* last sampled hold time */
+  uint32_t longest_wait_ns; /* by the latch holder, saturating */
+  uint32_t waits_ended;     /* waits that ended in a grant, by the latch holder */
+};
+
+/* ---- contexts and clients ------------------------------------------------- */
+enum rm_context_state { RM_CONTEXT_FREE = 0, RM_CONTEXT_LIVE = 1, RM_CONTEXT_DEAD = 2 };
+#define RM_CONTEXT_STATE_MASK 0xffu
+#define RM_CONTEXT_SEQ_SHIFT 8
+
+/* hold list entry: slot:32 | class:16 | kind:8 | in use:8 */
+#define RM_HOLD_USED 1u
+#define RM_HOLD_SHARED 0x100u
+#define RM_HOLD_CLASS_SHIFT 16
+#define RM_HOLD_SLOT_SHIFT 32
+
+struct rm_context {
+  uint64_t state;  /* sequence:56 | state:8; FREE to LIVE by CAS of the client */
+  uint32_t client; /* index of the client record */
+  uint32_t driver; /* index of the driver, 0 if none was named */
+  uint32_t tid;    /* kernel thread id of a thread's own context, else 0 */
+  uint32_t wait_link; /* list of this context's nodes, by the context */
+  uint32_t waits_seq; /* odd while that list is edited */
+  uint32_t overflow_holds; /* holds that found no room in the list, by CAS */
+  uint64_t hold_bitmap;   /* entries in use, by the context's thread */
+  uint64_t foreign_freed; /* entries freed from other threads, by atomic or */
+  uint64_t acquisitions;  /* by the context's thread */
+  uint64_t trace_head;    /* next record to write, by the context */
+  uint64_t reserved[8];
+  uint64_t holds[RM_CONTEXT_HOLDS]; /* a hint for recovery; words are the truth */
+};
+
+struct rm_client {
+  uint64_t state;      /* sequence:56 | rm_context_state:8 */
+  uint32_t pid;        /* in the authority's PID namespace */
+  uint32_t doorbell;   /* futex, for clients that can't wait on node words */
+  uint64_t start_time; /* clock ticks since boot, tells a re-used pid apart */
+  uint32_t ready_link; /* nodes decided for this client, behind the doorbell */
+  uint32_t reserved[9];
+};
+
+/* ---- flight recorder ------------------------------------------------------ */
+enum rm_trace_level { RM_TRACE_OFF = 0, RM_TRACE_CONTENDED = 1, RM_TRACE_ALL = 2 };
+enum rm_trace_op {
+  RM_TRACE_REGISTER = 1,
+  RM_TRACE_UNREGISTER = 2,
+  RM_TRACE_ACQUIRE = 3,
+  RM_TRACE_WAIT = 4,
+  RM_TRACE_GRANT = 5,
+  RM_TRACE_RELEASE = 6,
+  RM_TRACE_SHARE = 7,
+  RM_TRACE_TIMEOUT = 8,
+  RM_TRACE_DEADLOCK = 9,
+  RM_TRACE_LEAK = 10,
+  RM_TRACE_ORDER = 11,
+  RM_TRACE_RECOVER = 12,
+  RM_TRACE_LEND = 13
+};
+
+struct rm_trace_record {
+  uint64_t time;     /* clock ticks; 0 marks a record being written */
+  uint32_t slot;
+  uint32_t generation;
+  uint64_t argument; /* by operation, see resmgr/trace/recorder.hpp */
+  uint16_t context;
+  uint8_t operation; /* enum rm_trace_op */
+  uint8_t mode;
+  uint32_t reserved;
+};
+
+/* ---- lock order ----------------------------------------------------------- */
+/* held_before[c] bit h: class h was held when class c was acquired. */
+struct rm_order_edge {
+  uint64_t key; /* 1:1 | held:16 | acquired:16, by CAS; 0 when free */
+  uint32_t reported;
+  uint32_t ready; /* the place below is complete */
+  char place[RM_PLACE_BYTES];
+};
+
+/* ---- the regions ---------------------------------------------------------- */
+struct rm_clock {
+  uint32_t kind;  /* 0: CLOCK_MONOTONIC nanoseconds, 1: time stamp counter */
+  uint32_t shift; /* ns = base_ns + ((ticks - base_ticks) * mult >> shift) */
+  uint64_t mult;
+  uint64_t base_ticks;
+  uint64_t base_ns; /* CLOCK_MONOTONIC at base_ticks */
+};
+
+/* The part of a header that never changes after creation. `checksum` covers all
+ * bytes before it. */
+struct rm_region_header {
+  uint64_t magic;
+  uint16_t layout_major;
+  uint16_t layout_minor;
+  uint32_t header_bytes;
+  uint64_t region_bytes;
+  uint64_t domain_id; /* random, equal in both regions of a domain */
+  uint64_t epoch;
+  uint32_t slots;
+  uint32_t nodes;
+  uint32_t cells;
+  uint32_t contexts;
+  uint32_t clients;
+  uint32_t classes;
+  uint32_t drivers;
+  uint32_t index_entries; /* of one index array, a power of two */
+  uint32_t metadata_pairs;
+  uint32_t dependency_edges;
+  uint32_t share_records;
+  uint32_t flags; /* RM_DOMAIN_* */
+  struct rm_clock clock;
+  uint64_t offset[12]; /* of the tables, see enum rm_lock_table, rm_registry_table */
+  uint64_t checksum;
+};
+#define RM_DOMAIN_COMPACT_HANDLES 1u /* slots are retired after 2^12 - 1 generations */
+
+enum rm_lock_table {
+  RM_TABLE_SLOTS = 0,
+  RM_TABLE_NODES = 1,
+  RM_TABLE_CELLS = 2,
+  RM_TABLE_CONTEXTS = 3,
+  RM_TABLE_CLIENTS = 4,
+  RM_TABLE_TRACE = 5,
+  RM_TABLE_ORDER_BITS = 6,
+  RM_TABLE_ORDER_EDGES = 7
+};
+
+/* Start of the lock region; the shared counters have a line each. */
+struct rm_lock_region {
+  struct rm_region_header header;
+  uint8_t pad0[512 - sizeof(struct rm_region_header)];
+  uint64_t next_ticket;
+  uint64_t pad1[7];
+  uint64_t free_nodes; /* tag:32 | link:32, by CAS */
+  uint32_t node_high_water;
+  uint32_t pad2[13];
+  uint64_t free_cells; /* tag:32 | link:32, by CAS */
+  uint32_t cell_high_water;
+  uint32_t pad3[13];
+  uint32_t context_high_water;
+  uint32_t trace_level;  /* enum rm_trace_level */
+  uint32_t order_policy; /* 0 off, 1 warn, 2 refuse */
+  uint32_t order_edges;
+  uint64_t deadlocks;
+  uint64_t late_victims;
+  uint64_t order_inversions;
+  uint64_t reserved[3];
+};
+
+/* ---- registry region ------------------------------------------------------- */
+enum rm_lifecycle {
+  RM_STATE_DEALLOCATED = 0,
+  RM_STATE_ALLOCATED = 1,
+  RM_STATE_READY = 2,
+  RM_STATE_ACTIVE = 3, /* derived from the state word, never stored */
+  RM_STATE_LOCKED = 4, /* likewise */
+  RM_STATE_PENDING_CLEANUP = 5,
+  RM_STATE_ORPHANED = 6,
+  RM_STATE_QUARANTINED = 7
+};
+
+/* One resource as the authority describes it. Readers copy it and check that
+ * `seq` was even and did not change. */
+struct rm_entry {
+  uint32_t seq; /* odd while the authority writes */
+  uint32_t generation;
+  uint64_t name_hash;
+  uint8_t name_bytes;
+  uint8_t lifecycle; /* enum rm_lifecycle */
+  uint8_t type;
+  uint8_t priority;
+  uint8_t access_pattern;
+  uint8_t backing; /* resmgr::BackingKind */
+  uint16_t class_id;
+  char name[RM_NAME_BYTES];
+  uint64_t size_bytes;
+  uint64_t alignment;
+  uint64_t cookie;
+  uint64_t created_at; /* clock ticks */
+  uint64_t type_tag;   /* of the T given to acquire_resource, 0 if none */
+  uint32_t flags;
+  uint32_t owner_driver;
+  uint32_t owner_client;
+  uint32_t pairs_link;  /* chain of rm_pair */
+  uint32_t needs_link;  /* dependency edges from this resource */
+  uint32_t needed_link; /* dependency edges to this resource */
+  uint32_t shares_link; /* chain of rm_share */
+  int32_t numa_node;    /* -1: none preferred */
+  uint32_t fd_kind;
+  uint32_t reserved[7];
+};
+
+#define RM_PAIR_KEY_BYTES 24u
+#define RM_PAIR_VALUE_BYTES 36u
+#define RM_MAX_PAIRS 16u
+struct rm_pair {
+  uint32_t next_link;
+  char key[RM_PAIR_KEY_BYTES];
+  char value[RM_PAIR_VALUE_BYTES];
+};
+
+struct rm_dependency {
+  uint32_t from; /* slot that needs */
+  uint32_t to;   /* slot that is needed */
+  uint32_t next_needs_link;
+  uint32_t next_needed_link;
+  uint32_t kind; /* 1 declared, 2 aggregate member */
+  uint32_t reserved;
+};
+
+struct rm_share {
+  uint32_t next_link;
+  uint32_t driver;
+  uint32_t rights;
+  uint32_t uses; /* a use edge: the driver acquired it at least once */
+};
+
+struct rm_tag {
+  uint32_t hash;
+  uint32_t ready;
+  char name[RM_TAG_BYTES];
+  uint32_t reserved[6];
+};
+
+enum rm_registry_table {
+  RM_TABLE_ENTRIES = 0,
+  RM_TABLE_INDEX_A = 1, /* of uint64_t: name hash:32 | slot link:32 */
+  RM_TABLE_INDEX_B = 2, /* the other half, for rebuilding without stopping readers */
+  RM_TABLE_PAIRS = 3,
+  RM_TABLE_DEPENDENCIES = 4,
+  RM_TABLE_SHARES = 5,
+  RM_TABLE_CLASSES = 6,
+  RM_TABLE_DRIVERS = 7
+};
+#define RM_INDEX_TOMBSTONE UINT64_C(0xffffffff) /* slot link that no slot has */
+
+struct rm_registry_region {
+  struct rm_region_header header;
+  uint8_t pad0[512 - sizeof(struct rm_region_header)];
+  uint32_t active_index; /* 0: A, 1: B */
+  uint32_t index_seq;    /* bumped by each rebuild */
+  uint32_t live;         /* registered resources */
+  uint32_t tombstones;
+  uint32_t slot_high_water;
+  uint32_t class_count;
+  uint32_t driver_count;
+  uint32_t free_slots_link; /* chained through rm_entry.pairs_link */
+  uint32_t free_pairs_link;
+  uint32_t pair_high_water;
+  uint32_t free_dependencies_link;
+  uint32_t dependency_high_water;
+  uint32_t free_shares_link;
+  uint32_t share_high_water;
+  uint32_t retired_slots;
+  uint32_t reserved[17];
+};
+
+#endif /* RESMGR_ABI_LAYOUT_H */

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Mapping: a stretch of mapped memory, unmapped when it goes out of scope.
+//
+// What it is: sole owner of an mmap. What it is not: a view of the file: the file may be closed.
+// Lifetime: addresses are valid as long as the Mapping (moving keeps them). Thread-safety: the
+// object as a plain value; what the memory means is up to its user.
+//
+//   auto memory = Mapping::map_file(fd.get(), 1 << 20, Mapping::Access::ReadWrite);
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "resmgr/base/error.hpp"
+
+namespace resmgr {
+
+class RESMGR_EXPORT Mapping {
+ public:
+  enum class Access { Read, ReadWrite };
+
+  Mapping() noexcept = default;
+  /// Maps `bytes` (above 0) of `fd` from `offset` (a multiple of the page size), shared, without
+  /// reserving memory. Errors: InvalidArgument, System.
+  [[nodiscard]] static Result<Mapping> map_file(int fd, std::size_t bytes, Access access,
+                                                std::size_t offset = 0, int extra_flags = 0) noexcept;
+  /// Private zeroed memory, paid when touched. Errors: InvalidArgument, System.
+  [[nodiscard]] static Result<Mapping> map_anonymous(std::size_t bytes) noexcept;
+
+  Mapping(Mapping&& other) noexcept;
+  Mapping& operator=(Mapping&& other) noexcept;
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping();
+
+  [[nodiscard]] explicit operator bool() const noexcept { return data_ != nullptr; }
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] std::span<std::byte> bytes() const noexcept { return {data_, size_}; }
+
+ private:
+  Mapping(std::byte* data, std::size_t size) noexcept : data_(data), size_(size) {}
+  void unmap() noexcept;
+
+  std::byte* data_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+}  // namespace resmgr
