@@ -17,6 +17,8 @@ _GOOD = {"OK", "EXPECTEDFAIL"}
 
 # Lines of a failed program's output worth showing.
 _OUTPUT_LINES = 60
+# TAP's and GoogleTest's lines about cases that passed.
+_PASSED_LINES = ("ok ", "[       OK ]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +64,8 @@ def failed_output(folder, logbase, tests):
     for test, record in _programs(folder / "meson-logs" / f"{logbase}.json").items():
         if test in tests:
             output = (record.get("stdout") or "") + (record.get("stderr") or "")
-            yield test, "\n".join(output.splitlines()[-_OUTPUT_LINES:])
+            lines = [line for line in output.splitlines() if not line.startswith(_PASSED_LINES)]
+            yield test, "\n".join(lines[-_OUTPUT_LINES:])
 
 
 def _any_failed(cases):
@@ -74,7 +77,12 @@ def _programs(path):
         return {}
     with path.open() as lines:
         records = [json.loads(line) for line in lines]
-    return {record["name"]: record for record in records}
+    return {_plain(record["name"]): record for record in records}
+
+
+def _plain(name):
+    """Returns a test's name without the suites that Meson writes before it."""
+    return name.rpartition(" / ")[2]
 
 
 def _whole_program(setup, test, record):
@@ -103,10 +111,10 @@ def _cases(path, setup, tests):
         return
     for suite in xml.etree.ElementTree.parse(path).getroot().iter("testsuite"):
         # project, project.test or project.test.suite-inside
-        inside = suite.get("name").partition(".")[2]
+        inside = _plain(suite.get("name").partition(".")[2])
         for entry in suite.iter("testcase"):
             if not inside:
-                test, name = entry.get("name"), ""
+                test, name = _plain(entry.get("name")), ""
             else:
                 test = _owner(inside, tests)
                 group = inside[len(test) + 1 :] if test else ""

@@ -40,6 +40,8 @@ class Setup:
         wanted = json.dumps([[str(part) for part in command], self.compiler])
         if (self.folder / "build.ninja").exists():
             if stamp.exists() and stamp.read_text() == wanted:
+                # Regenerates where a meson.build changed: introspection is stale else.
+                step.run(["ninja", "-C", self.folder, "build.ninja"])
                 return
         if self.folder.exists():
             shutil.rmtree(self.folder)
