@@ -28,8 +28,8 @@ BUILD = [
 ]
 
 # The model checker, and the second compiler with its sanitizer and fuzzer
-# run-time libraries.
-TEST = BUILD + ["clang-19", "libclang-rt-19-dev", "spin"]
+# run-time libraries, and the program that gives their reports line numbers.
+TEST = BUILD + ["clang-19", "libclang-rt-19-dev", "llvm-19", "spin"]
 
 FORMAT = ["clang-format-19"]
 

@@ -36,24 +36,23 @@ class Case:
         return " ".join(part for part in (f"{self.setup}:", self.test, self.name) if part)
 
 
-def collect(setup, folder, logbase, expected):
+def collect(setup, folder, logbase, protocols):
     """Returns the cases of one run of `meson test`.
 
-    `expected` are the names of the tests that were to run: one that left no
-    record counts as failed.
+    `protocols` has the tests that were to run, and how each reports ("exitcode",
+    "gtest", "tap"): one that left no record counts as failed.
     """
     programs = _programs(folder / "meson-logs" / f"{logbase}.json")
-    cases = {name: [] for name in expected}
-    for test, case in _cases(folder / "meson-logs" / f"{logbase}.junit.xml", setup, expected):
+    cases = {name: [] for name in protocols}
+    for test, case in _cases(folder / "meson-logs" / f"{logbase}.junit.xml", setup, protocols):
         cases[test].append(case)
 
     for test, found in cases.items():
         record = programs.get(test)
         if record is None:
-            found.append(Case(setup, test, "", FAILED, "did not run"))
-            continue
-        if not found or found == [Case(setup, test, "", PASSED)]:
-            found[:] = [_whole_program(setup, test, record)]
+            found[:] = [Case(setup, test, "", FAILED, "did not run")]
+        elif not any(case.name for case in found):
+            found[:] = [_whole_program(setup, test, record, protocols[test])]
         elif record["result"] not in _GOOD | {"SKIP"} and not _any_failed(found):
             found.append(Case(setup, test, "", FAILED, _last_words(record)))
     return [case for found in cases.values() for case in found]
@@ -85,15 +84,15 @@ def _plain(name):
     return name.rpartition(" / ")[2]
 
 
-def _whole_program(setup, test, record):
-    if record["result"] in _GOOD:
-        # GoogleTest and TAP programs report cases; one that did not ran none.
-        if "--gtest_output" in " ".join(record["command"]):
-            return Case(setup, test, "", FAILED, "holds no test case")
-        return Case(setup, test, "", PASSED)
+def _whole_program(setup, test, record, protocol):
+    """Returns the case of a program that reported none inside it."""
     if record["result"] == "SKIP":
         return Case(setup, test, "", SKIPPED, _last_line(record) or "no reason given")
-    return Case(setup, test, "", FAILED, _last_words(record))
+    if record["result"] not in _GOOD:
+        return Case(setup, test, "", FAILED, _last_words(record))
+    if protocol != "exitcode":
+        return Case(setup, test, "", FAILED, "holds no test case")
+    return Case(setup, test, "", PASSED)
 
 
 def _last_line(record):

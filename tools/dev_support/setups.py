@@ -109,6 +109,10 @@ FUZZ = Setup(
         *_TESTS_ONLY,
     ],
     compiler=_CLANG,
-    environment=_ADDRESS_ENVIRONMENT,
+    environment={
+        **_ADDRESS_ENVIRONMENT,
+        # clang's run-time library calls a program to name a line; g++'s reads the tables.
+        "ASAN_SYMBOLIZER_PATH": "/usr/lib/llvm-19/bin/llvm-symbolizer",
+    },
     slowdown=3,
 )

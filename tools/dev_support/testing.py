@@ -78,7 +78,8 @@ def _execute(run, full, pattern):
         return []
 
     setup.build(() if run.suites is None and pattern is None else _targets(setup, chosen))
-    names = [test["name"] for test in chosen]
+    protocols = {test["name"]: test["protocol"] for test in chosen}
+    names = list(protocols)
     _forget(setup, names)
     with console.Step(f"{setup.name}: {len(names)} tests", log=f"{setup.name}-test.log") as step:
         step.run(
@@ -91,7 +92,7 @@ def _execute(run, full, pattern):
             check=False,
             env={**os.environ, **setup.environment},
         )
-        cases = results.collect(setup.name, setup.folder, _RECORD, names)
+        cases = results.collect(setup.name, setup.folder, _RECORD, protocols)
         failed = {case.test for case in cases if case.status == results.FAILED}
         step.outcome = _counts(cases)
     for test, output in results.failed_output(setup.folder, _RECORD, failed):
