@@ -76,7 +76,8 @@ enum rm_node_state {
   RM_NODE_PREEMPTED = 6, /* victim of a cycle that an Emergency request closed */
   RM_NODE_REMOVED = 7    /* the resource went away */
 };
-#define RM_NODE_STATE_MASK 0xffu
+#define RM_NODE_STATE_MASK 0x7fu
+#define RM_NODE_ASLEEP 0x80u /* the waiter sleeps on the futex: who decides must wake him */
 #define RM_NODE_SEQ_SHIFT 8
 
 enum rm_wait_mode { RM_WAIT_EXCLUSIVE = 0, RM_WAIT_SHARED = 1, RM_WAIT_UPGRADE = 2 };
@@ -120,6 +121,7 @@ enum rm_cell_state { RM_CELL_FREE = 0, RM_CELL_OFFERED = 1, RM_CELL_HELD = 2 };
 #define RM_CELL_GENERATION_SHIFT 40
 #define RM_CELL_CONTEXT_SHIFT 24
 #define RM_CELL_STATE_MASK 0xffu
+#define RM_CELL_FLAG_TEMPORARY 1u /* not kept between holds */
 
 struct rm_cell {
   uint64_t word;
@@ -128,7 +130,8 @@ struct rm_cell {
   uint32_t next_link; /* chain of the resource; free-list link when free */
   uint32_t acquisitions;
   uint32_t hold_index; /* position in the holder's hold list + 1 */
-  uint8_t pad[32];
+  uint32_t flags;      /* RM_CELL_FLAG_*, by the parking context */
+  uint8_t pad[28];
 };
 
 /* ---- one resource, the hot line -------------------------------------------
@@ -136,6 +139,7 @@ struct rm_cell {
 #define RM_SLOT_ATTR_ACCESS_HOOK 1u /* tell the owner's manager about acquisitions */
 #define RM_SLOT_ATTR_EXCLUSIVE_ONLY 2u
 #define RM_SLOT_ATTR_LAZY 4u        /* memory appears at the first acquisition */
+#define RM_SLOT_ATTR_RESORT 0x80u   /* a queued node's priority was raised, by atomic or */
 
 struct rm_slot {
   uint64_t word;        /* the state word */
@@ -168,18 +172,20 @@ enum rm_context_state { RM_CONTEXT_FREE = 0, RM_CONTEXT_LIVE = 1, RM_CONTEXT_DEA
 #define RM_HOLD_SLOT_SHIFT 32
 
 struct rm_context {
-  uint64_t state;  /* sequence:56 | state:8; FREE to LIVE by CAS of the client */
-  uint32_t client; /* index of the client record */
-  uint32_t driver; /* index of the driver, 0 if none was named */
-  uint32_t tid;    /* kernel thread id of a thread's own context, else 0 */
+  /* line 0: what others read when they follow the wait-for graph */
+  uint64_t state;     /* sequence:56 | state:8; FREE to LIVE by CAS of the client */
+  uint32_t client;    /* index of the client record */
+  uint32_t driver;    /* index of the driver, 0 if none was named */
+  uint32_t tid;       /* kernel thread id of a thread's own context, else 0 */
   uint32_t wait_link; /* list of this context's nodes, by the context */
   uint32_t waits_seq; /* odd while that list is edited */
-  uint32_t overflow_holds; /* holds that found no room in the list, by CAS */
-  uint64_t hold_bitmap;   /* entries in use, by the context's thread */
-  uint64_t foreign_freed; /* entries freed from other threads, by atomic or */
-  uint64_t acquisitions;  /* by the context's thread */
-  uint64_t trace_head;    /* next record to write, by the context */
-  uint64_t reserved[8];
+  uint32_t reserved0[9];
+  /* line 1: what a pair writes */
+  uint64_t hold_bitmap;    /* entries in use, by the context's thread */
+  uint64_t foreign_freed;  /* entries freed from other threads, by atomic or */
+  uint64_t trace_head;     /* next record to write, by the context */
+  uint32_t overflow_holds; /* holds that found no room in the list, by atomic add */
+  uint32_t reserved1[9];
   uint64_t holds[RM_CONTEXT_HOLDS]; /* a hint for recovery; words are the truth */
 };
 

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Futex: sleep until a 32-bit word of shared memory changes, and wake who sleeps on it.
+//
+// What it is: the two system calls, shared between processes, with absolute deadlines on
+// CLOCK_MONOTONIC. What it is not: a lock. Thread-safety: as the system calls; wakes are hints, a
+// waiter looks at the word again.
+//
+//   futex_wait(word, seen, deadline_ns);
+//   futex_wake(word, 1);
+#pragma once
+
+#include <cstdint>
+
+namespace resmgr {
+
+/// A deadline that never comes.
+inline constexpr std::uint64_t kNoDeadline = ~std::uint64_t{0};
+
+enum class FutexResult { Woken, Changed, TimedOut, Interrupted, Failed };
+
+/// Sleeps while `word` is `expected`, at most until `deadline_ns` (CLOCK_MONOTONIC).
+FutexResult futex_wait(std::uint32_t& word, std::uint32_t expected,
+                       std::uint64_t deadline_ns) noexcept;
+/// Wakes up to `count` sleepers; returns how many.
+int futex_wake(std::uint32_t& word, int count) noexcept;
+
+}  // namespace resmgr

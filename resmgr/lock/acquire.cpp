@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Acquiring without a queue: the attempts, and what is said when they fail.
+#include <unistd.h>
+
+#include <utility>
+
+#include "resmgr/base/spin.hpp"
+#include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/planted_bug.hpp"
+
+namespace resmgr::lock {
+
+LockEngine::LockEngine(const LockTables& tables, const Clock& clock, const Names& names) noexcept
+    : t_(tables),
+      clock_(clock),
+      names_(names),
+      recorder_(tables.trace, tables.context_count, tables.region->trace_level, clock_),
+      order_(t_, names),
+      graph_(t_),
+      nodes_(t_),
+      cells_(t_),
+      may_spin_(::sysconf(_SC_NPROCESSORS_ONLN) > 1) {}
+
+Result<Grant> LockEngine::acquire(Context& context, Handle handle,
+                                  const Request& request) noexcept {
+  rm_slot* slot = t_.slot(handle.slot());
+  if (!slot || handle.is_null()) return fail(ErrorCode::StaleHandle);
+  if (const ErrorCode code = check_request(context, *slot, handle, request); code != ErrorCode{}) {
+    return refuse(code, handle, context);
+  }
+  // An attempt that does not wait can't be part of a deadlock and teaches no order.
+  const bool waits = request.mode != AcquisitionMode::NonBlocking;
+  if (waits) {
+    if (auto known = order_.learn(context, load_relaxed(slot->class_id), request.place); !known) {
+      return std::unexpected(std::move(known.error()));
+    }
+  }
+  Grant grant;
+  if (attempt(context, *slot, handle, request, grant)) return grant;
+  help_if_idle(context, *slot, handle);
+  if (attempt(context, *slot, handle, request, grant)) return grant;
+  if (!waits) {
+    const StateWord seen{load(slot->word)};
+    if (!seen.is_tenant(handle.generation())) return fail(ErrorCode::StaleHandle);
+    const bool barred = seen.has(RM_WORD_QUARANTINED);
+    return refuse(barred ? ErrorCode::Quarantined : ErrorCode::WouldBlock, handle, context);
+  }
+  if (watch(context, *slot, handle, request, grant)) return grant;
+  return enqueue(context, *slot, handle, request,
+                 request.kind == HoldKind::Shared ? RM_WAIT_SHARED : RM_WAIT_EXCLUSIVE);
+}
+
+// What can be refused at once; ErrorCode{} if nothing is wrong.
+ErrorCode LockEngine::check_request(const Context& context, const rm_slot& slot, Handle handle,
+                                    const Request& request) const noexcept {
+  const StateWord seen{load(slot.word)};
+  if (!seen.is_tenant(handle.generation())) return ErrorCode::StaleHandle;
+  if (request.kind == HoldKind::Shared &&
+      (load_relaxed(slot.attributes) & RM_SLOT_ATTR_EXCLUSIVE_ONLY) != 0) {
+    return ErrorCode::NotShareable;
+  }
+  // A context that waits for itself waits for ever.
+  if (seen.owner() == context.id && !seen.has(RM_WORD_GRANTING)) return ErrorCode::Deadlock;
+  if (seen.has(RM_WORD_SHARED)) {
+    const rm_cell* cell = own_cell(context, slot, handle);
+    if (cell && CellWord{load(cell->word)}.state() == RM_CELL_HELD) return ErrorCode::Deadlock;
+  }
+  return ErrorCode{};
+}
+
+bool LockEngine::attempt(Context& context, rm_slot& slot, Handle handle, const Request& request,
+                         Grant& grant) noexcept {
+  return request.kind == HoldKind::Shared
+             ? try_shared(context, handle, false, request.place, grant)
+             : attempt_exclusive(context, slot, handle, request, grant);
+}
+
+// A1 in full: the latch may be somebody else's, and flags that bar nobody are kept.
+bool LockEngine::attempt_exclusive(Context& context, rm_slot& slot, Handle handle,
+                                   const Request& request, Grant& grant) noexcept {
+  std::uint64_t word = load(slot.word);
+  for (;;) {
+    const StateWord seen{word};
+    if (!seen.is_tenant(handle.generation()) || seen.owner() != 0 ||
+        seen.has_any(kBarring | RM_WORD_SHARED)) {
+      return false;
+    }
+    if (!cas(slot.word, word, word | context.owner_bits)) continue;
+    note_exclusive(context, slot, handle, request.place, grant);
+    grant.inconsistent = seen.has(RM_WORD_INCONSISTENT);
+    return true;
+  }
+}
+
+bool LockEngine::try_shared(Context& context, Handle handle, bool ordered,
+                            const std::source_location& place, Grant& grant) noexcept {
+  rm_slot* slot = t_.slot(handle.slot());
+  if (!slot || handle.is_null()) return false;
+  if ((load_relaxed(slot->attributes) & RM_SLOT_ATTR_EXCLUSIVE_ONLY) != 0) return false;
+  if (ordered && !order_.permits(context, load_relaxed(slot->class_id))) return false;
+  const auto admits = [&](StateWord seen) {
+    return seen.is_tenant(handle.generation()) && seen.owner() == 0 && seen.latch() == 0 &&
+           !seen.has_any(kBarring);
+  };
+  std::uint64_t word = load(slot->word);
+  if (!admits(StateWord{word})) return false;
+  rm_cell* cell = cells_.park(context, *slot, handle.slot(), handle.generation());
+  if (!cell || CellWord{load_relaxed(cell->word)}.state() == RM_CELL_HELD) return false;
+
+  // s1. A latch holder who sees this takes it for a hold. Relaxed: the swap below publishes it.
+  store_relaxed(cell->word,
+                CellWord::make(handle.generation(), context.id, RM_CELL_HELD).bits);
+  // s2. Even if the value stays the same, the swap proves that no latch was held at this moment:
+  // whoever latches later sees the cell.
+  while (admits(StateWord{word})) {
+    if (!cas(slot->word, word, word | RM_WORD_SHARED)) continue;
+    note_shared(context, *slot, *cell, handle, place, grant);
+    grant.inconsistent = StateWord{word}.has(RM_WORD_INCONSISTENT);
+    return true;
+  }
+  // s3, s4. It was none; somebody may have decided on it, so he is told.
+  cells_.vacate(*cell, handle.slot(), true);
+  const StateWord now{load(slot->word)};
+  if (!planted::kSilentFalseHold && now.is_tenant(handle.generation()) &&
+      (now.latch() != 0 || now.has_any(RM_WORD_SHARED | RM_WORD_WAITERS | RM_WORD_WORK))) {
+    knock(context, handle.slot(), handle.generation(), false);
+  }
+  return false;
+}
+
+// Flags that nobody stands behind: the last one left between two steps. Doing his work costs one
+// round and may make the attempt succeed.
+void LockEngine::help_if_idle(Context& context, rm_slot& slot, Handle handle) noexcept {
+  const StateWord seen{load(slot.word)};
+  if (seen.is_tenant(handle.generation()) && seen.owner() == 0 && seen.latch() == 0 &&
+      seen.has_any(RM_WORD_SHARED | RM_WORD_WAITERS | RM_WORD_WORK)) {
+    knock(context, handle.slot(), handle.generation(), false);
+  }
+}
+
+// Looks at the word for a moment before queueing: while nobody is queued, nobody is overtaken.
+bool LockEngine::watch(Context& context, rm_slot& slot, Handle handle, const Request& request,
+                       Grant& grant) noexcept {
+  if (!may_spin_ || request.kind == HoldKind::Shared) return false;
+  const std::uint64_t start = clock_.now();
+  do {
+    for (int i = 0; i < 8; ++i) cpu_relax();
+    const StateWord seen{load_relaxed(slot.word)};
+    if (!seen.is_tenant(handle.generation()) || seen.has_any(kBarring | RM_WORD_SHARED)) {
+      return false;
+    }
+    if (seen.owner() == 0 && attempt(context, slot, handle, request, grant)) return true;
+  } while (clock_.elapsed_ns(start) < kWatchNs);
+  return false;
+}
+
+void LockEngine::note_shared(Context& context, rm_slot& slot, rm_cell& cell, Handle handle,
+                             const std::source_location& place, Grant& grant) noexcept {
+  store_relaxed(cell.acquired_at, clock_.now());
+  bump(cell.acquisitions);
+  store_relaxed(cell.hold_index, HoldList(context).add(handle.slot(),
+                                                       load_relaxed(slot.class_id), true, place));
+  grant.tenure = load_relaxed(slot.tenure);
+  grant.inconsistent = false;
+  if ((load_relaxed(slot.attributes) & RM_SLOT_ATTR_ACCESS_HOOK) != 0) names_.accessed(handle);
+  if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_ACQUIRE, handle, 1, 0);
+}
+
+void LockEngine::sample_hold(rm_slot& slot) noexcept {
+  const std::uint64_t ns = clock_.elapsed_ns(load_relaxed(slot.acquired_at));
+  store_relaxed(slot.sampled_hold_ns,
+                static_cast<std::uint32_t>(ns < 0xffffffffu ? ns : 0xffffffffu));
+}
+
+Participant LockEngine::participant(std::uint32_t context, Handle handle, HoldKind kind,
+                                    std::uint64_t since_ticks) const noexcept {
+  Participant who;
+  who.context = context;
+  who.handle = handle;
+  who.kind = kind;
+  who.held_ns = clock_.elapsed_ns(since_ticks);
+  const rm_context* record = t_.context(context);
+  const rm_client* client = record ? t_.client(load_relaxed(record->client)) : nullptr;
+  if (client) who.pid = load_relaxed(client->pid);
+  names_.describe(who, record ? load_relaxed(record->driver) : 0);
+  return who;
+}
+
+std::unexpected<Error> LockEngine::refuse(ErrorCode code, Handle handle,
+                                          const Context& context) const noexcept {
+  Error error(code);
+  if (code == ErrorCode::StaleHandle) return std::unexpected<Error>(std::move(error));
+  Participant first;
+  std::uint32_t count = 0;
+  for_each_holder(handle, [&](const Participant& who) {
+    // Of several the caller himself matters most: he is told that he holds it already.
+    if (count++ == 0 || who.context == context.id) first = who;
+  });
+  error.with_blame(first, count);
+  return std::unexpected<Error>(std::move(error));
+}
+
+std::uint32_t LockEngine::count_waiters(Handle handle) const noexcept {
+  rm_slot* slot = t_.slot(handle.slot());
+  if (!slot || !StateWord{load(slot->word)}.is_tenant(handle.generation())) return 0;
+  std::uint32_t count = 0;
+  WaitQueue(t_, *slot, handle.slot(), handle.generation()).for_each([&](const Waiter&) {
+    ++count;
+    return true;
+  });
+  return count;
+}
+
+}  // namespace resmgr::lock

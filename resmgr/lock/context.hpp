@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Context: this process's side of one context, and its list of holds.
+//
+// What it is: the id that words and cells carry, the record in the lock region, the place where each
+// hold was acquired, the cells it parked, a spare wait node, and room for a walk of the wait-for
+// graph. What it is not: a thread. Lifetime: made by ContextTable and never freed while the process
+// runs, so that a hold that outlives its domain finds a closed context, not freed memory.
+//
+// Thread-safety: a context acquires from one thread at a time. Releases may come from any thread:
+// the hold list tells the context's own thread (plain stores) from others (atomic or).
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <source_location>
+
+#include "resmgr/abi/layout.h"
+#include "resmgr/base/atomic.hpp"
+#include "resmgr/base/mapping.hpp"
+
+namespace resmgr::lock {
+
+class LockEngine;
+
+/// An address that is different in each thread; initial-exec, so that taking it costs no call.
+[[gnu::tls_model("initial-exec")]] inline thread_local char thread_mark = 0;
+
+struct alignas(64) Context {
+  /// Null once the domain is closed: releases then do nothing.
+  std::atomic<LockEngine*> engine{nullptr};
+  rm_context* record = nullptr;
+  std::uint64_t owner_bits = 0;         ///< the id, shifted to the owner field of a state word
+  const void* thread = nullptr;         ///< &thread_mark of the thread it belongs to, or null
+  std::uint16_t id = 0;
+  std::uint16_t resting_priority = 0;
+  std::uint32_t spare_node_link = 0;    ///< a free node kept for the next wait
+
+  /// Cells of this context that wait in resources' chains, by slot; direct-mapped.
+  struct Parked {
+    std::uint32_t slot = 0;
+    std::uint32_t cell_link = 0;
+  };
+  static constexpr std::uint32_t kParked = 64;
+  std::array<Parked, kParked> parked{};
+
+  std::array<std::source_location, RM_CONTEXT_HOLDS> places{};
+  Mapping scratch;  ///< for WaitGraph; paid when touched
+
+  [[nodiscard]] bool on_own_thread() const noexcept { return thread == &thread_mark; }
+};
+
+/// The list of holds in the context's record: a hint for recovery, the classes for the lock-order
+/// check, and what a thread leaves behind when it ends. Words and cells are the truth (I2).
+class HoldList {
+ public:
+  explicit HoldList(Context& context) noexcept : context_(context) {}
+
+  /// Entries in use, those that other threads freed taken out.
+  [[nodiscard]] std::uint64_t bitmap() const noexcept {
+    const rm_context& record = *context_.record;
+    const std::uint64_t used = load_relaxed(record.hold_bitmap);
+    return used == 0 ? 0 : used & ~load_acquire(record.foreign_freed);
+  }
+  /// Holds that found no room in the list are known by number only.
+  [[nodiscard]] std::uint32_t overflow() const noexcept {
+    return load_relaxed(context_.record->overflow_holds);
+  }
+  [[nodiscard]] bool empty() const noexcept { return bitmap() == 0 && overflow() == 0; }
+
+  /// Adds a hold; called by the acquiring thread. Returns position + 1, or 0 if the list is full.
+  [[nodiscard]] std::uint32_t add(std::uint32_t slot, std::uint16_t class_id, bool shared,
+                                  const std::source_location& place) noexcept {
+    rm_context& record = *context_.record;
+    std::uint64_t used = load_relaxed(record.hold_bitmap);
+    if (~used == 0) {
+      used &= ~atomic(record.foreign_freed).exchange(0, std::memory_order_acq_rel);
+      if (~used == 0) {
+        atomic(record.overflow_holds).fetch_add(1, std::memory_order_relaxed);
+        return 0;
+      }
+    }
+    const auto position = static_cast<unsigned>(std::countr_one(used));
+    store_relaxed(record.holds[position], std::uint64_t{slot} << RM_HOLD_SLOT_SHIFT |
+                                              std::uint64_t{class_id} << RM_HOLD_CLASS_SHIFT |
+                                              (shared ? RM_HOLD_SHARED : 0u) | RM_HOLD_USED);
+    context_.places[position] = place;
+    store_relaxed(record.hold_bitmap, used | std::uint64_t{1} << position);
+    return position + 1;
+  }
+
+  /// Removes what add() returned; from any thread.
+  void remove(std::uint32_t index) noexcept {
+    rm_context& record = *context_.record;
+    if (index == 0 || index > RM_CONTEXT_HOLDS) {
+      atomic(record.overflow_holds).fetch_sub(1, std::memory_order_relaxed);
+      return;
+    }
+    const std::uint64_t bit = std::uint64_t{1} << (index - 1);
+    store_relaxed(record.holds[index - 1], 0);
+    if (context_.on_own_thread()) {
+      store_relaxed(record.hold_bitmap, load_relaxed(record.hold_bitmap) & ~bit);
+    } else {
+      // Released so that the context's thread, which reads it with acquire, may use the entry anew.
+      atomic(record.foreign_freed).fetch_or(bit, std::memory_order_release);
+    }
+  }
+
+  [[nodiscard]] std::uint64_t entry(unsigned position) const noexcept {
+    return load_relaxed(context_.record->holds[position]);
+  }
+
+ private:
+  Context& context_;
+};
+
+}  // namespace resmgr::lock

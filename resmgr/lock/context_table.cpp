@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/lock/context_table.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "resmgr/lock/pools.hpp"
+#include "resmgr/lock/wait_graph.hpp"
+
+namespace resmgr::lock {
+namespace {
+
+// Context objects of all domains of the process, kept for ever: a ref that outlives its manager
+// points at one. Never destroyed, so that refs in static objects are safe too.
+struct Graveyard {
+  std::mutex mutex;
+  std::deque<Context> all;
+  std::vector<Context*> free;
+};
+
+Graveyard& graveyard() {
+  static std::unique_ptr<Graveyard> holder = std::make_unique<Graveyard>();
+  static Graveyard& instance = *holder.release();
+  return instance;
+}
+
+}  // namespace
+
+Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, std::uint32_t tid,
+                                    const void* thread) {
+  auto scratch = Mapping::map_anonymous(WaitGraph::scratch_bytes(t_.context_count));
+  if (!scratch) return std::unexpected(std::move(scratch.error()));
+  const std::uint32_t id = claim();
+  if (id == 0) {
+    Error error(ErrorCode::CapacityExceeded, "contexts");
+    error.with_amounts(std::uint64_t{t_.context_count} + 1, t_.context_count);
+    return std::unexpected(std::move(error));
+  }
+
+  Context* context = nullptr;
+  {
+    Graveyard& yard = graveyard();
+    const std::lock_guard lock(yard.mutex);
+    if (yard.free.empty()) {
+      context = &yard.all.emplace_back();
+    } else {
+      context = yard.free.back();
+      yard.free.pop_back();
+    }
+  }
+  rm_context& record = *t_.context(id);
+  store_relaxed(record.client, client);
+  store_relaxed(record.driver, driver);
+  store_relaxed(record.tid, tid);
+  store_relaxed(record.wait_link, 0);
+  store_relaxed(record.hold_bitmap, 0);
+  store_relaxed(record.foreign_freed, 0);
+  store_relaxed(record.overflow_holds, 0);
+  context->record = &record;
+  context->id = static_cast<std::uint16_t>(id);
+  context->owner_bits = std::uint64_t{id} << RM_WORD_OWNER_SHIFT;
+  context->thread = thread;
+  context->spare_node_link = 0;
+  context->parked.fill({});
+  context->scratch = std::move(*scratch);
+  context->engine.store(&engine_, std::memory_order_release);
+  const std::lock_guard lock(mutex_);
+  open_.push_back(context);
+  return context;
+}
+
+std::uint32_t ContextTable::claim() noexcept {
+  const std::uint32_t mark = load(t_.region->context_high_water);
+  for (std::uint32_t id = 1; id <= t_.context_count; ++id) {
+    rm_context& record = *t_.context(id);
+    std::uint64_t state = load(record.state);
+    if ((state & RM_CONTEXT_STATE_MASK) != RM_CONTEXT_FREE) continue;
+    const std::uint64_t live =
+        ((state >> RM_CONTEXT_SEQ_SHIFT) + 1) << RM_CONTEXT_SEQ_SHIFT | RM_CONTEXT_LIVE;
+    if (!cas(record.state, state, live)) continue;
+    std::uint32_t seen = mark;
+    while (seen < id && !cas(t_.region->context_high_water, seen, id)) {
+    }
+    return id;
+  }
+  return 0;
+}
+
+void ContextTable::close(Context& context, bool had_holds) noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase(open_, &context);
+  }
+  NodePool(t_).give_back_spare(context);
+  CellPool(t_).unpark_all(context);
+  context.engine.store(nullptr, std::memory_order_release);
+  context.scratch = Mapping();
+  const std::uint64_t state = load(context.record->state);
+  store(context.record->state,
+        (state >> RM_CONTEXT_SEQ_SHIFT) << RM_CONTEXT_SEQ_SHIFT | RM_CONTEXT_FREE);
+  if (had_holds) return;
+  Graveyard& yard = graveyard();
+  const std::lock_guard lock(yard.mutex);
+  yard.free.push_back(&context);
+}
+
+std::uint32_t ContextTable::size() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return static_cast<std::uint32_t>(open_.size());
+}
+
+}  // namespace resmgr::lock

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ContextTable: takes and returns context records of the lock region.
+//
+// What it is: which ids this process has, and their Context objects. A returned object is kept for
+// the next context, because a hold that outlived its own may still point at it. What it is not:
+// recovery of dead contexts. Thread-safety: all functions from any thread.
+//
+//   Context* context = table.open(client, driver, tid, &thread_mark).value();
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <mutex>
+#include <vector>
+
+#include "resmgr/lock/context.hpp"
+#include "resmgr/lock/tables.hpp"
+
+namespace resmgr::lock {
+
+class ContextTable {
+ public:
+  ContextTable(const LockTables& tables, LockEngine& engine) noexcept
+      : t_(tables), engine_(engine) {}
+  ContextTable(const ContextTable&) = delete;
+  ContextTable& operator=(const ContextTable&) = delete;
+
+  /// A live context of this process. `thread` is &thread_mark of its thread, or null for a task.
+  /// Errors: CapacityExceeded, System (no memory for its scratch).
+  [[nodiscard]] Result<Context*> open(std::uint32_t client, std::uint32_t driver, std::uint32_t tid,
+                                      const void* thread);
+  /// Gives the id back. REQUIRES: it holds nothing and waits for nothing. `had_holds`: some were
+  /// released by force, so that refs to them may still exist: the object is then not used again.
+  void close(Context& context, bool had_holds) noexcept;
+  /// Calls `visit(Context&)` for each open context of this process.
+  template <typename Visit>
+  void for_each(Visit&& visit) {
+    std::vector<Context*> open;
+    {
+      const std::lock_guard lock(mutex_);
+      open = open_;
+    }
+    for (Context* context : open) visit(*context);
+  }
+  [[nodiscard]] std::uint32_t size() const noexcept;
+
+ private:
+  [[nodiscard]] std::uint32_t claim() noexcept;
+
+  const LockTables& t_;
+  LockEngine& engine_;
+  mutable std::mutex mutex_;
+  std::vector<Context*> open_;
+};
+
+}  // namespace resmgr::lock

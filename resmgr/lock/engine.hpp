@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LockEngine: acquire, wait and release on the state words of a lock region.
+//
+// What it is: the protocol "latch or delegate". An uncontended exclusive pair is two compare-and-
+// swaps; everything else about a resource is done by whoever has its latch, and nobody waits for a
+// latch: who finds it taken leaves WORK and goes on. Grants go directly to the next waiter. The
+// steps (A1, E1, S0, GX1 ...) are those of tests/model/lock.pml, which names the functions here.
+// What it is not: a registry; handles are checked against the state word alone.
+//
+// Invariants (by number in the comments): I1 one exclusive holder or only shared ones; I2 words and
+// cells are the truth, lists and counters are caches; I3 each step leaves a state that recovery
+// completes or undoes; I4 nothing stays granted to the dead; I6 each waiter gets exactly one
+// outcome, by one compare-and-swap on its node; I7, I8 every wait is checked for a cycle after it
+// became visible; I10 old handles and tenures act on nothing.
+//
+// Memory order: all compare-and-swaps, and the loads of words and cells that decide something, are
+// seq_cst, as the model assumes. Weaker ones say why at their line.
+//
+// Lifetime: the tables and `names` outlive it. Thread-safety: any thread; see Context for what one
+// context may do at once. Nothing here allocates, except for the report of a deadlock.
+//
+//   Grant grant;
+//   if (engine.try_exclusive(context, handle, place, grant)) ...   // the fast path
+//   auto result = engine.acquire(context, handle, request);        // everything
+#pragma once
+
+#include <cstdint>
+#include <source_location>
+
+#include "resmgr/base/clock.hpp"
+#include "resmgr/base/error.hpp"
+#include "resmgr/base/futex.hpp"
+#include "resmgr/base/handle.hpp"
+#include "resmgr/base/types.hpp"
+#include "resmgr/lock/context.hpp"
+#include "resmgr/lock/lock_order.hpp"
+#include "resmgr/lock/names.hpp"
+#include "resmgr/lock/pools.hpp"
+#include "resmgr/lock/queue.hpp"
+#include "resmgr/lock/tables.hpp"
+#include "resmgr/lock/wait_graph.hpp"
+#include "resmgr/lock/word.hpp"
+#include "resmgr/trace/recorder.hpp"
+
+namespace resmgr::lock {
+
+struct Grant {
+  std::uint8_t tenure = 0;
+  bool inconsistent = false;
+};
+
+struct Request {
+  HoldKind kind = HoldKind::Exclusive;
+  AcquisitionMode mode = AcquisitionMode::NonBlocking;
+  std::uint64_t deadline_ns = kNoDeadline;  ///< CLOCK_MONOTONIC; for Timeout and Emergency
+  ResourcePriority priority = ResourcePriority::Normal;
+  std::source_location place = {};
+};
+
+/// Emergency requests stand before all priorities.
+inline constexpr std::uint16_t kEmergencyRank = 0x100;
+
+/// How long a waiter looks at his node before he sleeps: a hand-off while he looks costs less than
+/// 0.2 us, waking him from sleep some 20 us.
+inline constexpr std::uint64_t kSpinNs = 30'000;
+/// How long a request watches the word before it queues: two that meet for a moment never queue.
+inline constexpr std::uint64_t kWatchNs = 2'000;
+/// Sleeps end at the latest after this, so that a granter stopped between decision and wake delays
+/// nobody for long.
+inline constexpr std::uint64_t kBoundedSleepNs = 100'000'000;
+
+class LockEngine {
+ public:
+  LockEngine(const LockTables& tables, const Clock& clock, const Names& names) noexcept;
+  LockEngine(const LockEngine&) = delete;
+  LockEngine& operator=(const LockEngine&) = delete;
+
+  // ---- fast paths: false means "ask the slow path", which also knows the error -----------------------
+
+  /// A1. One compare-and-swap on a free, unlatched word; checks the generation too.
+  /// `ordered`: the request may wait, so an order of classes that is not known yet goes to the slow
+  /// path to be learned.
+  [[nodiscard]] bool try_exclusive(Context& context, Handle handle, bool ordered,
+                                   const std::source_location& place, Grant& grant) noexcept {
+    rm_slot* slot = t_.slot(handle.slot());
+    if (!slot || handle.is_null()) return false;
+    if (ordered && !order_.permits(context, load_relaxed(slot->class_id))) return false;
+    std::uint64_t word = StateWord::free(handle.generation()).bits;
+    if (!cas(slot->word, word, word | context.owner_bits)) return false;
+    note_exclusive(context, *slot, handle, place, grant);
+    return true;
+  }
+  /// L1 of a hold that nobody waits for.
+  [[nodiscard]] bool try_release_exclusive(Context& context, Handle handle) noexcept {
+    rm_slot* slot = t_.slot(handle.slot());
+    if (!slot || load_relaxed(slot->tenure) != handle.tenure()) return false;
+    // Read as the holder: after the swap the next holder may write them.
+    const std::uint32_t index = load_relaxed(slot->hold_index);
+    const std::uint32_t count = load_relaxed(slot->acquisitions);
+    if (count % kHoldSample == 0) sample_hold(*slot);
+    const StateWord free = StateWord::free(handle.generation());
+    std::uint64_t word = free.bits | context.owner_bits;
+    if (!cas(slot->word, word, free.bits)) return false;
+    HoldList(context).remove(index);
+    if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 0, 0);
+    return true;
+  }
+  /// s1 to s4 of an opened resource: a plain store and one compare-and-swap.
+  [[nodiscard]] bool try_shared(Context& context, Handle handle, bool ordered,
+                                const std::source_location& place, Grant& grant) noexcept;
+  /// l2 of a hold that nobody waits for.
+  [[nodiscard]] bool try_release_shared(Context& context, Handle handle) noexcept;
+
+  // ---- everything ------------------------------------------------------------------------------------
+
+  /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock, Preempted, OrderViolation,
+  /// NotShareable, Quarantined, CapacityExceeded, InvalidArgument.
+  [[nodiscard]] Result<Grant> acquire(Context& context, Handle handle,
+                                      const Request& request) noexcept;
+  /// Ends a hold; from any thread. Errors: StaleHandle, Revoked, NotPermitted.
+  Result<void> release(Context& context, Handle handle, HoldKind kind) noexcept;
+  /// D1, D2. Errors: StaleHandle, Revoked, NotPermitted, NotShareable, CapacityExceeded.
+  Result<void> downgrade(Context& context, Handle handle) noexcept;
+  /// Shared to exclusive, keeping the shared hold until then; NonBlocking, or waiting before all
+  /// other requests. Errors: as acquire; the shared hold stays.
+  Result<void> upgrade(Context& context, Handle handle, const Request& request) noexcept;
+  /// Clears INCONSISTENT. Errors: StaleHandle, NotPermitted, InvalidArgument (it is not set).
+  Result<void> consistent(Context& context, Handle handle) noexcept;
+  /// What this context holds of the resource. Errors: StaleHandle, NotPermitted (nothing).
+  [[nodiscard]] Result<HoldKind> held_kind(const Context& context, Handle handle) const noexcept;
+  /// Releases what the context holds, words first asked, and calls `report` for each.
+  template <typename Report>
+  std::uint32_t release_all(Context& context, Report&& report) noexcept;
+
+  // ---- for the owner of the registry ------------------------------------------------------------------
+
+  /// Opens a slot for a new tenant. REQUIRES: no tenant, and the caller is the authority.
+  void arm(std::uint32_t slot, std::uint32_t generation, std::uint16_t class_id,
+           std::uint8_t attributes) noexcept;
+  /// Closes a slot that `context` holds exclusively: the generation moves on, waiters get
+  /// StaleHandle. Errors: NotPermitted (not held), InUse (the latch stayed taken until the
+  /// deadline).
+  Result<void> retire(Context& context, Handle handle, std::uint64_t deadline_ns) noexcept;
+
+  // ---- views -------------------------------------------------------------------------------------------
+
+  /// A few nanoseconds: one load.
+  [[nodiscard]] bool is_valid(Handle handle) const noexcept {
+    const rm_slot* slot = t_.slot(handle.slot());
+    return slot && !handle.is_null() &&
+           StateWord{load_relaxed(slot->word)}.is_tenant(handle.generation());
+  }
+  [[nodiscard]] StateWord word(std::uint32_t slot) const noexcept {
+    const rm_slot* record = t_.slot(slot);
+    return record ? StateWord{load(record->word)} : StateWord{};
+  }
+  /// Calls `visit(Participant)` for each holder; unnamed ones are left to `names`.
+  template <typename Visit>
+  void for_each_holder(Handle handle, Visit&& visit) const noexcept;
+  [[nodiscard]] std::uint32_t count_waiters(Handle handle) const noexcept;
+
+  [[nodiscard]] const LockTables& tables() const noexcept { return t_; }
+  [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
+  [[nodiscard]] LockOrder& order() noexcept { return order_; }
+  [[nodiscard]] WaitGraph& graph() noexcept { return graph_; }
+
+ private:
+  friend class WaitGraph;
+  struct Wait;
+  /// One hold in so many is timed at release; a power of two less one would never fit a cycle of
+  /// users.
+  static constexpr std::uint32_t kHoldSample = 61;
+
+  void note_exclusive(Context& context, rm_slot& slot, Handle handle,
+                      const std::source_location& place, Grant& grant) noexcept {
+    // The holder's own fields: relaxed, for others read them as hints.
+    store_relaxed(slot.acquired_at, clock_.now());
+    bump(slot.acquisitions);
+    store_relaxed(slot.hold_index, HoldList(context).add(handle.slot(),
+                                                         load_relaxed(slot.class_id), false, place));
+    grant.tenure = load_relaxed(slot.tenure);
+    grant.inconsistent = false;
+    if ((load_relaxed(slot.attributes) & RM_SLOT_ATTR_ACCESS_HOOK) != 0) names_.accessed(handle);
+    if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_ACQUIRE, handle, 0, 0);
+  }
+  void note_shared(Context& context, rm_slot& slot, rm_cell& cell, Handle handle,
+                   const std::source_location& place, Grant& grant) noexcept;
+  void sample_hold(rm_slot& slot) noexcept;
+  void trace(Context& context, rm_trace_op operation, Handle handle, std::uint8_t mode,
+             std::uint64_t argument) noexcept {
+    recorder_.record(*context.record, context.id, operation, mode, handle.slot(),
+                     handle.generation(), argument);
+  }
+
+  // acquire.cpp
+  [[nodiscard]] ErrorCode check_request(const Context& context, const rm_slot& slot, Handle handle,
+                                        const Request& request) const noexcept;
+  [[nodiscard]] bool attempt(Context& context, rm_slot& slot, Handle handle,
+                             const Request& request, Grant& grant) noexcept;
+  [[nodiscard]] bool attempt_exclusive(Context& context, rm_slot& slot, Handle handle,
+                                       const Request& request, Grant& grant) noexcept;
+  void help_if_idle(Context& context, rm_slot& slot, Handle handle) noexcept;
+  [[nodiscard]] bool watch(Context& context, rm_slot& slot, Handle handle, const Request& request,
+                           Grant& grant) noexcept;
+  [[nodiscard]] std::unexpected<Error> refuse(ErrorCode code, Handle handle,
+                                              const Context& context) const noexcept;
+  [[nodiscard]] Participant participant(std::uint32_t context, Handle handle, HoldKind kind,
+                                        std::uint64_t since_ticks) const noexcept;
+
+  // wait.cpp
+  [[nodiscard]] Result<Grant> enqueue(Context& context, rm_slot& slot, Handle handle,
+                                      const Request& request, std::uint8_t mode) noexcept;
+  [[nodiscard]] unsigned await(Context& context, Wait& wait) noexcept;
+  void check_deadlock(Context& context, Wait& wait) noexcept;
+  void lend(Context& context, const Waiter& waiter) noexcept;
+  void withdraw(Context& context, Wait& wait) noexcept;
+  [[nodiscard]] std::unexpected<Error> failed(Context& context, Wait& wait,
+                                              unsigned outcome) noexcept;
+  void report_cycle(Context& context, Wait& wait) noexcept;
+  void accept(Context& context, Wait& wait, Grant& grant) noexcept;
+  [[nodiscard]] std::uint16_t rank_of(const Request& request) const noexcept;
+  [[nodiscard]] std::uint16_t inherited_rank(const Context& context) const noexcept;
+  void link_wait(Context& context, rm_node& node) noexcept;
+  void unlink_wait(Context& context, rm_node& node) noexcept;
+
+  // service.cpp
+  enum class Knock { Served, Delegated, Gone };
+  Knock knock(Context& context, std::uint32_t slot, std::uint32_t generation,
+              bool waiters) noexcept;
+  void service(Context& context, std::uint32_t slot, std::uint32_t generation) noexcept;
+  bool grant_exclusive(Context& context, WaitQueue& queue, rm_slot& slot, StateWord seen,
+                       const Waiter& waiter) noexcept;
+  bool grant_shared(Context& context, WaitQueue& queue, rm_slot& slot, StateWord seen,
+                    const Waiter& waiter) noexcept;
+  bool grant_upgrade(Context& context, WaitQueue& queue, rm_slot& slot, StateWord seen,
+                     const Waiter& waiter) noexcept;
+  void settle_grant(rm_slot& slot, const Waiter& waiter) noexcept;
+  void clear_granting(rm_slot& slot, std::uint16_t owner) noexcept;
+  [[nodiscard]] unsigned reap_cells(rm_slot& slot, std::uint32_t generation,
+                                    std::uint16_t except) noexcept;
+
+ public:
+  /// The one decision about a waiter: WAITING with this sequence number becomes `outcome`. Wakes him
+  /// if he sleeps. False if it was decided otherwise (I6).
+  bool decide(const Waiter& waiter, unsigned outcome) noexcept;
+
+ private:
+  // release.cpp
+  Result<void> release_exclusive(Context& context, Handle handle) noexcept;
+  Result<void> release_shared(Context& context, Handle handle) noexcept;
+  [[nodiscard]] rm_cell* own_cell(const Context& context, const rm_slot& slot,
+                                  Handle handle) const noexcept;
+
+  LockTables t_;
+  Clock clock_;
+  const Names& names_;
+  trace::Recorder recorder_;
+  LockOrder order_;
+  WaitGraph graph_;
+  NodePool nodes_;
+  CellPool cells_;
+  bool may_spin_;  ///< false on one processor, where whom we wait for can't run meanwhile
+};
+
+template <typename Visit>
+void LockEngine::for_each_holder(Handle handle, Visit&& visit) const noexcept {
+  const rm_slot* slot = t_.slot(handle.slot());
+  if (!slot) return;
+  const StateWord seen{load(slot->word)};
+  if (!seen.is_tenant(handle.generation())) return;
+  if (seen.owner() != 0) {
+    visit(participant(seen.owner(), handle, HoldKind::Exclusive, load_relaxed(slot->acquired_at)));
+  } else if (seen.has(RM_WORD_SHARED)) {
+    cells_.for_each(*slot, handle.generation(), [&](const rm_cell& cell, CellWord word) {
+      if (word.in_use()) {
+        visit(participant(word.context(), handle, HoldKind::Shared, load_relaxed(cell.acquired_at)));
+      }
+      return true;
+    });
+  }
+}
+
+template <typename Report>
+std::uint32_t LockEngine::release_all(Context& context, Report&& report) noexcept {
+  std::uint32_t released = 0;
+  const auto let_go = [&](std::uint32_t index) {
+    const rm_slot& slot = t_.slots[index];
+    const Handle handle(index, StateWord{load(slot.word)}.generation(), load_relaxed(slot.tenure));
+    const auto kind = held_kind(context, handle);
+    if (!kind) return;
+    report(handle, *kind);
+    if (release(context, handle, *kind)) ++released;
+  };
+  HoldList holds(context);
+  const std::uint64_t used = holds.bitmap();
+  for (unsigned position = 0; position < RM_CONTEXT_HOLDS; ++position) {
+    if ((used >> position & 1) == 0) continue;
+    const auto index = static_cast<std::uint32_t>(holds.entry(position) >> RM_HOLD_SLOT_SHIFT);
+    if (index < t_.slot_count) let_go(index);
+  }
+  // The list is full at 64; holds beyond it are found in the words, which are the truth (I2).
+  if (holds.overflow() != 0) {
+    for (std::uint32_t index = 0; index < t_.slot_count; ++index) let_go(index);
+  }
+  return released;
+}
+
+}  // namespace resmgr::lock

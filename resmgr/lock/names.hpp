@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Names: how the lock engine, which knows numbers only, gets names for blame and reports.
+//
+// What it is: an interface that the layer above implements from the registry. What it is not: on any
+// fast path. Lifetime: outlives the engine. Thread-safety: called from any thread, under no lock.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "resmgr/base/error.hpp"
+
+namespace resmgr::lock {
+
+class Names {
+ public:
+  Names() = default;
+  Names(const Names&) = delete;
+  Names& operator=(const Names&) = delete;
+  virtual ~Names() = default;
+
+  /// Fills in `driver` (of the driver with this index) and `resource` (of who.handle).
+  virtual void describe(Participant& who, std::uint32_t driver) const noexcept = 0;
+  [[nodiscard]] virtual std::string class_name(std::uint16_t class_id) const = 0;
+  /// A lock-order inversion under policy Warn, once for each pair of classes.
+  virtual void report_order(std::string_view text) const noexcept = 0;
+  /// A resource with an access hook was acquired.
+  virtual void accessed(Handle handle) const noexcept = 0;
+};
+
+}  // namespace resmgr::lock

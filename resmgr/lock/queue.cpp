@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/lock/queue.hpp"
+
+#include "resmgr/base/spin.hpp"
+#include "resmgr/lock/planted_bug.hpp"
+
+namespace resmgr::lock {
+
+bool read_waiter(rm_node& node, Waiter& out) noexcept {
+  const NodeWord word{load(node.word)};
+  if (!word.waiting()) return false;
+  out.node = &node;
+  out.word = word;
+  out.slot = load_acquire(node.slot);
+  out.generation = load_acquire(node.generation);
+  out.context = load_acquire(node.context);
+  out.base_priority = load_acquire(node.base_priority);
+  out.mode = load_acquire(node.mode);
+  out.emergency = (load_acquire(node.flags) & RM_NODE_FLAG_EMERGENCY) != 0;
+  out.rank = {out.mode == RM_WAIT_UPGRADE, load_acquire(node.priority), load_acquire(node.ticket)};
+  out.enqueued_at = load_acquire(node.enqueued_at);
+  out.cell_link = load_acquire(node.cell_link);
+  // The fields are written before the word says WAITING with this sequence number, and not again
+  // before the number changes: the same number afterwards means they belong together. Acquire loads
+  // keep the reads between the two of the word without a fence.
+  const NodeWord again{load_relaxed(node.word)};
+  return again.waiting() && again.sequence() == word.sequence();
+}
+
+// While one of these lives, the lists are being edited.
+class WaitQueue::Edit {
+ public:
+  explicit Edit(rm_slot& slot) noexcept : slot_(slot) {
+    store(slot_.queue_seq, load_relaxed(slot_.queue_seq) | 1u);
+  }
+  // Link stores are releases: none of them moves before the odd number, and readers, who load links
+  // with acquire, none of theirs behind their second look at it.
+  ~Edit() { store(slot_.queue_seq, load_relaxed(slot_.queue_seq) + 1); }
+  Edit(const Edit&) = delete;
+  Edit& operator=(const Edit&) = delete;
+
+ private:
+  rm_slot& slot_;
+};
+
+void WaitQueue::relax() noexcept { cpu_relax(); }
+
+void WaitQueue::push(rm_node& node) const noexcept {
+  std::uint32_t head = load(slot_.inbox_link);
+  do {
+    store_release(node.next_link, head);
+  } while (!cas(slot_.inbox_link, head, t_.link_of(&node)));
+}
+
+unsigned WaitQueue::settle() const noexcept {
+  const bool resort = (load(slot_.attributes) & RM_SLOT_ATTR_RESORT) != 0;
+  const bool inbox = load(slot_.inbox_link) != 0;
+  if (!resort && !inbox) {
+    drop_decided();
+    return 0;
+  }
+  const Edit edit(slot_);
+  std::uint32_t link = atomic(slot_.inbox_link).exchange(0);
+  unsigned added = 0;
+  if (resort) {
+    atomic(slot_.attributes)
+        .fetch_and(static_cast<std::uint8_t>(~RM_SLOT_ATTR_RESORT), std::memory_order_seq_cst);
+    // Sorting anew is inserting anew: the old queue goes the way of the inbox.
+    std::uint32_t old = load_relaxed(slot_.queue_head_link);
+    store_release(slot_.queue_head_link, 0);
+    store_release(slot_.queue_tail_link, 0);
+    for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
+      rm_node* node = t_.node(old);
+      if (!node) break;
+      old = load_relaxed(node->next_link);
+      Waiter waiter;
+      if (read_waiter(*node, waiter) && ours(waiter)) {
+        insert(*node, waiter);
+      } else {
+        NodePool(t_).unlinked(*node);
+      }
+    }
+  }
+  // The inbox is newest first; turned round, appending at the tail is the common case.
+  std::uint32_t turned = 0;
+  for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
+    rm_node* node = t_.node(link);
+    if (!node) break;
+    const std::uint32_t next = load_relaxed(node->next_link);
+    store_release(node->next_link, turned);
+    turned = link;
+    link = next;
+  }
+  for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
+    rm_node* node = t_.node(turned);
+    if (!node) break;
+    turned = load_relaxed(node->next_link);
+    Waiter waiter;
+    if (read_waiter(*node, waiter) && ours(waiter)) {
+      insert(*node, waiter);
+      ++added;
+    } else {
+      NodePool(t_).unlinked(*node);
+    }
+  }
+  return added;
+}
+
+void WaitQueue::insert(rm_node& node, const Waiter& waiter) const noexcept {
+  const std::uint32_t link = t_.link_of(&node);
+  rm_node* tail = t_.node(load_relaxed(slot_.queue_tail_link));
+  Waiter other;
+  // A decided node has no rank any more, but its place in the list is as good as any.
+  const bool append =
+      !tail || (read_waiter(*tail, other) && !waiter.rank.before(other.rank) &&
+                !planted::kLifoQueue);
+  if (append) {
+    store_release(node.next_link, 0);
+    if (tail) {
+      store_release(tail->next_link, link);
+    } else {
+      store_release(slot_.queue_head_link, link);
+    }
+    store_release(slot_.queue_tail_link, link);
+    return;
+  }
+  rm_node* previous = nullptr;
+  std::uint32_t at = load_relaxed(slot_.queue_head_link);
+  for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
+    rm_node* next = t_.node(at);
+    if (!next) break;
+    if (read_waiter(*next, other) &&
+        (waiter.rank.before(other.rank) || planted::kLifoQueue)) {
+      break;
+    }
+    previous = next;
+    at = load_relaxed(next->next_link);
+  }
+  store_release(node.next_link, at);
+  if (previous) {
+    store_release(previous->next_link, link);
+  } else {
+    store_release(slot_.queue_head_link, link);
+  }
+  if (at == 0) store_release(slot_.queue_tail_link, link);
+}
+
+void WaitQueue::drop_decided() const noexcept {
+  // Only at the front: what is decided further behind is dropped when it gets there.
+  for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
+    rm_node* node = t_.node(load_relaxed(slot_.queue_head_link));
+    Waiter waiter;
+    if (!node || (read_waiter(*node, waiter) && ours(waiter))) return;
+    unlink(*node);
+  }
+}
+
+bool WaitQueue::front(Waiter& out) const noexcept {
+  for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
+    rm_node* node = t_.node(load_relaxed(slot_.queue_head_link));
+    if (!node) return false;
+    if (read_waiter(*node, out) && ours(out) && !t_.is_dead(out.context)) return true;
+    unlink(*node);
+  }
+  return false;
+}
+
+void WaitQueue::unlink(rm_node& node) const noexcept {
+  const std::uint32_t link = t_.link_of(&node);
+  {
+    const Edit edit(slot_);
+    rm_node* previous = nullptr;
+    std::uint32_t at = load_relaxed(slot_.queue_head_link);
+    for (std::uint32_t steps = 0; steps < t_.node_count && at != link; ++steps) {
+      previous = t_.node(at);
+      if (!previous) return;
+      at = load_relaxed(previous->next_link);
+    }
+    const std::uint32_t next = load_relaxed(node.next_link);
+    if (previous) {
+      store_release(previous->next_link, next);
+    } else {
+      store_release(slot_.queue_head_link, next);
+    }
+    if (load_relaxed(slot_.queue_tail_link) == link) {
+      store_release(slot_.queue_tail_link, previous ? t_.link_of(previous) : 0);
+    }
+  }
+  NodePool(t_).unlinked(node);
+}
+
+bool WaitQueue::any() const noexcept {
+  return load(slot_.queue_head_link) != 0 || load(slot_.inbox_link) != 0;
+}
+
+}  // namespace resmgr::lock

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// WaitQueue: the waiters of one resource, best first.
+//
+// What it is: two linked lists over wait nodes. Waiters push themselves into an inbox by
+// compare-and-swap; whoever has the resource's latch moves them into the queue, which is sorted by
+// (upgrades, priority, ticket), and takes them out. What it is not: the truth. A node whose word
+// says WAITING waits, whether or not a list shows it (I2); a list lost with a killed latch holder is
+// rebuilt from the nodes.
+//
+// Thread-safety: push() from any thread; edits by the latch holder alone; snapshots by anyone. The
+// slot's queue_seq is odd while the holder edits: readers retry, and when he is stopped in the
+// middle, look at all nodes instead.
+#pragma once
+
+#include <cstdint>
+
+#include "resmgr/lock/pools.hpp"
+#include "resmgr/lock/tables.hpp"
+#include "resmgr/lock/word.hpp"
+
+namespace resmgr::lock {
+
+/// What decides the order of two waiters of one resource; greater is served first.
+struct QueueRank {
+  bool upgrade = false;  ///< first of all: nothing exclusive can be granted before it
+  std::uint16_t priority = 0;
+  std::uint64_t ticket = 0;
+
+  [[nodiscard]] constexpr bool before(const QueueRank& other) const noexcept {
+    if (upgrade != other.upgrade) return upgrade;
+    if (priority != other.priority) return priority > other.priority;
+    return ticket < other.ticket;
+  }
+};
+
+/// A waiter as read from its node: consistent, for the sequence number was the same before and after.
+struct Waiter {
+  rm_node* node = nullptr;
+  NodeWord word;
+  std::uint32_t slot = 0;
+  std::uint32_t generation = 0;
+  std::uint16_t context = 0;
+  std::uint16_t base_priority = 0;
+  std::uint8_t mode = RM_WAIT_EXCLUSIVE;
+  bool emergency = false;
+  QueueRank rank;
+  std::uint64_t enqueued_at = 0;
+  std::uint32_t cell_link = 0;
+};
+
+/// Reads a node that says WAITING. False if it doesn't, or changed while it was read.
+[[nodiscard]] bool read_waiter(rm_node& node, Waiter& out) noexcept;
+
+/// Two requests that can't be granted at once.
+[[nodiscard]] constexpr bool conflicts(std::uint8_t a, std::uint8_t b) noexcept {
+  return a != RM_WAIT_SHARED || b != RM_WAIT_SHARED;
+}
+
+class WaitQueue {
+ public:
+  WaitQueue(const LockTables& tables, rm_slot& slot, std::uint32_t slot_index,
+            std::uint32_t generation) noexcept
+      : t_(tables), slot_(slot), slot_index_(slot_index), generation_(generation) {}
+
+  /// Makes a WAITING node visible to the latch holder and to walkers.
+  void push(rm_node& node) const noexcept;
+
+  // ---- for the latch holder -----------------------------------------------------------------------
+
+  /// Moves the inbox into the queue, takes out what is decided, and restores the order if a
+  /// priority was raised. Returns how many requests were new.
+  unsigned settle() const noexcept;
+  /// The best waiter, or false if none waits. Call settle() before.
+  [[nodiscard]] bool front(Waiter& out) const noexcept;
+  /// Takes the node out of the queue.
+  void unlink(rm_node& node) const noexcept;
+  /// Whether any node is linked.
+  [[nodiscard]] bool any() const noexcept;
+
+  // ---- for walkers -----------------------------------------------------------------------------------
+
+  /// Calls `visit(const Waiter&)` for each waiter of this resource, in no order, each perhaps more
+  /// than once; stops when it returns false. A waiter whose node was published before the call, and
+  /// waits until it returns, is visited.
+  template <typename Visit>
+  void for_each(Visit&& visit) const noexcept {
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      const std::uint32_t before = load(slot_.queue_seq);
+      if ((before & 1u) != 0) {
+        relax();
+        continue;
+      }
+      if (!visit_list(load(slot_.queue_head_link), visit)) return;
+      if (!visit_list(load(slot_.inbox_link), visit)) return;
+      if (load(slot_.queue_seq) == before) return;
+    }
+    visit_all_nodes(visit);
+  }
+
+ private:
+  static constexpr int kAttempts = 16;
+  static void relax() noexcept;
+
+  [[nodiscard]] bool ours(const Waiter& waiter) const noexcept {
+    return waiter.slot == slot_index_ && waiter.generation == generation_;
+  }
+  template <typename Visit>
+  bool visit_list(std::uint32_t link, Visit& visit) const noexcept {
+    for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
+      rm_node* node = t_.node(link);
+      if (!node) return true;
+      Waiter waiter;
+      if (read_waiter(*node, waiter) && ours(waiter) && !visit(waiter)) return false;
+      link = load_acquire(node->next_link);
+    }
+    return true;
+  }
+  template <typename Visit>
+  void visit_all_nodes(Visit& visit) const noexcept {
+    const std::uint32_t mark = load(t_.region->node_high_water);
+    for (std::uint32_t i = 0; i < mark && i < t_.node_count; ++i) {
+      Waiter waiter;
+      if (read_waiter(t_.nodes[i], waiter) && ours(waiter) && !visit(waiter)) return;
+    }
+  }
+  class Edit;
+  void insert(rm_node& node, const Waiter& waiter) const noexcept;
+  void drop_decided() const noexcept;
+
+  const LockTables& t_;
+  rm_slot& slot_;
+  std::uint32_t slot_index_;
+  std::uint32_t generation_;
+};
+
+}  // namespace resmgr::lock

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/lock/region.hpp"
+
+#include <sys/stat.h>
+
+#include <array>
+#include <cstring>
+#include <utility>
+
+namespace resmgr::lock {
+namespace {
+
+// In the order of enum rm_lock_table.
+std::array<TableShape, 8> shapes(const Capacities& c) noexcept {
+  return {{{c.slots, sizeof(rm_slot)},
+           {c.nodes, sizeof(rm_node)},
+           {c.cells, sizeof(rm_cell)},
+           {c.contexts, sizeof(rm_context)},
+           {c.clients, sizeof(rm_client)},
+           {std::uint64_t{c.contexts} * RM_TRACE_RECORDS, sizeof(rm_trace_record)},
+           {RM_MAX_CLASSES * (RM_MAX_CLASSES / 64), sizeof(std::uint64_t)},
+           {RM_ORDER_EDGES, sizeof(rm_order_edge)}}};
+}
+
+}  // namespace
+
+Result<LockRegion> LockRegion::create(const Capacities& capacities,
+                                      const RegionIdentity& identity) {
+  const auto tables = shapes(capacities);
+  auto header =
+      make_header(RM_LOCK_MAGIC, capacities, identity, sizeof(rm_lock_region), tables);
+  if (!header) return std::unexpected(std::move(header.error()));
+  auto fd = create_region_file("resmgr-locks", header->region_bytes);
+  if (!fd) return std::unexpected(std::move(fd.error()));
+  auto mapping =
+      Mapping::map_file(fd->get(), header->region_bytes, Mapping::Access::ReadWrite);
+  if (!mapping) return std::unexpected(std::move(mapping.error()));
+  std::memcpy(mapping->data(), &*header, sizeof(*header));
+  LockRegion region(std::move(*fd), std::move(*mapping), *header);
+  store_relaxed(region.tables_.region->trace_level, static_cast<std::uint32_t>(RM_TRACE_CONTENDED));
+  return region;
+}
+
+Result<LockRegion> LockRegion::attach(UniqueFd fd) {
+  auto mapped = map_region_file(fd.get(), RM_LOCK_MAGIC, Mapping::Access::ReadWrite);
+  if (!mapped) return std::unexpected(std::move(mapped.error()));
+  const auto tables = shapes(capacities_of(mapped->header));
+  if (auto ok = check_tables(mapped->header, sizeof(rm_lock_region), tables); !ok) {
+    return std::unexpected(std::move(ok.error()));
+  }
+  return LockRegion(std::move(fd), std::move(mapped->mapping), mapped->header);
+}
+
+LockRegion::LockRegion(UniqueFd fd, Mapping mapping, const rm_region_header& header) noexcept
+    : fd_(std::move(fd)), mapping_(std::move(mapping)), header_(header) {
+  const auto at = [&]<typename T>(T*& table, unsigned number) {
+    table = reinterpret_cast<T*>(mapping_.data() + header_.offset[number]);
+  };
+  tables_.region = reinterpret_cast<rm_lock_region*>(mapping_.data());
+  at(tables_.slots, RM_TABLE_SLOTS);
+  at(tables_.nodes, RM_TABLE_NODES);
+  at(tables_.cells, RM_TABLE_CELLS);
+  at(tables_.contexts, RM_TABLE_CONTEXTS);
+  at(tables_.clients, RM_TABLE_CLIENTS);
+  at(tables_.trace, RM_TABLE_TRACE);
+  at(tables_.order_bits, RM_TABLE_ORDER_BITS);
+  at(tables_.order_edges, RM_TABLE_ORDER_EDGES);
+  tables_.slot_count = header_.slots;
+  tables_.node_count = header_.nodes;
+  tables_.cell_count = header_.cells;
+  tables_.context_count = header_.contexts;
+  tables_.client_count = header_.clients;
+}
+
+std::uint64_t LockRegion::resident_bytes() const noexcept {
+  struct stat status{};
+  return ::fstat(fd_.get(), &status) == 0 ? static_cast<std::uint64_t>(status.st_blocks) * 512 : 0;
+}
+
+}  // namespace resmgr::lock

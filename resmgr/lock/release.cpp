@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Releasing, and changing a hold between shared and exclusive; opening and closing of slots.
+#include <sched.h>
+
+#include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/planted_bug.hpp"
+
+namespace resmgr::lock {
+
+Result<void> LockEngine::release(Context& context, Handle handle, HoldKind kind) noexcept {
+  if (handle.is_null()) return fail(ErrorCode::StaleHandle);
+  return kind == HoldKind::Exclusive ? release_exclusive(context, handle)
+                                     : release_shared(context, handle);
+}
+
+Result<void> LockEngine::release_exclusive(Context& context, Handle handle) noexcept {
+  rm_slot* slot = t_.slot(handle.slot());
+  if (!slot) return fail(ErrorCode::StaleHandle);
+  std::uint64_t word = load(slot->word);
+  for (;;) {
+    const StateWord seen{word};
+    if (!seen.is_tenant(handle.generation())) return fail(ErrorCode::StaleHandle);
+    // I10: a hold that was fenced must not release its successor's.
+    if (!planted::kIgnoreTenure && load(slot->tenure) != handle.tenure()) {
+      return fail(ErrorCode::Revoked);
+    }
+    if (seen.owner() != context.id || seen.has(RM_WORD_GRANTING)) {
+      return fail(ErrorCode::NotPermitted, "release of what is not held");
+    }
+    const std::uint32_t index = load_relaxed(slot->hold_index);
+    StateWord next = seen.with_owner(0).without(RM_WORD_REVOKED);
+    // L1 in one swap: killed between two, a free resource with waiters would name nobody.
+    const bool serve = seen.latch() == 0 && seen.has_any(RM_WORD_WAITERS | RM_WORD_WORK);
+    if (serve && !planted::kTwoStepRelease) next = next.with_latch(context.id);
+    if (!cas(slot->word, word, next.bits)) continue;
+    HoldList(context).remove(index);
+    if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 0, 0);
+    if (serve && !planted::kTwoStepRelease) {
+      service(context, handle.slot(), handle.generation());
+    }
+    return {};
+  }
+}
+
+// The cell this context has at the resource, in use or parked; null if none.
+rm_cell* LockEngine::own_cell(const Context& context, const rm_slot& slot,
+                              Handle handle) const noexcept {
+  if (context.on_own_thread()) {
+    rm_cell* cell = cells_.parked(context, handle.slot(), handle.generation());
+    if (cell && CellWord{load(cell->word)}.in_use()) return cell;
+  }
+  return cells_.find_in_use(slot, handle.generation(), context.id);
+}
+
+bool LockEngine::try_release_shared(Context& context, Handle handle) noexcept {
+  return static_cast<bool>(release_shared(context, handle));
+}
+
+Result<void> LockEngine::release_shared(Context& context, Handle handle) noexcept {
+  rm_slot* slot = t_.slot(handle.slot());
+  if (!slot) return fail(ErrorCode::StaleHandle);
+  const StateWord before{load(slot->word)};
+  if (!before.is_tenant(handle.generation())) return fail(ErrorCode::StaleHandle);
+  if (load(slot->tenure) != handle.tenure()) return fail(ErrorCode::Revoked);
+  rm_cell* cell = own_cell(context, *slot, handle);
+  if (!cell || CellWord{load(cell->word)}.state() != RM_CELL_HELD || before.owner() == context.id) {
+    return fail(ErrorCode::NotPermitted, "release of what is not held");
+  }
+  const std::uint32_t index = load_relaxed(cell->hold_index);
+  const auto others = [&] {
+    bool found = false;
+    cells_.for_each(*slot, handle.generation(), [&](const rm_cell& other, CellWord word) {
+      found = &other != cell && word.in_use();
+      return !found;
+    });
+    return found;
+  };
+  // l2. With company the word need not change: whoever leaves last clears SHARED. The fence in
+  // vacate() makes sure that of two who leave at once, one sees the other gone.
+  const bool company = before.latch() == 0 && !before.has_any(RM_WORD_WAITERS | RM_WORD_WORK) &&
+                       others();
+  cells_.vacate(*cell, handle.slot(), company);
+  HoldList(context).remove(index);
+  if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 1, 0);
+  if (company) {
+    if (planted::kSharedReleaseNoRecheck) return {};
+    const bool still = others();
+    const StateWord now{load(slot->word)};
+    if (still && now.latch() == 0 && !now.has_any(RM_WORD_WAITERS | RM_WORD_WORK)) return {};
+  }
+  knock(context, handle.slot(), handle.generation(), false);
+  return {};
+}
+
+Result<HoldKind> LockEngine::held_kind(const Context& context, Handle handle) const noexcept {
+  const rm_slot* slot = t_.slot(handle.slot());
+  if (!slot || handle.is_null()) return fail(ErrorCode::StaleHandle);
+  const StateWord seen{load(slot->word)};
+  if (!seen.is_tenant(handle.generation())) return fail(ErrorCode::StaleHandle);
+  if (seen.owner() == context.id && !seen.has(RM_WORD_GRANTING)) return HoldKind::Exclusive;
+  if (seen.owner() == 0 && seen.has(RM_WORD_SHARED)) {
+    const rm_cell* cell = own_cell(context, *slot, handle);
+    if (cell && CellWord{load(cell->word)}.state() == RM_CELL_HELD) return HoldKind::Shared;
+  }
+  return fail(ErrorCode::NotPermitted, "this context holds nothing of it");
+}
+
+Result<void> LockEngine::downgrade(Context& context, Handle handle) noexcept {
+  rm_slot* slot = t_.slot(handle.slot());
+  const auto kind = held_kind(context, handle);
+  if (!kind) return std::unexpected(kind.error());
+  if (*kind != HoldKind::Exclusive) return fail(ErrorCode::InvalidArgument, "held shared already");
+  if (load(slot->tenure) != handle.tenure()) return fail(ErrorCode::Revoked);
+  if ((load_relaxed(slot->attributes) & RM_SLOT_ATTR_EXCLUSIVE_ONLY) != 0) {
+    return fail(ErrorCode::NotShareable);
+  }
+  rm_cell* cell = cells_.park(context, *slot, handle.slot(), handle.generation());
+  if (!cell) return fail(ErrorCode::CapacityExceeded, "shared holds");
+  // D1. While the word is exclusive, cells are ignored.
+  store(cell->word, CellWord::make(handle.generation(), context.id, RM_CELL_HELD).bits);
+  store_relaxed(cell->acquired_at, load_relaxed(slot->acquired_at));
+  const std::uint32_t index = load_relaxed(slot->hold_index);
+  if (index != 0 && index <= RM_CONTEXT_HOLDS) {
+    atomic(context.record->holds[index - 1]).fetch_or(RM_HOLD_SHARED, std::memory_order_relaxed);
+  }
+  store_relaxed(cell->hold_index, index);
+  // D2
+  std::uint64_t word = load(slot->word);
+  for (;;) {
+    const StateWord seen{word};
+    const bool serve = seen.latch() == 0 && seen.has_any(RM_WORD_WAITERS | RM_WORD_WORK);
+    StateWord next = seen.with_owner(0).with(RM_WORD_SHARED);
+    if (serve) next = next.with_latch(context.id);
+    if (seen.latch() != 0) next = next.with(RM_WORD_WORK);
+    if (!cas(slot->word, word, next.bits)) continue;
+    if (serve) service(context, handle.slot(), handle.generation());
+    return {};
+  }
+}
+
+Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request& request) noexcept {
+  rm_slot* slot = t_.slot(handle.slot());
+  const auto kind = held_kind(context, handle);
+  if (!kind) return std::unexpected(kind.error());
+  if (*kind != HoldKind::Shared) return fail(ErrorCode::InvalidArgument, "held exclusively already");
+  if (load(slot->tenure) != handle.tenure()) return fail(ErrorCode::Revoked);
+  if (request.mode != AcquisitionMode::NonBlocking) {
+    auto grant = enqueue(context, *slot, handle, request, RM_WAIT_UPGRADE);
+    if (!grant) return std::unexpected(std::move(grant.error()));
+    return {};
+  }
+  // Another upgrade that is queued waits for our hold: two of them would wait for each other.
+  bool rival = false;
+  WaitQueue(t_, *slot, handle.slot(), handle.generation()).for_each([&](const Waiter& waiter) {
+    rival = waiter.mode == RM_WAIT_UPGRADE && waiter.context != context.id;
+    return !rival;
+  });
+  if (rival) return refuse(ErrorCode::Deadlock, handle, context);
+  // Under the latch no shared hold can begin; if ours is the only one, the word changes sides.
+  std::uint64_t word = load(slot->word);
+  StateWord latched{};
+  for (;;) {
+    const StateWord seen{word};
+    if (seen.latch() != 0) return refuse(ErrorCode::WouldBlock, handle, context);
+    latched = seen.with_latch(context.id);
+    if (cas(slot->word, word, latched.bits)) break;
+  }
+  rm_cell* cell = own_cell(context, *slot, handle);
+  bool upgraded = false;
+  if (cell && reap_cells(*slot, handle.generation(), context.id) == 0) {
+    word = load(slot->word);
+    while (!upgraded) {  // others may add WORK and WAITERS meanwhile, but not holds
+      upgraded = cas(slot->word, word,
+                     StateWord{word}.without(RM_WORD_SHARED).with_owner(context.id).bits);
+    }
+    HoldList(context).remove(load_relaxed(cell->hold_index));
+    cells_.vacate(*cell, handle.slot(), true);
+    Grant grant;
+    note_exclusive(context, *slot, handle, request.place, grant);
+  }
+  service(context, handle.slot(), handle.generation());
+  if (!upgraded) return refuse(ErrorCode::WouldBlock, handle, context);
+  return {};
+}
+
+Result<void> LockEngine::consistent(Context& context, Handle handle) noexcept {
+  rm_slot* slot = t_.slot(handle.slot());
+  const auto kind = held_kind(context, handle);
+  if (!kind) return std::unexpected(kind.error());
+  if (*kind != HoldKind::Exclusive) {
+    return fail(ErrorCode::NotPermitted, "repair needs an exclusive hold");
+  }
+  std::uint64_t word = load(slot->word);
+  for (;;) {
+    const StateWord seen{word};
+    if (!seen.has(RM_WORD_INCONSISTENT)) {
+      return fail(ErrorCode::InvalidArgument, "nothing is inconsistent");
+    }
+    if (cas(slot->word, word, seen.without(RM_WORD_INCONSISTENT).bits)) return {};
+  }
+}
+
+void LockEngine::arm(std::uint32_t index, std::uint32_t generation, std::uint16_t class_id,
+                     std::uint8_t attributes) noexcept {
+  rm_slot* slot = t_.slot(index);
+  if (!slot) return;
+  store_relaxed(slot->acquired_at, 0);
+  store_relaxed(slot->acquisitions, 0);
+  store_relaxed(slot->contended, 0);
+  store_relaxed(slot->class_id, class_id);
+  store_relaxed(slot->tenure, 0);
+  store_relaxed(slot->attributes, attributes);
+  store_relaxed(slot->hold_index, 0);
+  store_relaxed(slot->sampled_hold_ns, 0);
+  store_relaxed(slot->longest_wait_ns, 0);
+  store_relaxed(slot->waits_ended, 0);
+  store(slot->word, StateWord::free(generation).bits);
+}
+
+Result<void> LockEngine::retire(Context& context, Handle handle,
+                                std::uint64_t deadline_ns) noexcept {
+  rm_slot* slot = t_.slot(handle.slot());
+  const auto kind = held_kind(context, handle);
+  if (!kind) return std::unexpected(kind.error());
+  if (*kind != HoldKind::Exclusive) return fail(ErrorCode::NotPermitted, "not held exclusively");
+  // The lists are edited under the latch alone. Its holder is in the middle of some dozen
+  // instructions, or stopped: the one place where the latch is waited for, and not for ever.
+  std::uint64_t word = load(slot->word);
+  for (;;) {
+    const StateWord seen{word};
+    if (seen.latch() == 0) {
+      if (cas(slot->word, word, seen.with_latch(context.id).bits)) break;
+      continue;
+    }
+    if (monotonic_ns() >= deadline_ns) return fail(ErrorCode::InUse, "the latch is taken");
+    ::sched_yield();
+    word = load(slot->word);
+  }
+  HoldList(context).remove(load_relaxed(slot->hold_index));
+  const std::uint32_t next = (handle.generation() + 1) & Handle::kGenerationMask;
+  const StateWord gone =
+      StateWord::free(next).with(RM_WORD_ABSENT).with_latch(context.id);
+  word = load(slot->word);
+  while (!cas(slot->word, word, gone.bits)) {
+  }
+  // From here on nobody can join: knocks fail on the generation.
+  WaitQueue queue(t_, *slot, handle.slot(), handle.generation());
+  queue.settle();
+  Waiter waiter;
+  while (queue.front(waiter)) {
+    queue.unlink(*waiter.node);
+    (void)decide(waiter, RM_NODE_REMOVED);
+  }
+  cells_.retire_chain(*slot);
+  store(slot->word, gone.with_latch(0).bits);
+  return {};
+}
+
+}  // namespace resmgr::lock

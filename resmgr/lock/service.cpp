@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The latch holder's work on one resource: reap, grant, and unlatch when nothing is left.
+#include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/planted_bug.hpp"
+
+namespace resmgr::lock {
+
+// One compare-and-swap: takes the latch, or leaves WORK to whoever has it. Never waits.
+LockEngine::Knock LockEngine::knock(Context& context, std::uint32_t index,
+                                    std::uint32_t generation, bool waiters) noexcept {
+  rm_slot& slot = t_.slots[index];
+  std::uint64_t word = load(slot.word);
+  for (;;) {
+    const StateWord seen{word};
+    if (!seen.is_tenant(generation)) return Knock::Gone;
+    const bool free = seen.latch() == 0;
+    StateWord next = free ? seen.with_latch(context.id) : seen.with(RM_WORD_WORK);
+    if (waiters) next = next.with(RM_WORD_WAITERS);
+    if (!cas(slot.word, word, next.bits)) continue;
+    if (!free) return Knock::Delegated;
+    service(context, index, generation);
+    return Knock::Served;
+  }
+}
+
+void LockEngine::service(Context& context, std::uint32_t index,
+                         std::uint32_t generation) noexcept {
+  rm_slot& slot = t_.slots[index];
+  WaitQueue queue(t_, slot, index, generation);
+  std::uint64_t word = load(slot.word);
+  for (;;) {
+    // S0. What was asked for before this swap is done below; what comes after it sets WORK again.
+    StateWord seen{word};
+    if (seen.latch() != context.id || !seen.is_tenant(generation)) return;
+    if (seen.has(RM_WORD_WORK)) {
+      const StateWord next = seen.without(RM_WORD_WORK);
+      if (!cas(slot.word, word, next.bits)) continue;
+      word = next.bits;
+      seen = next;
+    }
+    if (const unsigned added = queue.settle(); added != 0) {
+      store_relaxed(slot.contended, load_relaxed(slot.contended) + added);
+    }
+    // S1. Nothing stays granted to the dead (I4); the next holder learns that he died in the middle.
+    if (seen.owner() != 0 && t_.is_dead(seen.owner())) {
+      const StateWord next =
+          seen.with_owner(0).without(RM_WORD_GRANTING).with(RM_WORD_INCONSISTENT);
+      if (cas(slot.word, word, next.bits)) word = next.bits;
+      continue;
+    }
+    // S2
+    const unsigned holders = seen.has(RM_WORD_SHARED) ? reap_cells(slot, generation, 0) : 0;
+    // S4
+    Waiter best;
+    const bool waiting = queue.front(best);
+    const bool open = seen.owner() == 0 && !seen.has(RM_WORD_QUARANTINED);
+    if (waiting && open) {
+      if (best.mode == RM_WAIT_EXCLUSIVE && holders == 0) {
+        grant_exclusive(context, queue, slot, seen, best);
+        word = load(slot.word);
+        continue;
+      }
+      if (best.mode == RM_WAIT_SHARED) {
+        grant_shared(context, queue, slot, seen, best);
+        word = load(slot.word);
+        continue;
+      }
+      if (best.mode == RM_WAIT_UPGRADE && seen.has(RM_WORD_SHARED) &&
+          reap_cells(slot, generation, best.context) == 0) {
+        grant_upgrade(context, queue, slot, seen, best);
+        word = load(slot.word);
+        continue;
+      }
+    }
+    // S3 and S5 in one swap: it fails if anything changed since the snapshot, WORK among it.
+    StateWord next = seen.with_latch(0).without(RM_WORD_WAITERS);
+    if (queue.any()) next = next.with(RM_WORD_WAITERS);
+    if (seen.has(RM_WORD_SHARED) && holders == 0 && seen.owner() == 0) {
+      next = next.without(RM_WORD_SHARED);
+    }
+    if (planted::kBlindUnlatch) {
+      store(slot.word, next.bits);
+      return;
+    }
+    if (cas(slot.word, word, next.bits)) return;
+  }
+}
+
+// Frees the cells of the dead; returns how many others are in use, `except`'s own not counted.
+unsigned LockEngine::reap_cells(rm_slot& slot, std::uint32_t generation,
+                                std::uint16_t except) noexcept {
+  unsigned in_use = 0;
+  cells_.for_each(slot, generation, [&](rm_cell& cell, CellWord word) {
+    if (!word.in_use()) return true;
+    if (word.state() == RM_CELL_HELD && t_.is_dead(word.context())) {
+      std::uint64_t expected = word.bits;
+      if (cas(cell.word, expected, CellWord::make(generation, 0, RM_CELL_FREE).bits)) return true;
+    }
+    if (word.context() == except) return true;
+    // One is enough to know: a resource with many readers costs its last reader no long walk.
+    ++in_use;
+    return false;
+  });
+  return in_use;
+}
+
+bool LockEngine::grant_exclusive(Context&, WaitQueue& queue, rm_slot& slot, StateWord seen,
+                                 const Waiter& waiter) noexcept {
+  if (planted::kNodeFirst && !decide(waiter, RM_NODE_GRANTED)) return false;
+  // GX1. GRANTING: an offer until the node says GRANTED, so that a granter killed here can be told
+  // from a holder. SHARED without cells goes with it.
+  std::uint64_t word = seen.bits;
+  const StateWord offered =
+      seen.without(RM_WORD_SHARED).with_owner(waiter.context).with(RM_WORD_GRANTING);
+  if (!cas(slot.word, word, offered.bits)) return false;
+  settle_grant(slot, waiter);
+  // Out of the queue before he is told: he may be gone, and the node in other hands, right after.
+  queue.unlink(*waiter.node);
+  // GX2
+  if (planted::kNodeFirst || decide(waiter, RM_NODE_GRANTED)) {
+    clear_granting(slot, waiter.context);  // GX4; the waiter helps
+    return true;
+  }
+  // GX5. He timed out or died: taken back.
+  word = load(slot.word);
+  for (;;) {
+    const StateWord now{word};
+    if (planted::kNoUndo || now.owner() != waiter.context || !now.has(RM_WORD_GRANTING)) {
+      return false;
+    }
+    if (cas(slot.word, word, now.with_owner(0).without(RM_WORD_GRANTING).bits)) return false;
+  }
+}
+
+bool LockEngine::grant_shared(Context&, WaitQueue& queue, rm_slot& slot, StateWord seen,
+                              const Waiter& waiter) noexcept {
+  rm_cell* cell = t_.cell(waiter.cell_link);
+  const auto in_state = [&](unsigned state) {
+    return CellWord::make(waiter.generation, waiter.context, state).bits;
+  };
+  // GS1
+  std::uint64_t expected = in_state(RM_CELL_FREE);
+  if (!cell || !cas(cell->word, expected, in_state(RM_CELL_OFFERED))) {
+    // No cell of his in this chain: what the node says is not a request of ours.
+    queue.unlink(*waiter.node);
+    (void)decide(waiter, RM_NODE_CANCELLED);
+    return false;
+  }
+  // GS2
+  std::uint64_t word = seen.bits;
+  const bool shared = cas(slot.word, word, seen.with(RM_WORD_SHARED).bits);
+  if (shared) {
+    settle_grant(slot, waiter);
+    queue.unlink(*waiter.node);
+  }
+  // GS3, GS5, GS6
+  const bool granted = shared && decide(waiter, RM_NODE_GRANTED);
+  expected = in_state(RM_CELL_OFFERED);
+  (void)cas(cell->word, expected, in_state(granted ? RM_CELL_HELD : RM_CELL_FREE));
+  return granted;
+}
+
+bool LockEngine::grant_upgrade(Context&, WaitQueue& queue, rm_slot& slot, StateWord seen,
+                               const Waiter& waiter) noexcept {
+  // GU1. The waiter's cell stays HELD until he clears it himself: cells are ignored while the word
+  // is exclusive.
+  std::uint64_t word = seen.bits;
+  const StateWord offered =
+      seen.without(RM_WORD_SHARED).with_owner(waiter.context).with(RM_WORD_GRANTING);
+  if (!cas(slot.word, word, offered.bits)) return false;
+  settle_grant(slot, waiter);
+  queue.unlink(*waiter.node);
+  if (decide(waiter, RM_NODE_GRANTED)) {  // GU2
+    clear_granting(slot, waiter.context);
+    return true;
+  }
+  word = load(slot.word);
+  for (;;) {  // back to SHARED, as it was
+    const StateWord now{word};
+    if (now.owner() != waiter.context || !now.has(RM_WORD_GRANTING)) return false;
+    if (cas(slot.word, word,
+            now.with_owner(0).without(RM_WORD_GRANTING).with(RM_WORD_SHARED).bits)) {
+      return false;
+    }
+  }
+}
+
+void LockEngine::settle_grant(rm_slot& slot, const Waiter& waiter) noexcept {
+  const std::uint64_t waited = clock_.elapsed_ns(waiter.enqueued_at);
+  const auto ns = static_cast<std::uint32_t>(waited < 0xffffffffu ? waited : 0xffffffffu);
+  if (ns > load_relaxed(slot.longest_wait_ns)) store_relaxed(slot.longest_wait_ns, ns);
+  bump(slot.waits_ended);
+}
+
+void LockEngine::clear_granting(rm_slot& slot, std::uint16_t owner) noexcept {
+  std::uint64_t word = load(slot.word);
+  for (;;) {
+    const StateWord seen{word};
+    if (seen.owner() != owner || !seen.has(RM_WORD_GRANTING)) return;
+    if (cas(slot.word, word, seen.without(RM_WORD_GRANTING).bits)) return;
+  }
+}
+
+}  // namespace resmgr::lock

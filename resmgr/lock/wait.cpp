@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Waiting: a node is published, checked for a cycle, and slept on until somebody decides it.
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "resmgr/base/spin.hpp"
+#include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/planted_bug.hpp"
+
+namespace resmgr::lock {
+
+struct LockEngine::Wait {
+  rm_slot& slot;
+  Handle handle;
+  const Request& request;
+  std::uint64_t deadline_ns = kNoDeadline;
+  Waiter waiter{};  ///< as published
+  rm_cell* cell = nullptr;
+  std::unique_ptr<ErrorDetail> report{};
+};
+
+std::uint16_t LockEngine::rank_of(const Request& request) const noexcept {
+  const auto rank = static_cast<std::uint16_t>(request.priority);
+  return request.mode == AcquisitionMode::Emergency
+             ? static_cast<std::uint16_t>(kEmergencyRank + rank)
+             : rank;
+}
+
+// Who waits for something this context holds lends it his place in the queue it joins now.
+std::uint16_t LockEngine::inherited_rank(const Context& context) const noexcept {
+  const rm_context& record = *context.record;
+  std::uint16_t best = 0;
+  for (std::uint64_t used = load_relaxed(record.hold_bitmap); used != 0; used &= used - 1) {
+    const auto position = static_cast<unsigned>(std::countr_zero(used));
+    const auto index =
+        static_cast<std::uint32_t>(load_relaxed(record.holds[position]) >> RM_HOLD_SLOT_SHIFT);
+    const rm_slot* slot = t_.slot(index);
+    if (!slot || !StateWord{load(slot->word)}.has(RM_WORD_WAITERS)) continue;
+    Waiter waiter;
+    // The queue is sorted: its head is the best; those still in the inbox lend when they walk.
+    rm_node* head = t_.node(load_acquire(slot->queue_head_link));
+    if (head && read_waiter(*head, waiter) && waiter.slot == index) {
+      best = std::max(best, waiter.rank.priority);
+    }
+  }
+  return best;
+}
+
+void LockEngine::link_wait(Context& context, rm_node& node) noexcept {
+  rm_context& record = *context.record;
+  // Adding in front loses no reader; seq_cst, for the walk that follows must not pass it.
+  store_release(node.context_next_link, load_relaxed(record.wait_link));
+  store(record.wait_link, t_.link_of(&node));
+}
+
+void LockEngine::unlink_wait(Context& context, rm_node& node) noexcept {
+  rm_context& record = *context.record;
+  const std::uint32_t link = t_.link_of(&node);
+  const std::uint32_t next = load_relaxed(node.context_next_link);
+  store(record.waits_seq, load_relaxed(record.waits_seq) | 1u);
+  std::uint32_t at = load_relaxed(record.wait_link);
+  if (at == link) {
+    store_release(record.wait_link, next);
+  } else {
+    for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
+      rm_node* previous = t_.node(at);
+      if (!previous) break;
+      at = load_relaxed(previous->context_next_link);
+      if (at == link) {
+        store_release(previous->context_next_link, next);
+        break;
+      }
+    }
+  }
+  store(record.waits_seq, load_relaxed(record.waits_seq) + 1);
+}
+
+Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle,
+                                  const Request& request, std::uint8_t mode) noexcept {
+  Wait wait{.slot = slot, .handle = handle, .request = request};
+  const bool timed = request.mode == AcquisitionMode::Timeout ||
+                     request.mode == AcquisitionMode::Emergency;
+  if (timed) wait.deadline_ns = request.deadline_ns;
+  if (mode == RM_WAIT_SHARED) {
+    wait.cell = cells_.park(context, slot, handle.slot(), handle.generation());
+    if (!wait.cell) {
+      Error error(ErrorCode::CapacityExceeded, "shared holds");
+      error.with_amounts(std::uint64_t{t_.cell_count} + 1, t_.cell_count);
+      return std::unexpected(std::move(error));
+    }
+  } else if (mode == RM_WAIT_UPGRADE) {
+    wait.cell = own_cell(context, slot, handle);
+  }
+  rm_node* node = nodes_.take(context);
+  if (!node) {
+    Error error(ErrorCode::CapacityExceeded, "waits");
+    error.with_amounts(std::uint64_t{t_.node_count} + 1, t_.node_count);
+    return std::unexpected(std::move(error));
+  }
+
+  // E1. Fields first, then the word: read_waiter() relies on it.
+  const std::uint16_t rank = rank_of(request);
+  store_release(node->slot, handle.slot());
+  store_release(node->generation, handle.generation());
+  store_release(node->ticket, atomic(t_.region->next_ticket).fetch_add(1));
+  store_release(node->enqueued_at, clock_.now());
+  store_release(node->cell_link, wait.cell ? t_.link_of(wait.cell) : 0);
+  store_release(node->context, context.id);
+  store_release(node->priority, std::max(rank, inherited_rank(context)));
+  store_release(node->base_priority, rank);
+  store_release(node->mode, mode);
+  store_release(node->flags,
+                static_cast<std::uint8_t>(
+                    (request.mode == AcquisitionMode::Emergency ? RM_NODE_FLAG_EMERGENCY : 0u) |
+                    (timed ? RM_NODE_FLAG_TIMED : 0u)));
+  store_release(node->refs, RM_NODE_REF_OWNER | RM_NODE_REF_LINKED);
+  link_wait(context, *node);
+  const NodeWord before{load_relaxed(node->word)};
+  const NodeWord published{(before.sequence() + 1) << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING};
+  wait.waiter = {.node = node,
+                 .word = published,
+                 .slot = handle.slot(),
+                 .generation = handle.generation(),
+                 .context = context.id,
+                 .base_priority = rank,
+                 .mode = mode,
+                 .emergency = request.mode == AcquisitionMode::Emergency,
+                 .rank = {mode == RM_WAIT_UPGRADE, load_relaxed(node->priority),
+                          load_relaxed(node->ticket)},
+                 .enqueued_at = load_relaxed(node->enqueued_at),
+                 .cell_link = load_relaxed(node->cell_link)};
+  if (planted::kCheckBeforePublish) check_deadlock(context, wait);
+  store(node->word, published.bits);
+  if (recorder_.enabled(RM_TRACE_CONTENDED)) {
+    trace(context, RM_TRACE_WAIT, handle, mode, StateWord{load(slot.word)}.owner());
+  }
+  WaitQueue(t_, slot, handle.slot(), handle.generation()).push(*node);
+  // E2
+  if (knock(context, handle.slot(), handle.generation(), true) == Knock::Gone) {
+    decide(wait.waiter, RM_NODE_REMOVED);
+  }
+  if (!planted::kCheckBeforePublish) check_deadlock(context, wait);
+
+  const unsigned outcome = await(context, wait);
+  if (outcome != RM_NODE_GRANTED) return failed(context, wait, outcome);
+  Grant grant;
+  accept(context, wait, grant);
+  return grant;
+}
+
+// Spins, then sleeps in bounded pieces, until the node is decided. Returns the outcome.
+unsigned LockEngine::await(Context&, Wait& wait) noexcept {
+  rm_node& node = *wait.waiter.node;
+  if (may_spin_) {
+    const std::uint64_t start = clock_.now();
+    do {
+      for (int i = 0; i < 4; ++i) cpu_relax();
+      const NodeWord seen{load_acquire(node.word)};
+      if (!seen.waiting()) return seen.state();
+    } while (clock_.elapsed_ns(start) < kSpinNs);
+  }
+  for (;;) {
+    std::uint64_t word = load(node.word);
+    if (!NodeWord{word}.waiting()) return NodeWord{word}.state();
+    const std::uint64_t now = monotonic_ns();
+    if (now >= wait.deadline_ns) {
+      // T1: whoever swaps first decides (I6).
+      if (decide(wait.waiter, RM_NODE_TIMED_OUT)) return RM_NODE_TIMED_OUT;
+      continue;
+    }
+    if (!NodeWord{word}.asleep() && !cas(node.word, word, word | RM_NODE_ASLEEP)) continue;
+    const auto low = static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
+    futex_wait(*reinterpret_cast<std::uint32_t*>(&node.word), low,
+               std::min(wait.deadline_ns, now + kBoundedSleepNs));
+  }
+}
+
+bool LockEngine::decide(const Waiter& waiter, unsigned outcome) noexcept {
+  rm_node& node = *waiter.node;
+  std::uint64_t word = load(node.word);
+  for (;;) {
+    const NodeWord seen{word};
+    if (!seen.waiting() || seen.sequence() != waiter.word.sequence()) return false;
+    if (!cas(node.word, word, seen.to(outcome).bits)) continue;
+    // The futex is the low half of the word: it holds the state.
+    if (seen.asleep() && !planted::kNoWake) {
+      futex_wake(*reinterpret_cast<std::uint32_t*>(&node.word), 1);
+    }
+    return true;
+  }
+}
+
+// A2, A3, A4: finishes what the granter may not have finished, then the node is ours again.
+void LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
+  rm_slot& slot = wait.slot;
+  const std::uint8_t mode = wait.waiter.mode;
+  if (mode == RM_WAIT_SHARED) {
+    std::uint64_t offered =
+        CellWord::make(wait.handle.generation(), context.id, RM_CELL_OFFERED).bits;
+    (void)cas(wait.cell->word, offered,
+              CellWord::make(wait.handle.generation(), context.id, RM_CELL_HELD).bits);
+  } else {
+    if (mode == RM_WAIT_UPGRADE && wait.cell) {
+      // A4. Only the upgrader clears his cell: a granter might clear that of a later downgrade.
+      HoldList(context).remove(load_relaxed(wait.cell->hold_index));
+      cells_.vacate(*wait.cell, wait.handle.slot(), true);
+    }
+    clear_granting(slot, context.id);
+  }
+  rm_node& node = *wait.waiter.node;
+  store(node.word, wait.waiter.word.to(RM_NODE_IDLE).bits);
+  unlink_wait(context, node);
+  nodes_.leave(context, node);
+  if (mode == RM_WAIT_SHARED) {
+    note_shared(context, slot, *wait.cell, wait.handle, wait.request.place, grant);
+  } else {
+    note_exclusive(context, slot, wait.handle, wait.request.place, grant);
+  }
+  grant.inconsistent = StateWord{load(slot.word)}.has(RM_WORD_INCONSISTENT);
+  if (recorder_.enabled(RM_TRACE_CONTENDED)) {
+    trace(context, RM_TRACE_GRANT, wait.handle, mode,
+          clock_.elapsed_ns(wait.waiter.enqueued_at));
+  }
+}
+
+// T2, T3: the node goes, and whoever may now be served is.
+void LockEngine::withdraw(Context& context, Wait& wait) noexcept {
+  rm_node& node = *wait.waiter.node;
+  store(node.word, wait.waiter.word.to(RM_NODE_IDLE).bits);
+  unlink_wait(context, node);
+  if (wait.waiter.mode == RM_WAIT_SHARED &&
+      (load_relaxed(wait.cell->flags) & RM_CELL_FLAG_TEMPORARY) != 0) {
+    cells_.vacate(*wait.cell, wait.handle.slot(), true);
+  }
+  // The latch holder sweeps the queue, so that nodes of those who gave up don't pile up in it.
+  atomic(wait.slot.attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_RESORT));
+  nodes_.leave(context, node);
+  if (!planted::kQuietTimeout) {
+    knock(context, wait.handle.slot(), wait.handle.generation(), false);
+  }
+}
+
+std::unexpected<Error> LockEngine::failed(Context& context, Wait& wait, unsigned outcome) noexcept {
+  ErrorCode code = ErrorCode::Cancelled;
+  rm_trace_op operation = RM_TRACE_TIMEOUT;
+  switch (outcome) {
+    case RM_NODE_TIMED_OUT:
+      code = ErrorCode::TimedOut;
+      break;
+    case RM_NODE_DEADLOCK:
+    case RM_NODE_PREEMPTED:
+      code = outcome == RM_NODE_DEADLOCK ? ErrorCode::Deadlock : ErrorCode::Preempted;
+      operation = RM_TRACE_DEADLOCK;
+      // Chosen by another detector: the cycle still stands, for we still hold our part of it.
+      if (!wait.report && graph_.find_cycle(context.scratch, context.id, &wait.waiter)) {
+        report_cycle(context, wait);
+      }
+      break;
+    case RM_NODE_REMOVED:
+      code = ErrorCode::StaleHandle;
+      break;
+    default:
+      break;
+  }
+  auto error = refuse(code, wait.handle, context);
+  if (recorder_.enabled(RM_TRACE_CONTENDED)) {
+    trace(context, operation, wait.handle, wait.waiter.mode,
+          operation == RM_TRACE_DEADLOCK ? context.id : error.error().blame().context);
+  }
+  withdraw(context, wait);
+  if (wait.report) error.error().with_detail(std::move(*wait.report));
+  return error;
+}
+
+// Turns the cycle in the scratch memory into what the caller is told.
+void LockEngine::report_cycle(Context& context, Wait& wait) noexcept {
+  const auto members = graph_.cycle(context.scratch);
+  try {
+    wait.report = std::make_unique<ErrorDetail>();
+    wait.report->cycle.reserve(members.size());
+    for (const WaitGraph::Member& member : members) {
+      const Handle handle(member.waiter.slot, member.waiter.generation);
+      const HoldKind kind =
+          member.waiter.mode == RM_WAIT_SHARED ? HoldKind::Shared : HoldKind::Exclusive;
+      wait.report->cycle.push_back(
+          participant(member.waiter.context, handle, kind, member.waiter.enqueued_at));
+    }
+  } catch (const std::bad_alloc&) {
+    wait.report.reset();  // the verdict stands without its explanation
+  }
+}
+
+// I7: after the node is visible. Victims are decided before anybody sleeps on a cycle.
+void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
+  if (HoldList(context).empty() && load_relaxed(wait.waiter.node->context_next_link) == 0) {
+    // Nobody waits for a context that holds nothing and waits for nothing else, but those it
+    // overtakes in this queue, and they wait for the same holders anyway: no new cycle. It only
+    // matters whether there is anyone to lend a priority to.
+    const StateWord seen{load(wait.slot.word)};
+    const rm_context* owner = t_.context(seen.owner());
+    if (!seen.has(RM_WORD_SHARED) && (!owner || load(owner->wait_link) == 0)) return;
+  }
+  while (graph_.find_cycle(context.scratch, context.id)) {
+    const auto members = graph_.cycle(context.scratch);
+    const std::size_t chosen = planted::kVictimSelf ? 0 : WaitGraph::choose_victim(members);
+    const Waiter victim = members[chosen].waiter;
+    const bool emergency = std::any_of(members.begin(), members.end(),
+                                       [](const auto& m) { return m.waiter.emergency; });
+    const bool self = victim.context == context.id;
+    if (self) report_cycle(context, wait);
+    const unsigned outcome =
+        emergency && !victim.emergency ? RM_NODE_PREEMPTED : RM_NODE_DEADLOCK;
+    if (decide(victim, outcome)) {
+      atomic(t_.region->deadlocks).fetch_add(1, std::memory_order_relaxed);
+      // A member that stopped waiting between our second pass and the decision had broken the
+      // cycle already: the victim was one too many, which is counted (I7).
+      const bool late = std::any_of(members.begin(), members.end(), [&](const auto& member) {
+        Waiter now;
+        return member.waiter.node != victim.node &&
+               (!read_waiter(*member.waiter.node, now) ||
+                now.word.sequence() != member.waiter.word.sequence());
+      });
+      if (late) atomic(t_.region->late_victims).fetch_add(1, std::memory_order_relaxed);
+      if (self) return;
+    } else if (self) {
+      wait.report.reset();
+    }
+    // On a second cycle perhaps; unless we are decided ourselves.
+    if (!NodeWord{load(wait.waiter.node->word)}.waiting()) return;
+  }
+  lend(context, wait.waiter);
+}
+
+// Those who hold what we wait for, and wait themselves, move up to our place in their queues; and so
+// on along the chain. A loan lasts until the borrower's wait ends.
+void LockEngine::lend(Context& context, const Waiter& waiter) noexcept {
+  const std::uint16_t rank = load_relaxed(waiter.node->priority);
+  struct Loan {
+    std::uint32_t slot;
+    std::uint32_t generation;
+  };
+  // So many are raised in one go; the others when their own chain is walked next.
+  std::array<Loan, 32> loans{};
+  std::size_t count = 0;
+  for (const WaitGraph::Step& step : graph_.steps(context.scratch).subspan(1)) {
+    if (!step.by_holds || count == loans.size()) continue;
+    graph_.for_each_wait(step.context, [&](const Waiter& other) {
+      std::uint16_t priority = load(other.node->priority);
+      while (priority < rank) {
+        if (!cas(other.node->priority, priority, rank)) continue;
+        if (rm_slot* slot = t_.slot(other.slot)) {
+          atomic(slot->attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_RESORT));
+        }
+        loans[count++] = {other.slot, other.generation};
+        break;
+      }
+      return count < loans.size();
+    });
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (recorder_.enabled(RM_TRACE_CONTENDED)) {
+      trace(context, RM_TRACE_LEND, Handle(loans[i].slot, loans[i].generation), 0, rank);
+    }
+    knock(context, loans[i].slot, loans[i].generation, false);
+  }
+}
+
+}  // namespace resmgr::lock

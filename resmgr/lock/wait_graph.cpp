@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/lock/wait_graph.hpp"
+
+#include <algorithm>
+
+
+namespace resmgr::lock {
+
+// The start of a context's scratch mapping; the arrays follow it.
+struct WaitGraph::Scratch {
+  std::uint32_t step_count = 0;
+  std::uint32_t member_count = 0;
+  std::uint64_t* visited = nullptr;
+  Step* steps = nullptr;
+  Member* members = nullptr;
+};
+
+namespace {
+
+constexpr std::size_t align_line(std::size_t bytes) noexcept { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
+
+std::size_t WaitGraph::scratch_bytes(std::uint32_t contexts) noexcept {
+  const std::size_t ids = std::size_t{contexts} + 1;
+  return align_line(sizeof(Scratch)) + align_line((ids + 63) / 64 * 8) +
+         align_line(ids * sizeof(Step)) + ids * sizeof(Member);
+}
+
+WaitGraph::Scratch* WaitGraph::view(const Mapping& mapping) const noexcept {
+  const std::size_t ids = std::size_t{t_.context_count} + 1;
+  auto* scratch = reinterpret_cast<Scratch*>(mapping.data());
+  std::byte* at = mapping.data() + align_line(sizeof(Scratch));
+  scratch->visited = reinterpret_cast<std::uint64_t*>(at);
+  at += align_line((ids + 63) / 64 * 8);
+  scratch->steps = reinterpret_cast<Step*>(at);
+  at += align_line(ids * sizeof(Step));
+  scratch->members = reinterpret_cast<Member*>(at);
+  return scratch;
+}
+
+std::span<const WaitGraph::Member> WaitGraph::cycle(const Mapping& scratch) const noexcept {
+  const Scratch* view_of = view(scratch);
+  return {view_of->members, view_of->member_count};
+}
+
+std::span<const WaitGraph::Step> WaitGraph::steps(const Mapping& scratch) const noexcept {
+  const Scratch* view_of = view(scratch);
+  return {view_of->steps, view_of->step_count};
+}
+
+WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* as_if) noexcept {
+  s.step_count = 1;
+  s.member_count = 0;
+  s.steps[0] = {.context = start, .by_holds = true};
+  Walk result = Walk::Acyclic;
+  for (std::uint32_t i = 0; i < s.step_count && result == Walk::Acyclic; ++i) {
+    const std::uint16_t from = s.steps[i].context;
+    const bool by_holds = s.steps[i].by_holds;
+    const auto follow = [&](const Waiter& waiter) {
+      for_each_blocker(waiter, [&](std::uint16_t to, bool holder) {
+        if (to == start) {
+          result = confirm(s, i, waiter, as_if) ? Walk::Cycle : Walk::Moved;
+          return false;
+        }
+        // Ids come from shared memory: one outside the table is nobody.
+        if (to > t_.context_count) return true;
+        std::uint64_t& bits = s.visited[to / 64];
+        const std::uint64_t bit = std::uint64_t{1} << (to % 64);
+        if ((bits & bit) != 0) return true;
+        bits |= bit;
+        s.steps[s.step_count++] = {.node_word = waiter.word.bits,
+                                   .node_link = t_.link_of(waiter.node),
+                                   .parent = i,
+                                   .context = to,
+                                   .by_holds = by_holds && holder};
+        return true;
+      });
+      return result == Walk::Acyclic;
+    };
+    if (i == 0 && as_if) {
+      follow(*as_if);
+    } else {
+      for_each_wait(from, follow);
+    }
+  }
+  for (std::uint32_t i = 1; i < s.step_count; ++i) {
+    s.visited[s.steps[i].context / 64] &= ~(std::uint64_t{1} << (s.steps[i].context % 64));
+  }
+  return result;
+}
+
+// Second pass: every edge of the cycle once more. If all are as they were, they existed together,
+// for a blocked context can't release what it holds nor give up its place (I8).
+bool WaitGraph::confirm(Scratch& s, std::uint32_t last, const Waiter& closing,
+                        const Waiter* as_if) const noexcept {
+  const std::uint16_t start = s.steps[0].context;
+  std::uint32_t count = 0;
+  s.members[count++] = {closing, start};
+  for (std::uint32_t at = last; at != 0; at = s.steps[at].parent) {
+    rm_node* node = t_.node(s.steps[at].node_link);
+    const bool own = as_if && s.steps[at].parent == 0;
+    Waiter waiter;
+    if (own) {
+      waiter = *as_if;
+    } else if (!node || !read_waiter(*node, waiter) ||
+               waiter.word.sequence() != NodeWord{s.steps[at].node_word}.sequence()) {
+      return false;
+    }
+    s.members[count++] = {waiter, s.steps[at].context};
+  }
+  // Collected from the end: the start's own wait is now the last; turn it round.
+  std::reverse(s.members, s.members + count);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const Member& member = s.members[i];
+    Waiter again;
+    const bool own = as_if && i == 0;
+    if (!own && (!read_waiter(*member.waiter.node, again) ||
+                 again.word.sequence() != member.waiter.word.sequence())) {
+      return false;
+    }
+    if (!still_blocks(member.waiter, member.blocked_by)) return false;
+  }
+  s.member_count = count;
+  return true;
+}
+
+bool WaitGraph::still_blocks(const Waiter& waiter, std::uint16_t blocker) const noexcept {
+  bool found = false;
+  for_each_blocker(waiter, [&](std::uint16_t context, bool) {
+    found = context == blocker;
+    return !found;
+  });
+  return found;
+}
+
+bool WaitGraph::find_cycle(const Mapping& scratch, std::uint16_t start,
+                           const Waiter* as_if) noexcept {
+  Scratch& s = *view(scratch);
+  // A cycle that moved under us may have left another one behind: walk again. Each round means that
+  // somebody else made progress. Looking back, a victim takes what it gets.
+  for (;;) {
+    const Walk result = walk(s, start, as_if);
+    if (result != Walk::Moved || as_if) return result == Walk::Cycle;
+  }
+}
+
+std::size_t WaitGraph::choose_victim(std::span<const Member> cycle) noexcept {
+  std::size_t victim = 0;
+  for (std::size_t i = 1; i < cycle.size(); ++i) {
+    const Waiter& a = cycle[i].waiter;
+    const Waiter& b = cycle[victim].waiter;
+    bool better = a.rank.ticket > b.rank.ticket;
+    if (a.base_priority != b.base_priority) better = a.base_priority < b.base_priority;
+    if (a.emergency != b.emergency) better = !a.emergency;
+    if (better) victim = i;
+  }
+  return victim;
+}
+
+}  // namespace resmgr::lock

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// WaitGraph: who waits for whom, followed from one context until it comes back or ends.
+//
+// What it is: a breadth-first walk over contexts. A waiting context waits for every conflicting
+// holder and every conflicting earlier waiter of the resource (I8); a cycle found is confirmed by a
+// second pass over its edges; its victim is the member with the lowest priority, then the youngest
+// ticket, an Emergency request only when all are (I7), so that every detector names the same. What
+// it is not: a lock; nothing stops while it walks, and nothing is allocated: a context brings its
+// own scratch memory. There is no limit to the depth.
+//
+// Thread-safety: any thread, one walk at a time for each context's scratch.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "resmgr/lock/context.hpp"
+#include "resmgr/lock/planted_bug.hpp"
+#include "resmgr/lock/pools.hpp"
+#include "resmgr/lock/queue.hpp"
+#include "resmgr/lock/tables.hpp"
+
+namespace resmgr::lock {
+
+class WaitGraph {
+ public:
+  explicit WaitGraph(const LockTables& tables) noexcept : t_(tables) {}
+
+  /// Memory one walk may need, in bytes; paid when touched.
+  [[nodiscard]] static std::size_t scratch_bytes(std::uint32_t contexts) noexcept;
+
+  /// A context reached by the walk, and over which wait.
+  struct Step {
+    std::uint64_t node_word = 0;  ///< of the waiter that led here, at the time
+    std::uint32_t node_link = 0;
+    std::uint32_t parent = 0;  ///< index of the step whose context waits
+    std::uint16_t context = 0;
+    bool by_holds = false;  ///< every edge from the start leads to a holder
+  };
+  /// A member of a cycle: it waits, with `waiter`, for the next member.
+  struct Member {
+    Waiter waiter;
+    std::uint16_t blocked_by = 0;
+  };
+
+  /// Walks from `start` (an id), with `scratch` of some context of this process. With `as_if`, that
+  /// wait counts for `start` instead of those in its list: a victim looks back at its cycle. Returns
+  /// whether a cycle through `start` was found and confirmed; its members are in cycle(), the start
+  /// first. Without one, steps() are the contexts reached.
+  [[nodiscard]] bool find_cycle(const Mapping& scratch, std::uint16_t start,
+                                const Waiter* as_if = nullptr) noexcept;
+  /// Index of the victim in the cycle.
+  [[nodiscard]] static std::size_t choose_victim(std::span<const Member> cycle) noexcept;
+
+  [[nodiscard]] std::span<const Member> cycle(const Mapping& scratch) const noexcept;
+  [[nodiscard]] std::span<const Step> steps(const Mapping& scratch) const noexcept;
+
+  /// Calls `visit(const Waiter&)` for each wait of the context until it returns false.
+  template <typename Visit>
+  void for_each_wait(std::uint16_t context, Visit&& visit) const noexcept;
+  /// Calls `visit(context, is_holder)` for each context that keeps the waiter from being granted,
+  /// until it returns false.
+  template <typename Visit>
+  void for_each_blocker(const Waiter& waiter, Visit&& visit) const noexcept;
+
+ private:
+  struct Scratch;
+  [[nodiscard]] Scratch* view(const Mapping& mapping) const noexcept;
+  [[nodiscard]] bool confirm(Scratch& scratch, std::uint32_t last, const Waiter& closing,
+                             const Waiter* as_if) const noexcept;
+  [[nodiscard]] bool still_blocks(const Waiter& waiter, std::uint16_t blocker) const noexcept;
+  enum class Walk { Acyclic, Cycle, Moved };
+  [[nodiscard]] Walk walk(Scratch& scratch, std::uint16_t start, const Waiter* as_if) noexcept;
+
+  const LockTables& t_;
+};
+
+template <typename Visit>
+void WaitGraph::for_each_wait(std::uint16_t context, Visit&& visit) const noexcept {
+  const rm_context* record = t_.context(context);
+  if (!record) return;
+  constexpr int kAttempts = 16;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    const std::uint32_t before = load(record->waits_seq);
+    std::uint32_t link = load(record->wait_link);
+    if (link == 0) return;
+    if ((before & 1u) != 0) continue;
+    for (std::uint32_t i = 0; i < t_.node_count; ++i) {
+      rm_node* node = t_.node(link);
+      if (!node) break;
+      Waiter waiter;
+      if (read_waiter(*node, waiter) && waiter.context == context && !visit(waiter)) return;
+      link = load_acquire(node->context_next_link);
+    }
+    if (load(record->waits_seq) == before) return;
+  }
+  // The list is being edited by somebody who does not go on: the nodes are the truth (I2).
+  const std::uint32_t mark = std::min(load(t_.region->node_high_water), t_.node_count);
+  for (std::uint32_t i = 0; i < mark; ++i) {
+    Waiter waiter;
+    if (read_waiter(t_.nodes[i], waiter) && waiter.context == context && !visit(waiter)) return;
+  }
+}
+
+template <typename Visit>
+void WaitGraph::for_each_blocker(const Waiter& waiter, Visit&& visit) const noexcept {
+  rm_slot* slot = t_.slot(waiter.slot);
+  if (!slot) return;
+  const StateWord word{load(slot->word)};
+  if (!word.is_tenant(waiter.generation)) return;
+  // Between word and node of a grant the owner is the waiter himself: no edge to oneself.
+  const std::uint16_t owner = word.owner();
+  if (owner != 0 && owner != waiter.context && !visit(owner, true)) return;
+  if (word.has(RM_WORD_SHARED) && waiter.mode != RM_WAIT_SHARED) {
+    bool stopped = false;
+    CellPool(t_).for_each(*slot, waiter.generation, [&](const rm_cell&, CellWord cell) {
+      if (!cell.in_use() || cell.context() == waiter.context) return true;
+      stopped = !visit(cell.context(), true);
+      return !stopped && !planted::kFirstHolderOnly;
+    });
+    if (stopped) return;
+  }
+  // Without WAITERS nobody is queued but those who have not knocked yet, and they walk themselves.
+  if (planted::kNoQueueEdges) return;
+  WaitQueue(t_, *slot, waiter.slot, waiter.generation).for_each([&](const Waiter& other) {
+    if (other.context == waiter.context || !conflicts(other.mode, waiter.mode) ||
+        !other.rank.before(waiter.rank)) {
+      return true;
+    }
+    return visit(other.context, false);
+  });
+}
+
+}  // namespace resmgr::lock

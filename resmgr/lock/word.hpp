@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// StateWord: what the 64 bits of a resource's lock say, as a value.
+//
+// What it is: pure functions on a copy of the word; each `with_*` gives the word that one
+// compare-and-swap installs. What it is not: access to shared memory. Thread-safety: values.
+//
+//   StateWord w{load(slot.word)};
+//   if (w.is_free()) cas(slot.word, w.bits, w.with_owner(me).bits);
+#pragma once
+
+#include <cstdint>
+
+#include "resmgr/abi/layout.h"
+
+namespace resmgr::lock {
+
+struct StateWord {
+  std::uint64_t bits = 0;
+
+  [[nodiscard]] constexpr std::uint32_t generation() const noexcept {
+    return static_cast<std::uint32_t>(bits >> RM_WORD_GENERATION_SHIFT);
+  }
+  [[nodiscard]] constexpr std::uint16_t owner() const noexcept {
+    return static_cast<std::uint16_t>(bits >> RM_WORD_OWNER_SHIFT);
+  }
+  [[nodiscard]] constexpr std::uint16_t latch() const noexcept {
+    return static_cast<std::uint16_t>(bits >> RM_WORD_LATCH_SHIFT);
+  }
+  [[nodiscard]] constexpr bool has(std::uint32_t flags) const noexcept {
+    return (bits & flags) == flags;
+  }
+  [[nodiscard]] constexpr bool has_any(std::uint32_t flags) const noexcept {
+    return (bits & flags) != 0;
+  }
+
+  [[nodiscard]] constexpr StateWord with_owner(std::uint16_t context) const noexcept {
+    return {(bits & ~(std::uint64_t{0xffff} << RM_WORD_OWNER_SHIFT)) |
+            std::uint64_t{context} << RM_WORD_OWNER_SHIFT};
+  }
+  [[nodiscard]] constexpr StateWord with_latch(std::uint16_t context) const noexcept {
+    return {(bits & ~(std::uint64_t{0xffff} << RM_WORD_LATCH_SHIFT)) |
+            std::uint64_t{context} << RM_WORD_LATCH_SHIFT};
+  }
+  [[nodiscard]] constexpr StateWord with(std::uint32_t flags) const noexcept {
+    return {bits | flags};
+  }
+  [[nodiscard]] constexpr StateWord without(std::uint32_t flags) const noexcept {
+    return {bits & ~std::uint64_t{flags}};
+  }
+
+  /// The word of a free, unlatched resource: what the fast path expects.
+  [[nodiscard]] static constexpr StateWord free(std::uint32_t generation) noexcept {
+    return {std::uint64_t{generation} << RM_WORD_GENERATION_SHIFT};
+  }
+  /// A registered resource of this generation.
+  [[nodiscard]] constexpr bool is_tenant(std::uint32_t generation) const noexcept {
+    return this->generation() == generation && !has(RM_WORD_ABSENT);
+  }
+  friend constexpr bool operator==(StateWord, StateWord) noexcept = default;
+};
+
+/// While one of these is set, nobody takes the resource past the queue.
+inline constexpr std::uint32_t kBarring =
+    RM_WORD_WAITERS | RM_WORD_WORK | RM_WORD_GRANTING | RM_WORD_QUARANTINED | RM_WORD_ABSENT;
+
+/// A node word: sequence:56 | state:8.
+struct NodeWord {
+  std::uint64_t bits = 0;
+
+  [[nodiscard]] constexpr std::uint64_t sequence() const noexcept {
+    return bits >> RM_NODE_SEQ_SHIFT;
+  }
+  [[nodiscard]] constexpr unsigned state() const noexcept {
+    return static_cast<unsigned>(bits & RM_NODE_STATE_MASK);
+  }
+  [[nodiscard]] constexpr bool waiting() const noexcept { return state() == RM_NODE_WAITING; }
+  [[nodiscard]] constexpr bool asleep() const noexcept { return (bits & RM_NODE_ASLEEP) != 0; }
+  [[nodiscard]] constexpr NodeWord to(unsigned state) const noexcept {
+    return {sequence() << RM_NODE_SEQ_SHIFT | state};
+  }
+  friend constexpr bool operator==(NodeWord, NodeWord) noexcept = default;
+};
+
+/// A cell word: generation:24 | context:16 | unused:16 | state:8.
+struct CellWord {
+  std::uint64_t bits = 0;
+
+  [[nodiscard]] static constexpr CellWord make(std::uint32_t generation, std::uint16_t context,
+                                               unsigned state) noexcept {
+    return {std::uint64_t{generation} << RM_CELL_GENERATION_SHIFT |
+            std::uint64_t{context} << RM_CELL_CONTEXT_SHIFT | state};
+  }
+  [[nodiscard]] constexpr std::uint32_t generation() const noexcept {
+    return static_cast<std::uint32_t>(bits >> RM_CELL_GENERATION_SHIFT);
+  }
+  [[nodiscard]] constexpr std::uint16_t context() const noexcept {
+    return static_cast<std::uint16_t>(bits >> RM_CELL_CONTEXT_SHIFT);
+  }
+  [[nodiscard]] constexpr unsigned state() const noexcept {
+    return static_cast<unsigned>(bits & RM_CELL_STATE_MASK);
+  }
+  /// HELD, or OFFERED: a holder for everyone who looks.
+  [[nodiscard]] constexpr bool in_use() const noexcept { return state() != RM_CELL_FREE; }
+};
+
+}  // namespace resmgr::lock
