@@ -60,6 +60,10 @@ enum class ErrorCode : int {
 /// The category of ErrorCode in std::error_code.
 [[nodiscard]] RESMGR_EXPORT const std::error_category& error_category() noexcept;
 [[nodiscard]] RESMGR_EXPORT std::string_view to_string(ErrorCode code) noexcept;
+/// For std::error_code's constructor, which finds it by argument-dependent lookup.
+[[nodiscard]] inline std::error_code make_error_code(ErrorCode code) noexcept {
+  return {static_cast<int>(code), error_category()};
+}
 
 /// One party of a wait or a cycle.
 struct Participant {
