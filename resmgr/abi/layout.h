@@ -9,8 +9,9 @@
  * check every index against the capacities before they follow it.
  *
  * There are no pointers. A table index is stored as "index + 1" wherever 0 has to
- * mean "none"; such fields are called *_link. All integers are little-endian: the
- * futex of a wait node is the low half of its 64-bit word.
+ * mean "none"; such fields are called *_link. Times are nanoseconds of
+ * CLOCK_MONOTONIC. All integers are little-endian: the futex of a wait node is the
+ * low half of its 64-bit word.
  *
  * Lifetime: a region lives as long as any mapping of it. Thread-safety: each
  * field names its single writer, or says that it is changed by compare-and-swap.
@@ -97,7 +98,7 @@ struct rm_node {
   uint32_t slot;        /* resource waited for */
   uint32_t generation;  /* of that resource */
   uint64_t ticket;      /* order inside one priority; kept across retries */
-  uint64_t enqueued_at; /* clock ticks */
+  uint64_t enqueued_at; /* ns */
   uint32_t next_link;   /* inbox or queue link; free-list link when free */
   uint32_t context_next_link; /* the owning context's list of waits */
   uint32_t cell_link;   /* the hold cell offered with a shared grant */
@@ -125,7 +126,7 @@ enum rm_cell_state { RM_CELL_FREE = 0, RM_CELL_OFFERED = 1, RM_CELL_HELD = 2 };
 
 struct rm_cell {
   uint64_t word;
-  uint64_t acquired_at; /* clock ticks, written by the holder */
+  uint64_t acquired_at; /* ns of the last tick, written by the holder */
   uint32_t slot;
   uint32_t next_link; /* chain of the resource; free-list link when free */
   uint32_t acquisitions;
@@ -143,7 +144,7 @@ struct rm_cell {
 
 struct rm_slot {
   uint64_t word;        /* the state word */
-  uint64_t acquired_at; /* clock ticks, written by the exclusive holder */
+  uint64_t acquired_at; /* ns of the last tick, written by the exclusive holder */
   uint32_t acquisitions;  /* exclusive ones, written by the holder */
   uint32_t contended;     /* requests that queued, by the latch holder */
   uint32_t inbox_link;    /* pushed to by CAS, emptied by the latch holder */
@@ -217,7 +218,7 @@ enum rm_trace_op {
 };
 
 struct rm_trace_record {
-  uint64_t time;     /* clock ticks; 0 marks a record being written */
+  uint64_t time;     /* ns; 0 marks a record being written */
   uint32_t slot;
   uint32_t generation;
   uint64_t argument; /* by operation, see resmgr/trace/recorder.hpp */
@@ -237,14 +238,6 @@ struct rm_order_edge {
 };
 
 /* ---- the regions ---------------------------------------------------------- */
-struct rm_clock {
-  uint32_t kind;  /* 0: CLOCK_MONOTONIC nanoseconds, 1: time stamp counter */
-  uint32_t shift; /* ns = base_ns + ((ticks - base_ticks) * mult >> shift) */
-  uint64_t mult;
-  uint64_t base_ticks;
-  uint64_t base_ns; /* CLOCK_MONOTONIC at base_ticks */
-};
-
 /* The part of a header that never changes after creation. `checksum` covers all
  * bytes before it. */
 struct rm_region_header {
@@ -267,7 +260,6 @@ struct rm_region_header {
   uint32_t dependency_edges;
   uint32_t share_records;
   uint32_t flags; /* RM_DOMAIN_* */
-  struct rm_clock clock;
   uint64_t offset[12]; /* of the tables, see enum rm_lock_table, rm_registry_table */
   uint64_t checksum;
 };
@@ -318,35 +310,43 @@ enum rm_lifecycle {
   RM_STATE_QUARANTINED = 7
 };
 
-/* One resource as the authority describes it. Readers copy it and check that
- * `seq` was even and did not change. */
+/* rm_entry.lifecycle: the state, the one to go back to when a removal is given up,
+ * and whether the registration is complete. */
+#define RM_STATE_MASK 0x07u
+#define RM_STATE_BEFORE_SHIFT 4
+#define RM_STATE_UNPUBLISHED 0x80u /* prepared only: nobody finds it, recovery undoes it */
+
+/* One resource as the authority describes it: three cache lines, and a look-up
+ * by name touches the first alone (names of up to 56 bytes).
+ *
+ * The first 64 bits change by one store. While name_bytes is 0 nobody is here and
+ * nothing else counts; while it is not, only lifecycle and the links change.
+ * So a copy is whole if generation and name_bytes are the same before and after. */
 struct rm_entry {
-  uint32_t seq; /* odd while the authority writes */
-  uint32_t generation;
-  uint64_t name_hash;
-  uint8_t name_bytes;
-  uint8_t lifecycle; /* enum rm_lifecycle */
+  uint8_t name_bytes; /* 0: no resource here */
+  uint8_t lifecycle;  /* enum rm_lifecycle and RM_STATE_* */
+  uint16_t class_id;
+  uint32_t generation; /* of the present resource, or of the last one; 0: never used */
+  char name[RM_NAME_BYTES]; /* padded with zeros */
+  uint64_t size_bytes;
+  uint64_t alignment; /* bytes, a power of two, 0: none asked for */
+  uint64_t cookie;
+  uint64_t created_at; /* ns */
+  uint64_t type_tag;   /* of the T given to acquire_resource, 0 if none */
+  uint32_t flags;
   uint8_t type;
   uint8_t priority;
   uint8_t access_pattern;
   uint8_t backing; /* resmgr::BackingKind */
-  uint16_t class_id;
-  char name[RM_NAME_BYTES];
-  uint64_t size_bytes;
-  uint64_t alignment;
-  uint64_t cookie;
-  uint64_t created_at; /* clock ticks */
-  uint64_t type_tag;   /* of the T given to acquire_resource, 0 if none */
-  uint32_t flags;
   uint32_t owner_driver;
   uint32_t owner_client;
-  uint32_t pairs_link;  /* chain of rm_pair */
+  uint32_t pairs_link;  /* chain of rm_pair; of free slots when free */
+  uint32_t shares_link; /* chain of rm_share */
   uint32_t needs_link;  /* dependency edges from this resource */
   uint32_t needed_link; /* dependency edges to this resource */
-  uint32_t shares_link; /* chain of rm_share */
   int32_t numa_node;    /* -1: none preferred */
   uint32_t fd_kind;
-  uint32_t reserved[7];
+  uint64_t reserved;
 };
 
 #define RM_PAIR_KEY_BYTES 24u
@@ -358,13 +358,16 @@ struct rm_pair {
   char value[RM_PAIR_VALUE_BYTES];
 };
 
+/* `from` needs `to`. In the chain of the one and in the chain of the other; what
+ * next_needs_link says is the truth, the other three links are rebuilt from it. */
 struct rm_dependency {
-  uint32_t from; /* slot that needs */
-  uint32_t to;   /* slot that is needed */
-  uint32_t next_needs_link;
+  uint32_t next_needs_link; /* free-list link when free */
+  uint32_t prev_needs_link;
   uint32_t next_needed_link;
-  uint32_t kind; /* 1 declared, 2 aggregate member */
-  uint32_t reserved;
+  uint32_t prev_needed_link;
+  uint32_t from;
+  uint32_t to;
+  uint32_t reserved[2];
 };
 
 struct rm_share {
@@ -374,44 +377,63 @@ struct rm_share {
   uint32_t uses; /* a use edge: the driver acquired it at least once */
 };
 
+/* A class or a driver. Entry 0 stands for "none"; the first RM_TAG_BUCKETS entries
+ * carry the heads of the hash chains besides. */
+#define RM_TAG_BUCKETS 64u
 struct rm_tag {
+  uint32_t ready; /* the name is complete and never changes again */
   uint32_t hash;
-  uint32_t ready;
   char name[RM_TAG_BYTES];
-  uint32_t reserved[6];
+  uint32_t next_link;   /* in the chain of its hash */
+  uint32_t bucket_link; /* head of the chain of bucket number (own index) */
+  uint32_t reserved[4];
 };
 
 enum rm_registry_table {
   RM_TABLE_ENTRIES = 0,
-  RM_TABLE_INDEX_A = 1, /* of uint64_t: name hash:32 | slot link:32 */
-  RM_TABLE_INDEX_B = 2, /* the other half, for rebuilding without stopping readers */
-  RM_TABLE_PAIRS = 3,
-  RM_TABLE_DEPENDENCIES = 4,
-  RM_TABLE_SHARES = 5,
-  RM_TABLE_CLASSES = 6,
-  RM_TABLE_DRIVERS = 7
+  RM_TABLE_INDEX = 1, /* two arrays of index_entries words: one in use, one to rebuild into */
+  RM_TABLE_PAIRS = 2,
+  RM_TABLE_DEPENDENCIES = 3,
+  RM_TABLE_SHARES = 4,
+  RM_TABLE_CLASSES = 5,
+  RM_TABLE_DRIVERS = 6
 };
-#define RM_INDEX_TOMBSTONE UINT64_C(0xffffffff) /* slot link that no slot has */
+
+/* Name index. A word is name hash:32 | slot link:32, 0 when free; two words make a
+ * bucket. A name's home is the bucket that the upper bits of its hash name; when a
+ * bucket is full, its names go to the next one. A search ends at a free word. */
+#define RM_INDEX_TOMBSTONE UINT64_C(0xffffffff) /* a removed word in a full bucket */
+#define RM_INDEX_BUCKET_WORDS 2u
+/* index_state: first bucket in use:32 | rebuilds:24 | 64 - log2(buckets in use):8 */
+#define RM_INDEX_FIRST_SHIFT 32
+#define RM_INDEX_REBUILDS_SHIFT 8
+#define RM_INDEX_SHIFT_MASK 0xffu
+
+struct rm_record_pool {
+  uint32_t free_link;  /* chained through the records' first field */
+  uint32_t high_water; /* records from here on were never used */
+  uint32_t used;
+  uint32_t reserved;
+};
 
 struct rm_registry_region {
   struct rm_region_header header;
   uint8_t pad0[512 - sizeof(struct rm_region_header)];
-  uint32_t active_index; /* 0: A, 1: B */
-  uint32_t index_seq;    /* bumped by each rebuild */
-  uint32_t live;         /* registered resources */
-  uint32_t tombstones;
+  uint64_t index_state; /* on a line of its own: each look-up reads it */
+  uint64_t pad1[7];
+  uint32_t live;       /* registered resources */
+  uint32_t chains_seq; /* bumped whenever a record leaves a chain, before it is used again */
+  uint32_t index_used; /* words that are not 0, tombstones included */
   uint32_t slot_high_water;
-  uint32_t class_count;
+  uint32_t free_slots_link;
+  uint32_t retired_slots; /* out of generations, never used again */
+  uint32_t class_count;   /* entry 0 included, like driver_count */
   uint32_t driver_count;
-  uint32_t free_slots_link; /* chained through rm_entry.pairs_link */
-  uint32_t free_pairs_link;
-  uint32_t pair_high_water;
-  uint32_t free_dependencies_link;
-  uint32_t dependency_high_water;
-  uint32_t free_shares_link;
-  uint32_t share_high_water;
-  uint32_t retired_slots;
-  uint32_t reserved[17];
+  uint32_t reserved0[8];
+  struct rm_record_pool pairs;
+  struct rm_record_pool dependencies;
+  struct rm_record_pool shares;
+  uint32_t reserved1[4];
 };
 
 #endif /* RESMGR_ABI_LAYOUT_H */

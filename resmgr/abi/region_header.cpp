@@ -85,7 +85,6 @@ Result<rm_region_header> make_header(std::uint64_t magic, const Capacities& capa
   header.dependency_edges = capacities.dependencies;
   header.share_records = capacities.shares;
   header.flags = identity.flags;
-  header.clock = identity.clock;
 
   std::uint64_t end = round_up(fixed_bytes, kTableAlignment);
   for (std::size_t i = 0; i < tables.size(); ++i) {

@@ -39,7 +39,6 @@ struct RegionIdentity {
   std::uint64_t domain_id = 0;  ///< random
   std::uint64_t epoch = 1;      ///< grows when a domain moves to new regions
   std::uint32_t flags = 0;      ///< RM_DOMAIN_*
-  rm_clock clock{};             ///< Clock::calibrate()
 };
 
 /// Tables start on pages of their own, so that untouched ones cost nothing.

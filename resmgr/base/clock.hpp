@@ -1,73 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Clock: the domain's time stamps, as cheap as the machine allows.
+// Clock: the domain's time stamps, nanoseconds of CLOCK_MONOTONIC, in two grains.
 //
-// What it is: the time stamp counter where it is invariant, CLOCK_MONOTONIC otherwise; which one,
-// and how ticks become nanoseconds, stands in the region header so that all clients agree. What it
-// is not: a wall clock. Thread-safety: all functions may be called from any thread.
+// What it is: now() for waits and reports, exact; stamp() for the start of a hold, which every pair
+// pays for. stamp() reads the kernel's last tick (1 to 4 ms old at most) without touching the time
+// stamp counter, whose reading costs more than a compare-and-swap on many virtual machines. What it
+// is not: a wall clock. Both are one time line for all processes of a machine. Thread-safety: all
+// functions may be called from any thread.
 //
-//   std::uint64_t ticks = clock.now();
-//   std::uint64_t age_ns = clock.elapsed_ns(ticks);
+//   slot.acquired_at = Clock::stamp();
+//   std::uint64_t age_ns = Clock::age_ns(slot.acquired_at);   // a multiple of the tick
 #pragma once
 
 #include <time.h>
 
 #include <cstdint>
 
-#include "resmgr/abi/layout.h"
-
-#if defined(__x86_64__)
-#include <x86intrin.h>
-#endif
-
 namespace resmgr {
 
-/// CLOCK_MONOTONIC, nanoseconds.
-[[nodiscard]] inline std::uint64_t monotonic_ns() noexcept {
+namespace detail {
+[[nodiscard]] inline std::uint64_t read_clock(clockid_t id) noexcept {
   timespec ts{};
-  ::clock_gettime(CLOCK_MONOTONIC, &ts);
+  ::clock_gettime(id, &ts);
   return static_cast<std::uint64_t>(ts.tv_sec) * 1'000'000'000u +
          static_cast<std::uint64_t>(ts.tv_nsec);
 }
+}  // namespace detail
 
-__extension__ using WideTicks = unsigned __int128;  // products of 64-bit ticks and multipliers
+/// CLOCK_MONOTONIC, nanoseconds.
+[[nodiscard]] inline std::uint64_t monotonic_ns() noexcept {
+  return detail::read_clock(CLOCK_MONOTONIC);
+}
 
-class Clock {
- public:
-  Clock() noexcept = default;
-  /// Follows the parameters found in a region header; a kind this build does not know counts as
-  /// CLOCK_MONOTONIC.
-  explicit Clock(const rm_clock& parameters) noexcept : p_(parameters) {}
-
-  /// Chooses a source and calibrates it; takes some milliseconds the first time in a process.
-  [[nodiscard]] static rm_clock calibrate() noexcept;
-
-  [[nodiscard]] std::uint64_t now() const noexcept {
-#if defined(__x86_64__)
-    if (p_.kind == 1) return __rdtsc();
-#endif
-    return monotonic_ns();
+struct Clock {
+  /// Exact, some 20 ns.
+  [[nodiscard]] static std::uint64_t now() noexcept { return monotonic_ns(); }
+  /// Of the last tick, some 5 ns.
+  [[nodiscard]] static std::uint64_t stamp() noexcept {
+    return detail::read_clock(CLOCK_MONOTONIC_COARSE);
   }
-  /// Nanoseconds between `since` (ticks) and now; 0 if `since` lies ahead or is 0.
-  [[nodiscard]] std::uint64_t elapsed_ns(std::uint64_t since) const noexcept {
-    const std::uint64_t ticks = now();
-    return since == 0 || since > ticks ? 0 : to_ns(ticks - since);
+  /// Nanoseconds since an exact time; 0 if it lies ahead or is 0.
+  [[nodiscard]] static std::uint64_t elapsed_ns(std::uint64_t since) noexcept {
+    const std::uint64_t present = now();
+    return since == 0 || since > present ? 0 : present - since;
   }
-  /// A duration in ticks as nanoseconds.
-  [[nodiscard]] std::uint64_t to_ns(std::uint64_t ticks) const noexcept {
-    if (p_.kind == 0) return ticks;
-    return static_cast<std::uint64_t>((static_cast<WideTicks>(ticks) * p_.mult) >>
-                                      (p_.shift & 63u));
+  /// Nanoseconds since a stamp, in ticks: 0 within the same tick. 0 if it lies ahead or is 0.
+  [[nodiscard]] static std::uint64_t age_ns(std::uint64_t since) noexcept {
+    const std::uint64_t present = stamp();
+    return since == 0 || since > present ? 0 : present - since;
   }
-  /// A time stamp as CLOCK_MONOTONIC nanoseconds.
-  [[nodiscard]] std::uint64_t to_monotonic_ns(std::uint64_t ticks) const noexcept {
-    if (p_.kind == 0) return ticks;
-    return ticks >= p_.base_ticks ? p_.base_ns + to_ns(ticks - p_.base_ticks)
-                                  : p_.base_ns - to_ns(p_.base_ticks - ticks);
-  }
-
- private:
-  rm_clock p_{};
 };
 
 }  // namespace resmgr

@@ -10,7 +10,7 @@
 
 namespace resmgr {
 
-FutexResult futex_wait(std::uint32_t& word, std::uint32_t expected,
+FutexResult futex_wait(const void* word, std::uint32_t expected,
                        std::uint64_t deadline_ns) noexcept {
   timespec until{};
   timespec* limit = nullptr;
@@ -21,7 +21,7 @@ FutexResult futex_wait(std::uint32_t& word, std::uint32_t expected,
   }
   // FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time; no PRIVATE flag, for the word is in
   // memory that other processes share.
-  if (::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, expected, limit, nullptr,
+  if (::syscall(SYS_futex, word, FUTEX_WAIT_BITSET, expected, limit, nullptr,
                 FUTEX_BITSET_MATCH_ANY) == 0) {
     return FutexResult::Woken;
   }
@@ -37,8 +37,8 @@ FutexResult futex_wait(std::uint32_t& word, std::uint32_t expected,
   }
 }
 
-int futex_wake(std::uint32_t& word, int count) noexcept {
-  const long woken = ::syscall(SYS_futex, &word, FUTEX_WAKE, count, nullptr, nullptr, 0);
+int futex_wake(const void* word, int count) noexcept {
+  const long woken = ::syscall(SYS_futex, word, FUTEX_WAKE, count, nullptr, nullptr, 0);
   return woken < 0 ? 0 : static_cast<int>(woken);
 }
 

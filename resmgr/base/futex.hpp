@@ -6,8 +6,8 @@
 // CLOCK_MONOTONIC. What it is not: a lock. Thread-safety: as the system calls; wakes are hints, a
 // waiter looks at the word again.
 //
-//   futex_wait(word, seen, deadline_ns);
-//   futex_wake(word, 1);
+//   futex_wait(&word, seen, deadline_ns);
+//   futex_wake(&word, 1);
 #pragma once
 
 #include <cstdint>
@@ -19,10 +19,11 @@ inline constexpr std::uint64_t kNoDeadline = ~std::uint64_t{0};
 
 enum class FutexResult { Woken, Changed, TimedOut, Interrupted, Failed };
 
-/// Sleeps while `word` is `expected`, at most until `deadline_ns` (CLOCK_MONOTONIC).
-FutexResult futex_wait(std::uint32_t& word, std::uint32_t expected,
+/// Sleeps while the 32 bits at `word`, aligned to 4, are `expected`, at most until `deadline_ns`
+/// (CLOCK_MONOTONIC). They may be the low half of a 64-bit word.
+FutexResult futex_wait(const void* word, std::uint32_t expected,
                        std::uint64_t deadline_ns) noexcept;
 /// Wakes up to `count` sleepers; returns how many.
-int futex_wake(std::uint32_t& word, int count) noexcept;
+int futex_wake(const void* word, int count) noexcept;
 
 }  // namespace resmgr

@@ -2,13 +2,14 @@
 //
 // Hashes of bytes: one that is fast (`hash_bytes`), one that never changes (`fnv1a`).
 //
-// What they are: `hash_bytes` reads 8-byte words and folds each pair of them into a 128-bit
-// product (the construction of wyhash and its kin); with a random seed, two given names collide
-// with the chance of random numbers. `fnv1a` is FNV-1a, 64 bits, for checksums in fixed layouts
-// that other programs recompute. What they are not: cryptographic. Whoever knows the seed can make
-// names collide, so a table keyed by them must stay correct, and bounded, when all of them do.
+// What they are: `hash_bytes` takes a text as 8-byte words, the last one filled up with zeros, and
+// folds each pair of them into a 128-bit product (the construction of wyhash and its kin). Those
+// who have the words at hand feed a WordHash with them and get the same number. `fnv1a` is FNV-1a,
+// 64 bits, for checksums in fixed layouts that other programs recompute. What they are not:
+// cryptographic. Whoever knows the seed can make names collide, so a table keyed by them must stay
+// correct, and its searches bounded, when all of them do.
 //
-// Lifetime and thread-safety: pure functions.
+// Lifetime and thread-safety: pure functions and a plain value.
 //
 //   const std::uint64_t hash = hash_bytes("gpu0/frame/3", domain_id);
 #pragma once
@@ -30,59 +31,61 @@ __extension__ using WideProduct = unsigned __int128;  // of two 64-bit words
   return word;
 }
 
-/// The last, incomplete word of a text: its final `bytes % 8` bytes, then zeros. Reads nothing
-/// outside the text.
-/// REQUIRES: `bytes` is not a multiple of 8; `text` has `bytes` bytes.
-[[nodiscard]] inline std::uint64_t load_tail(const char* text, std::size_t bytes) noexcept {
-  const std::size_t rest = bytes % 8;
-  if (bytes >= 8) return load_word(text + bytes - 8) >> (64 - 8 * rest);
+/// The last word of a text: its final 1 to 8 bytes, then zeros. Reads nothing outside the text.
+/// REQUIRES: `bytes` is above 0, and `text` has so many.
+[[nodiscard]] inline std::uint64_t load_last_word(const char* text, std::size_t bytes) noexcept {
+  // The shift drops what belongs to earlier words: 0 to 56 bits.
+  if (bytes >= 8) return load_word(text + bytes - 8) >> ((0 - 8 * bytes) & 63);
   // 1 to 7 bytes in all: two halves that may overlap, or three single bytes that may coincide.
-  if (rest >= 4) {
+  if (bytes >= 4) {
     std::uint32_t low = 0;
     std::uint32_t high = 0;
     std::memcpy(&low, text, sizeof low);
-    std::memcpy(&high, text + rest - 4, sizeof high);
-    return low | std::uint64_t{high} << (8 * (rest - 4));
+    std::memcpy(&high, text + bytes - 4, sizeof high);
+    return low | std::uint64_t{high} << (8 * (bytes - 4));
   }
   const auto byte = [text](std::size_t i) {
-    return std::uint64_t{static_cast<unsigned char>(text[i])};
+    return std::uint64_t{static_cast<unsigned char>(text[i])} << (8 * i);
   };
-  return byte(0) | byte(rest / 2) << (8 * (rest / 2)) | byte(rest - 1) << (8 * (rest - 1));
+  return byte(0) | byte(bytes / 2) | byte(bytes - 1);
 }
 
-/// Both halves of a 128-bit product, folded.
-[[nodiscard]] inline std::uint64_t fold_product(std::uint64_t a, std::uint64_t b) noexcept {
-  const WideProduct product = static_cast<WideProduct>(a) * b;
-  return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
-}
+/// Hashes a text given as words: pair() for each two of them, last() for one that is left over.
+class WordHash {
+ public:
+  WordHash(std::uint64_t seed, std::size_t bytes) noexcept : hash_(seed ^ bytes) {}
+  void pair(std::uint64_t first, std::uint64_t second) noexcept {
+    hash_ = fold(first ^ kPair, second ^ hash_);
+  }
+  void last(std::uint64_t word) noexcept { hash_ = fold(word ^ kLast, hash_); }
+  /// All 64 bits are usable, the upper ones best.
+  [[nodiscard]] std::uint64_t value() const noexcept { return hash_; }
 
-/// Hashes a text of any length. All 64 bits are usable, the upper ones best.
+ private:
+  // Half of their bits set, no byte printable: no plain text cancels them out.
+  static constexpr std::uint64_t kPair = 0x8bb84b93962eacc9u;
+  static constexpr std::uint64_t kLast = 0x9e3779b97f4a7c15u;
+
+  static std::uint64_t fold(std::uint64_t a, std::uint64_t b) noexcept {
+    const WideProduct product = static_cast<WideProduct>(a) * b;
+    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+  }
+
+  std::uint64_t hash_;
+};
+
+/// Hashes a text of any length.
 [[nodiscard]] inline std::uint64_t hash_bytes(std::string_view text, std::uint64_t seed) noexcept {
-  // Odd words with 32 bits set and no printable byte: no plain text cancels them out.
-  constexpr std::uint64_t kFirst = 0x8bb84b93962eacc9u;
-  constexpr std::uint64_t kSecond = 0x2d358dccaa6c78a5u;
-  constexpr std::uint64_t kLast = 0x9e3779b97f4a7c15u;
-
+  WordHash hash(seed, text.size());
   const char* p = text.data();
   std::size_t left = text.size();
-  std::uint64_t hash = seed ^ kLast ^ left;
-  while (left > 16) {
-    hash = fold_product(load_word(p) ^ kFirst, load_word(p + 8) ^ hash);
-    p += 16;
-    left -= 16;
-  }
-  // The last 1 to 16 bytes as two words; for a text of 8 or more the second one overlaps what came
-  // before, which costs no branch and loses no byte.
-  std::uint64_t first = 0;
-  std::uint64_t second = 0;
-  if (left >= 8) {
-    first = load_word(p);
-    second = load_word(p + left - 8);
+  for (; left > 16; p += 16, left -= 16) hash.pair(load_word(p), load_word(p + 8));
+  if (left > 8) {
+    hash.pair(load_word(p), load_last_word(p, left));
   } else if (left > 0) {
-    first = load_tail(p, left);
+    hash.last(load_last_word(p, left));
   }
-  hash = fold_product(first ^ kSecond, second ^ hash);
-  return fold_product(hash ^ kFirst, kLast ^ seed);
+  return hash.value();
 }
 
 /// FNV-1a, 64 bits.

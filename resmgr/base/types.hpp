@@ -56,11 +56,9 @@ enum class ResourceFlags : std::uint32_t {
   ExclusiveOnly = 1u << 1,  ///< shared acquisition is refused; contradicts Shareable
   Persistent = 1u << 2,     ///< kept when its owner goes; contradicts Transient
   Transient = 1u << 3,      ///< unregistered by itself when its owner goes, without grace
-  ZeroOnRelease = 1u << 4,  ///< mapped memory is cleared after the last exclusive release;
-                            ///< needs a backing of this library
-  Lazy = 1u << 5,           ///< backing memory is made at the first acquisition
-  Pinned = 1u << 6,         ///< memory is locked when mapped (mlock)
-  Aggregate = 1u << 7,      ///< acquired with everything it needs, all or nothing
+  Lazy = 1u << 4,           ///< backing memory is made when it is first mapped
+  Pinned = 1u << 5,         ///< memory is locked when mapped (mlock)
+  Aggregate = 1u << 6,      ///< acquire_aggregate takes it with everything it needs
 };
 
 [[nodiscard]] constexpr ResourceFlags operator|(ResourceFlags a, ResourceFlags b) noexcept {
@@ -73,7 +71,7 @@ enum class ResourceFlags : std::uint32_t {
   return (set & flag) == flag && flag != ResourceFlags::None;
 }
 /// Every flag that has a meaning; others are InvalidArgument.
-inline constexpr std::uint32_t kKnownResourceFlags = 0xff;
+inline constexpr std::uint32_t kKnownResourceFlags = 0x7f;
 
 /// How an acquisition waits. See the table in README.md.
 enum class AcquisitionMode : std::uint8_t {

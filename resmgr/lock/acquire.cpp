@@ -11,11 +11,10 @@
 
 namespace resmgr::lock {
 
-LockEngine::LockEngine(const LockTables& tables, const Clock& clock, const Names& names) noexcept
+LockEngine::LockEngine(const LockTables& tables, const Names& names) noexcept
     : t_(tables),
-      clock_(clock),
       names_(names),
-      recorder_(tables.trace, tables.context_count, tables.region->trace_level, clock_),
+      recorder_(tables.trace, tables.context_count, tables.region->trace_level),
       order_(t_, names),
       graph_(t_),
       nodes_(t_),
@@ -87,7 +86,7 @@ bool LockEngine::attempt_exclusive(Context& context, rm_slot& slot, Handle handl
       return false;
     }
     if (!cas(slot.word, word, word | context.owner_bits)) continue;
-    note_exclusive(context, slot, handle, request.place, grant);
+    note_exclusive(context, slot, handle, false, request.place, grant);
     grant.inconsistent = seen.has(RM_WORD_INCONSISTENT);
     return true;
   }
@@ -143,7 +142,7 @@ void LockEngine::help_if_idle(Context& context, rm_slot& slot, Handle handle) no
 bool LockEngine::watch(Context& context, rm_slot& slot, Handle handle, const Request& request,
                        Grant& grant) noexcept {
   if (!may_spin_ || request.kind == HoldKind::Shared) return false;
-  const std::uint64_t start = clock_.now();
+  const std::uint64_t start = Clock::now();
   do {
     for (int i = 0; i < 8; ++i) cpu_relax();
     const StateWord seen{load_relaxed(slot.word)};
@@ -151,13 +150,13 @@ bool LockEngine::watch(Context& context, rm_slot& slot, Handle handle, const Req
       return false;
     }
     if (seen.owner() == 0 && attempt(context, slot, handle, request, grant)) return true;
-  } while (clock_.elapsed_ns(start) < kWatchNs);
+  } while (Clock::elapsed_ns(start) < kWatchNs);
   return false;
 }
 
 void LockEngine::note_shared(Context& context, rm_slot& slot, rm_cell& cell, Handle handle,
                              const std::source_location& place, Grant& grant) noexcept {
-  store_relaxed(cell.acquired_at, clock_.now());
+  store_relaxed(cell.acquired_at, Clock::stamp());
   bump(cell.acquisitions);
   store_relaxed(cell.hold_index, HoldList(context).add(handle.slot(),
                                                        load_relaxed(slot.class_id), true, place));
@@ -168,18 +167,18 @@ void LockEngine::note_shared(Context& context, rm_slot& slot, rm_cell& cell, Han
 }
 
 void LockEngine::sample_hold(rm_slot& slot) noexcept {
-  const std::uint64_t ns = clock_.elapsed_ns(load_relaxed(slot.acquired_at));
+  const std::uint64_t ns = Clock::elapsed_ns(load_relaxed(slot.acquired_at));
   store_relaxed(slot.sampled_hold_ns,
                 static_cast<std::uint32_t>(ns < 0xffffffffu ? ns : 0xffffffffu));
 }
 
 Participant LockEngine::participant(std::uint32_t context, Handle handle, HoldKind kind,
-                                    std::uint64_t since_ticks) const noexcept {
+                                    std::uint64_t held_ns) const noexcept {
   Participant who;
   who.context = context;
   who.handle = handle;
   who.kind = kind;
-  who.held_ns = clock_.elapsed_ns(since_ticks);
+  who.held_ns = held_ns;
   const rm_context* record = t_.context(context);
   const rm_client* client = record ? t_.client(load_relaxed(record->client)) : nullptr;
   if (client) who.pid = load_relaxed(client->pid);

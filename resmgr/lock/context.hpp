@@ -56,6 +56,9 @@ struct alignas(64) Context {
 /// check, and what a thread leaves behind when it ends. Words and cells are the truth (I2).
 class HoldList {
  public:
+  /// Index of a hold whose entry is gone already.
+  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
+
   explicit HoldList(Context& context) noexcept : context_(context) {}
 
   /// Entries in use, those that other threads freed taken out.
@@ -70,6 +73,21 @@ class HoldList {
   }
   [[nodiscard]] bool empty() const noexcept { return bitmap() == 0 && overflow() == 0; }
 
+  /// The list has no entry at all. Cheaper than empty(), and false while entries freed by other
+  /// threads have not been collected.
+  [[nodiscard]] bool unused() const noexcept {
+    return load_relaxed(context_.record->hold_bitmap) == 0;
+  }
+  /// add() for a list that is unused().
+  [[nodiscard]] std::uint32_t add_first(std::uint32_t slot, std::uint16_t class_id, bool shared,
+                                        const std::source_location& place) noexcept {
+    rm_context& record = *context_.record;
+    store_relaxed(record.holds[0], make_entry(slot, class_id, shared));
+    context_.places[0] = place;
+    store_relaxed(record.hold_bitmap, 1);
+    return 1;
+  }
+
   /// Adds a hold; called by the acquiring thread. Returns position + 1, or 0 if the list is full.
   [[nodiscard]] std::uint32_t add(std::uint32_t slot, std::uint16_t class_id, bool shared,
                                   const std::source_location& place) noexcept {
@@ -83,23 +101,21 @@ class HoldList {
       }
     }
     const auto position = static_cast<unsigned>(std::countr_one(used));
-    store_relaxed(record.holds[position], std::uint64_t{slot} << RM_HOLD_SLOT_SHIFT |
-                                              std::uint64_t{class_id} << RM_HOLD_CLASS_SHIFT |
-                                              (shared ? RM_HOLD_SHARED : 0u) | RM_HOLD_USED);
+    store_relaxed(record.holds[position], make_entry(slot, class_id, shared));
     context_.places[position] = place;
     store_relaxed(record.hold_bitmap, used | std::uint64_t{1} << position);
     return position + 1;
   }
 
-  /// Removes what add() returned; from any thread.
+  /// Removes what add() returned; from any thread. kNone was removed before.
   void remove(std::uint32_t index) noexcept {
     rm_context& record = *context_.record;
+    if (index == kNone) return;
     if (index == 0 || index > RM_CONTEXT_HOLDS) {
       atomic(record.overflow_holds).fetch_sub(1, std::memory_order_relaxed);
       return;
     }
     const std::uint64_t bit = std::uint64_t{1} << (index - 1);
-    store_relaxed(record.holds[index - 1], 0);
     if (context_.on_own_thread()) {
       store_relaxed(record.hold_bitmap, load_relaxed(record.hold_bitmap) & ~bit);
     } else {
@@ -113,6 +129,14 @@ class HoldList {
   }
 
  private:
+  [[nodiscard]] static constexpr std::uint64_t make_entry(std::uint32_t slot,
+                                                          std::uint16_t class_id,
+                                                          bool shared) noexcept {
+    return std::uint64_t{slot} << RM_HOLD_SLOT_SHIFT |
+           std::uint64_t{class_id} << RM_HOLD_CLASS_SHIFT | (shared ? RM_HOLD_SHARED : 0u) |
+           RM_HOLD_USED;
+  }
+
   Context& context_;
 };
 

@@ -72,39 +72,47 @@ inline constexpr std::uint64_t kBoundedSleepNs = 100'000'000;
 
 class LockEngine {
  public:
-  LockEngine(const LockTables& tables, const Clock& clock, const Names& names) noexcept;
+  LockEngine(const LockTables& tables, const Names& names) noexcept;
   LockEngine(const LockEngine&) = delete;
   LockEngine& operator=(const LockEngine&) = delete;
 
   // ---- fast paths: false means "ask the slow path", which also knows the error -----------------------
 
-  /// A1. One compare-and-swap on a free, unlatched word; checks the generation too.
-  /// `ordered`: the request may wait, so an order of classes that is not known yet goes to the slow
-  /// path to be learned.
+  /// A1. One compare-and-swap on a free, unlatched word; checks the generation too. `ordered`: the
+  /// request may wait, so an order of classes that is not known yet goes to the slow path.
   [[nodiscard]] bool try_exclusive(Context& context, Handle handle, bool ordered,
                                    const std::source_location& place, Grant& grant) noexcept {
     rm_slot* slot = t_.slot(handle.slot());
     if (!slot || handle.is_null()) return false;
-    if (ordered && !order_.permits(context, load_relaxed(slot->class_id))) return false;
+    const bool first = HoldList(context).unused();
+    if (ordered && !first && !order_.permits(context, load_relaxed(slot->class_id))) return false;
     std::uint64_t word = StateWord::free(handle.generation()).bits;
     if (!cas(slot->word, word, word | context.owner_bits)) return false;
-    note_exclusive(context, *slot, handle, place, grant);
+    note_exclusive(context, *slot, handle, first, place, grant);
     return true;
   }
-  /// L1 of a hold that nobody waits for.
+  /// L1 of a hold that nobody waits for. False with everything as it was if there is more to do.
   [[nodiscard]] bool try_release_exclusive(Context& context, Handle handle) noexcept {
     rm_slot* slot = t_.slot(handle.slot());
-    if (!slot || load_relaxed(slot->tenure) != handle.tenure()) return false;
-    // Read as the holder: after the swap the next holder may write them.
-    const std::uint32_t index = load_relaxed(slot->hold_index);
-    const std::uint32_t count = load_relaxed(slot->acquisitions);
-    if (count % kHoldSample == 0) sample_hold(*slot);
+    if (!slot) return false;
     const StateWord free = StateWord::free(handle.generation());
-    std::uint64_t word = free.bits | context.owner_bits;
-    if (!cas(slot->word, word, free.bits)) return false;
+    std::uint64_t held = free.bits | context.owner_bits;
+    // Relaxed: the swap decides; this look keeps the bookkeeping before it from being done in vain.
+    // What is written between two locked instructions waits for both, so it is done on this side.
+    if (load_relaxed(slot->word) != held || load_relaxed(slot->tenure) != handle.tenure()) {
+      return false;
+    }
+    if (load_relaxed(slot->acquisitions) % kHoldSample == 0) sample_hold(*slot);
+    const std::uint32_t index = load_relaxed(slot->hold_index);
     HoldList(context).remove(index);
-    if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 0, 0);
-    return true;
+    if (cas(slot->word, held, free.bits)) [[likely]] {
+      if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 0, 0);
+      return true;
+    }
+    // Somebody queued in between. The entry is a hint for recovery until the slow path, which takes
+    // no second one out, has released the word.
+    store_relaxed(slot->hold_index, HoldList::kNone);
+    return false;
   }
   /// s1 to s4 of an opened resource: a plain store and one compare-and-swap.
   [[nodiscard]] bool try_shared(Context& context, Handle handle, bool ordered,
@@ -161,24 +169,25 @@ class LockEngine {
   [[nodiscard]] std::uint32_t count_waiters(Handle handle) const noexcept;
 
   [[nodiscard]] const LockTables& tables() const noexcept { return t_; }
-  [[nodiscard]] const Clock& clock() const noexcept { return clock_; }
   [[nodiscard]] LockOrder& order() noexcept { return order_; }
   [[nodiscard]] WaitGraph& graph() noexcept { return graph_; }
 
  private:
   friend class WaitGraph;
   struct Wait;
-  /// One hold in so many is timed at release; a power of two less one would never fit a cycle of
-  /// users.
-  static constexpr std::uint32_t kHoldSample = 61;
+  /// One hold in so many is timed exactly.
+  static constexpr std::uint32_t kHoldSample = 64;
 
-  void note_exclusive(Context& context, rm_slot& slot, Handle handle,
+  void note_exclusive(Context& context, rm_slot& slot, Handle handle, bool first,
                       const std::source_location& place, Grant& grant) noexcept {
     // The holder's own fields: relaxed, for others read them as hints.
-    store_relaxed(slot.acquired_at, clock_.now());
-    bump(slot.acquisitions);
-    store_relaxed(slot.hold_index, HoldList(context).add(handle.slot(),
-                                                         load_relaxed(slot.class_id), false, place));
+    const std::uint32_t count = load_relaxed(slot.acquisitions) + 1;
+    store_relaxed(slot.acquisitions, count);
+    store_relaxed(slot.acquired_at, count % kHoldSample == 0 ? Clock::now() : Clock::stamp());
+    HoldList holds(context);
+    const std::uint16_t class_id = load_relaxed(slot.class_id);
+    store_relaxed(slot.hold_index, first ? holds.add_first(handle.slot(), class_id, false, place)
+                                         : holds.add(handle.slot(), class_id, false, place));
     grant.tenure = load_relaxed(slot.tenure);
     grant.inconsistent = false;
     if ((load_relaxed(slot.attributes) & RM_SLOT_ATTR_ACCESS_HOOK) != 0) names_.accessed(handle);
@@ -206,7 +215,7 @@ class LockEngine {
   [[nodiscard]] std::unexpected<Error> refuse(ErrorCode code, Handle handle,
                                               const Context& context) const noexcept;
   [[nodiscard]] Participant participant(std::uint32_t context, Handle handle, HoldKind kind,
-                                        std::uint64_t since_ticks) const noexcept;
+                                        std::uint64_t held_ns) const noexcept;
 
   // wait.cpp
   [[nodiscard]] Result<Grant> enqueue(Context& context, rm_slot& slot, Handle handle,
@@ -253,7 +262,6 @@ class LockEngine {
                                   Handle handle) const noexcept;
 
   LockTables t_;
-  Clock clock_;
   const Names& names_;
   trace::Recorder recorder_;
   LockOrder order_;
@@ -270,11 +278,13 @@ void LockEngine::for_each_holder(Handle handle, Visit&& visit) const noexcept {
   const StateWord seen{load(slot->word)};
   if (!seen.is_tenant(handle.generation())) return;
   if (seen.owner() != 0) {
-    visit(participant(seen.owner(), handle, HoldKind::Exclusive, load_relaxed(slot->acquired_at)));
+    visit(participant(seen.owner(), handle, HoldKind::Exclusive,
+                      Clock::age_ns(load_relaxed(slot->acquired_at))));
   } else if (seen.has(RM_WORD_SHARED)) {
     cells_.for_each(*slot, handle.generation(), [&](const rm_cell& cell, CellWord word) {
       if (word.in_use()) {
-        visit(participant(word.context(), handle, HoldKind::Shared, load_relaxed(cell.acquired_at)));
+        visit(participant(word.context(), handle, HoldKind::Shared,
+                          Clock::age_ns(load_relaxed(cell.acquired_at))));
       }
       return true;
     });

@@ -177,7 +177,7 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
     HoldList(context).remove(load_relaxed(cell->hold_index));
     cells_.vacate(*cell, handle.slot(), true);
     Grant grant;
-    note_exclusive(context, *slot, handle, request.place, grant);
+    note_exclusive(context, *slot, handle, false, request.place, grant);
   }
   service(context, handle.slot(), handle.generation());
   if (!upgraded) return refuse(ErrorCode::WouldBlock, handle, context);

@@ -187,7 +187,7 @@ bool LockEngine::grant_upgrade(Context&, WaitQueue& queue, rm_slot& slot, StateW
 }
 
 void LockEngine::settle_grant(rm_slot& slot, const Waiter& waiter) noexcept {
-  const std::uint64_t waited = clock_.elapsed_ns(waiter.enqueued_at);
+  const std::uint64_t waited = Clock::elapsed_ns(waiter.enqueued_at);
   const auto ns = static_cast<std::uint32_t>(waited < 0xffffffffu ? waited : 0xffffffffu);
   if (ns > load_relaxed(slot.longest_wait_ns)) store_relaxed(slot.longest_wait_ns, ns);
   bump(slot.waits_ended);

@@ -107,7 +107,7 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   store_release(node->slot, handle.slot());
   store_release(node->generation, handle.generation());
   store_release(node->ticket, atomic(t_.region->next_ticket).fetch_add(1));
-  store_release(node->enqueued_at, clock_.now());
+  store_release(node->enqueued_at, Clock::now());
   store_release(node->cell_link, wait.cell ? t_.link_of(wait.cell) : 0);
   store_release(node->context, context.id);
   store_release(node->priority, std::max(rank, inherited_rank(context)));
@@ -156,12 +156,12 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
 unsigned LockEngine::await(Context&, Wait& wait) noexcept {
   rm_node& node = *wait.waiter.node;
   if (may_spin_) {
-    const std::uint64_t start = clock_.now();
+    const std::uint64_t start = Clock::now();
     do {
       for (int i = 0; i < 4; ++i) cpu_relax();
       const NodeWord seen{load_acquire(node.word)};
       if (!seen.waiting()) return seen.state();
-    } while (clock_.elapsed_ns(start) < kSpinNs);
+    } while (Clock::elapsed_ns(start) < kSpinNs);
   }
   for (;;) {
     std::uint64_t word = load(node.word);
@@ -174,7 +174,7 @@ unsigned LockEngine::await(Context&, Wait& wait) noexcept {
     }
     if (!NodeWord{word}.asleep() && !cas(node.word, word, word | RM_NODE_ASLEEP)) continue;
     const auto low = static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
-    futex_wait(*reinterpret_cast<std::uint32_t*>(&node.word), low,
+    futex_wait(&node.word, low,
                std::min(wait.deadline_ns, now + kBoundedSleepNs));
   }
 }
@@ -188,7 +188,7 @@ bool LockEngine::decide(const Waiter& waiter, unsigned outcome) noexcept {
     if (!cas(node.word, word, seen.to(outcome).bits)) continue;
     // The futex is the low half of the word: it holds the state.
     if (seen.asleep() && !planted::kNoWake) {
-      futex_wake(*reinterpret_cast<std::uint32_t*>(&node.word), 1);
+      futex_wake(&node.word, 1);
     }
     return true;
   }
@@ -218,12 +218,12 @@ void LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
   if (mode == RM_WAIT_SHARED) {
     note_shared(context, slot, *wait.cell, wait.handle, wait.request.place, grant);
   } else {
-    note_exclusive(context, slot, wait.handle, wait.request.place, grant);
+    note_exclusive(context, slot, wait.handle, false, wait.request.place, grant);
   }
   grant.inconsistent = StateWord{load(slot.word)}.has(RM_WORD_INCONSISTENT);
   if (recorder_.enabled(RM_TRACE_CONTENDED)) {
     trace(context, RM_TRACE_GRANT, wait.handle, mode,
-          clock_.elapsed_ns(wait.waiter.enqueued_at));
+          Clock::elapsed_ns(wait.waiter.enqueued_at));
   }
 }
 
@@ -287,7 +287,8 @@ void LockEngine::report_cycle(Context& context, Wait& wait) noexcept {
       const HoldKind kind =
           member.waiter.mode == RM_WAIT_SHARED ? HoldKind::Shared : HoldKind::Exclusive;
       wait.report->cycle.push_back(
-          participant(member.waiter.context, handle, kind, member.waiter.enqueued_at));
+          participant(member.waiter.context, handle, kind,
+                      Clock::elapsed_ns(member.waiter.enqueued_at)));
     }
   } catch (const std::bad_alloc&) {
     wait.report.reset();  // the verdict stands without its explanation

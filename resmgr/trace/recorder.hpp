@@ -24,9 +24,8 @@ class Recorder {
  public:
   Recorder() noexcept = default;
   /// `rings` has RM_TRACE_RECORDS records for each of `contexts` contexts.
-  Recorder(rm_trace_record* rings, std::uint32_t contexts, const std::uint32_t& level,
-           const Clock& clock) noexcept
-      : rings_(rings), contexts_(contexts), level_(&level), clock_(&clock) {}
+  Recorder(rm_trace_record* rings, std::uint32_t contexts, const std::uint32_t& level) noexcept
+      : rings_(rings), contexts_(contexts), level_(&level) {}
 
   [[nodiscard]] bool enabled(rm_trace_level level) const noexcept {
     return load_relaxed(*level_) >= static_cast<std::uint32_t>(level);
@@ -47,14 +46,13 @@ class Recorder {
     store_release(to.context, static_cast<std::uint16_t>(id));
     store_release(to.operation, static_cast<std::uint8_t>(operation));
     store_release(to.mode, mode);
-    store_release(to.time, clock_->now());
+    store_release(to.time, Clock::now());
   }
 
  private:
   rm_trace_record* rings_ = nullptr;
   std::uint32_t contexts_ = 0;
   const std::uint32_t* level_ = nullptr;
-  const Clock* clock_ = nullptr;
 };
 
 }  // namespace resmgr::trace
