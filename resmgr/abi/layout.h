@@ -123,6 +123,10 @@ enum rm_cell_state { RM_CELL_FREE = 0, RM_CELL_OFFERED = 1, RM_CELL_HELD = 2 };
 #define RM_CELL_CONTEXT_SHIFT 24
 #define RM_CELL_STATE_MASK 0xffu
 #define RM_CELL_FLAG_TEMPORARY 1u /* not kept between holds */
+/* Whoever clears the last of these two gives the cell back: a cell never leaves a
+ * chain alone, but with the whole chain, when the resource goes. */
+#define RM_CELL_REF_OWNED 2u  /* a context parked it */
+#define RM_CELL_REF_LINKED 4u /* it is in the chain of `slot` */
 
 struct rm_cell {
   uint64_t word;
@@ -131,7 +135,7 @@ struct rm_cell {
   uint32_t next_link; /* chain of the resource; free-list link when free */
   uint32_t acquisitions;
   uint32_t hold_index; /* position in the holder's hold list + 1 */
-  uint32_t flags;      /* RM_CELL_FLAG_*, by the parking context */
+  uint32_t flags;      /* RM_CELL_FLAG_* and RM_CELL_REF_*, atomically */
   uint8_t pad[28];
 };
 
@@ -423,13 +427,14 @@ struct rm_registry_region {
   uint64_t pad1[7];
   uint32_t live;       /* registered resources */
   uint32_t chains_seq; /* bumped whenever a record leaves a chain, before it is used again */
-  uint32_t index_used; /* words that are not 0, tombstones included */
+  uint32_t index_names;      /* words of the index that stand for a name */
+  uint32_t index_tombstones; /* words that do so no more */
   uint32_t slot_high_water;
   uint32_t free_slots_link;
   uint32_t retired_slots; /* out of generations, never used again */
   uint32_t class_count;   /* entry 0 included, like driver_count */
   uint32_t driver_count;
-  uint32_t reserved0[8];
+  uint32_t reserved0[7];
   struct rm_record_pool pairs;
   struct rm_record_pool dependencies;
   struct rm_record_pool shares;

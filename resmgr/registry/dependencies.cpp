@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/registry/dependencies.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "resmgr/registry/chains.hpp"
+#include "resmgr/registry/entry.hpp"
+
+namespace resmgr::registry {
+namespace {
+
+// One of the two chains an edge is in. `here` is the end whose chain it is.
+struct Side {
+  std::size_t head;
+  std::size_t next;
+  std::size_t previous;
+  std::size_t here;
+  std::size_t there;
+};
+
+constexpr Side kNeeds{.head = offsetof(rm_entry, needs_link),
+                      .next = offsetof(rm_dependency, next_needs_link),
+                      .previous = offsetof(rm_dependency, prev_needs_link),
+                      .here = offsetof(rm_dependency, from),
+                      .there = offsetof(rm_dependency, to)};
+constexpr Side kNeeded{.head = offsetof(rm_entry, needed_link),
+                       .next = offsetof(rm_dependency, next_needed_link),
+                       .previous = offsetof(rm_dependency, prev_needed_link),
+                       .here = offsetof(rm_dependency, to),
+                       .there = offsetof(rm_dependency, from)};
+
+std::uint32_t get(const Word* record, std::size_t offset) noexcept {
+  return load_field<std::uint32_t>(record, offset);
+}
+
+void set(Word* record, std::size_t offset, std::uint32_t value) noexcept {
+  store_field<std::uint32_t>(record, offset, value);
+}
+
+// The other ends of the edges of one resource.
+Walk walk_edges(const Tables& tables, std::uint32_t slot, const Side& side, std::uint32_t& budget,
+                std::vector<std::uint32_t>& others) {
+  const Word* const entry = tables.entries.at(slot);
+  if (entry == nullptr) return Walk::Broken;
+  return walk_chain(tables.dependencies, get(entry, side.head), side.next, budget,
+                    [&](const Word* record) {
+                      others.push_back(get(record, side.there));
+                      return get(record, side.here) == slot;
+                    });
+}
+
+// Slots to handles; an edge to nobody is not how a writer leaves things.
+Walk to_handles(const Tables& tables, const std::vector<std::uint32_t>& slots,
+                std::vector<Handle>& handles) {
+  for (const std::uint32_t slot : slots) {
+    const Handle handle = live_handle(tables, slot);
+    if (handle.is_null()) return Walk::Broken;
+    handles.push_back(handle);
+  }
+  return Walk::Whole;
+}
+
+Result<std::vector<Handle>> read_side(const Tables& tables, Handle handle, const Side& side) {
+  std::vector<Handle> found;
+  std::vector<std::uint32_t> slots;
+  auto ok = read_chains(tables, [&] {
+    found.clear();
+    slots.clear();
+    if (live_entry(tables, handle) == nullptr) return Walk::Stale;
+    std::uint32_t budget = tables.dependencies.count();
+    Walk walk = walk_edges(tables, handle.slot(), side, budget, slots);
+    if (walk == Walk::Whole) walk = to_handles(tables, slots, found);
+    return live_entry(tables, handle) == nullptr ? Walk::Stale : walk;
+  });
+  if (!ok) return std::unexpected(std::move(ok.error()));
+  return found;
+}
+
+// Depth first along "needs", without recursion: `finished` gets each slot after all it needs.
+class DepthFirst {
+ public:
+  DepthFirst(const Tables& tables, std::vector<std::uint32_t>& finished)
+      : tables_(tables), finished_(finished), budget_(tables.dependencies.count()) {}
+
+  Walk run(std::uint32_t root) {
+    Walk walk = enter(root);
+    while (walk == Walk::Whole && !stack_.empty()) {
+      Frame& top = stack_.back();
+      if (top.needs.empty()) {
+        finished_.push_back(top.slot);
+        open_[top.slot] = false;
+        stack_.pop_back();
+        continue;
+      }
+      const std::uint32_t next = top.needs.back();
+      top.needs.pop_back();
+      const auto seen = open_.find(next);
+      if (seen == open_.end()) {
+        walk = enter(next);
+      } else if (seen->second) {
+        walk = Walk::Broken;  // a cycle, which no writer lets in
+      }
+    }
+    return walk;
+  }
+
+ private:
+  struct Frame {
+    std::uint32_t slot;
+    std::vector<std::uint32_t> needs;
+  };
+
+  Walk enter(std::uint32_t slot) {
+    open_[slot] = true;
+    Frame& frame = stack_.emplace_back(Frame{.slot = slot, .needs = {}});
+    return walk_edges(tables_, slot, kNeeds, budget_, frame.needs);
+  }
+
+  const Tables& tables_;
+  std::vector<std::uint32_t>& finished_;
+  std::uint32_t budget_;  // each edge is in one chain, so this bounds the whole walk
+  std::vector<Frame> stack_;
+  std::unordered_map<std::uint32_t, bool> open_;  // visited; true while on the stack
+};
+
+std::string name_of(const Tables& tables, std::uint32_t slot) {
+  auto entry = read_entry(tables, live_handle(tables, slot));
+  return entry ? std::string(entry->name_text()) : "resource " + std::to_string(slot);
+}
+
+}  // namespace
+
+Result<std::vector<Handle>> read_needs(const Tables& tables, Handle handle) {
+  return read_side(tables, handle, kNeeds);
+}
+
+Result<std::vector<Handle>> read_needed_by(const Tables& tables, Handle handle) {
+  return read_side(tables, handle, kNeeded);
+}
+
+Result<std::vector<Handle>> read_teardown_order(const Tables& tables, Handle handle) {
+  std::vector<Handle> order;
+  auto ok = read_chains(tables, [&] {
+    order.clear();
+    if (live_entry(tables, handle) == nullptr) return Walk::Stale;
+    std::vector<std::uint32_t> slots;
+    Walk walk = DepthFirst(tables, slots).run(handle.slot());
+    std::ranges::reverse(slots);
+    if (walk == Walk::Whole) walk = to_handles(tables, slots, order);
+    return live_entry(tables, handle) == nullptr ? Walk::Stale : walk;
+  });
+  if (!ok) return std::unexpected(std::move(ok.error()));
+  return order;
+}
+
+DependencyWriter::DependencyWriter(const Tables& tables) noexcept
+    : tables_(tables),
+      pool_(tables.dependencies, tables.root->dependencies, tables.root->chains_seq) {}
+
+// Walks both chains in step, so that the shorter one decides how long it takes: a device that a
+// hundred thousand buffers need costs each of them nothing.
+std::uint32_t DependencyWriter::locate(std::uint32_t from, std::uint32_t to) const noexcept {
+  struct Cursor {
+    const Side& side;
+    std::uint32_t wanted;
+    std::uint32_t link;
+  };
+  std::array<Cursor, 2> cursors{{
+      {kNeeds, to, get(tables_.entries.at(from), kNeeds.head)},
+      {kNeeded, from, get(tables_.entries.at(to), kNeeded.head)},
+  }};
+  for (std::uint32_t budget = tables_.dependencies.count(); budget > 0; --budget) {
+    for (Cursor& cursor : cursors) {
+      const Word* const record = tables_.dependencies.find(cursor.link);
+      if (record == nullptr) return 0;
+      if (get(record, cursor.side.there) == cursor.wanted) return cursor.link;
+      cursor.link = get(record, cursor.side.next);
+    }
+  }
+  return 0;
+}
+
+// The slots from `from` to `to` along "needs", both included; empty if there is no way.
+std::vector<std::uint32_t> DependencyWriter::path(std::uint32_t from, std::uint32_t to) const {
+  std::unordered_map<std::uint32_t, std::uint32_t> came_from{{from, from}};
+  std::vector<std::uint32_t> pending{from};
+  std::vector<std::uint32_t> needs;
+  std::uint32_t budget = tables_.dependencies.count();
+  while (!pending.empty() && !came_from.contains(to)) {
+    const std::uint32_t slot = pending.back();
+    pending.pop_back();
+    needs.clear();
+    if (walk_edges(tables_, slot, kNeeds, budget, needs) != Walk::Whole) break;
+    for (const std::uint32_t next : needs) {
+      if (came_from.try_emplace(next, slot).second) pending.push_back(next);
+    }
+  }
+  std::vector<std::uint32_t> way;
+  if (!came_from.contains(to)) return way;
+  for (std::uint32_t slot = to; slot != from; slot = came_from.at(slot)) way.push_back(slot);
+  way.push_back(from);
+  std::ranges::reverse(way);
+  return way;
+}
+
+Result<void> DependencyWriter::add(Handle from, Handle to) {
+  const Word* const needed = live_entry(tables_, to);
+  if (live_entry(tables_, from) == nullptr || needed == nullptr) {
+    return fail(ErrorCode::StaleHandle);
+  }
+  if (from == to) return fail(ErrorCode::InvalidArgument, "a resource needs itself");
+  const auto state = load_field<std::uint8_t>(needed, offsetof(rm_entry, lifecycle));
+  if ((state & RM_STATE_MASK) == RM_STATE_PENDING_CLEANUP) {
+    return fail(ErrorCode::InUse, "the needed resource is being unregistered");
+  }
+  if (locate(from.slot(), to.slot()) != 0) return fail(ErrorCode::AlreadyExists, "dependency");
+
+  const std::vector<std::uint32_t> way = path(to.slot(), from.slot());
+  if (!way.empty()) {
+    std::string text = name_of(tables_, from.slot());
+    for (const std::uint32_t slot : way) text += " needs " + name_of(tables_, slot);
+    Error cycle(ErrorCode::DependencyCycle);
+    cycle.with_detail({.cycle = {}, .text = std::move(text)});
+    return std::unexpected(std::move(cycle));
+  }
+  if (pool_.available() == 0) return table_full("table of dependencies", 1, 0);
+
+  const std::uint32_t link = pool_.take();
+  Word* const user = tables_.entries.at(from.slot());
+  Word* const used = tables_.entries.at(to.slot());
+  const std::uint32_t next_needs = get(user, kNeeds.head);
+  const std::uint32_t next_needed = get(used, kNeeded.head);
+  store_record(tables_.dependencies.find(link), rm_dependency{.next_needs_link = next_needs,
+                                                              .prev_needs_link = 0,
+                                                              .next_needed_link = next_needed,
+                                                              .prev_needed_link = 0,
+                                                              .from = from.slot(),
+                                                              .to = to.slot(),
+                                                              .reserved = {}});
+  // From this store on the edge is there; recovery makes the rest from it.
+  set(user, kNeeds.head, link);
+  set(used, kNeeded.head, link);
+  if (Word* const next = tables_.dependencies.find(next_needs)) set(next, kNeeds.previous, link);
+  if (Word* const next = tables_.dependencies.find(next_needed)) set(next, kNeeded.previous, link);
+  return {};
+}
+
+void DependencyWriter::unlink(std::uint32_t link) noexcept {
+  Word* const record = tables_.dependencies.find(link);
+  if (record == nullptr) return;
+  // "Needs" first: what that chain says is the truth.
+  for (const Side* side : {&kNeeds, &kNeeded}) {
+    const std::uint32_t next = get(record, side->next);
+    Word* const previous_record = tables_.dependencies.find(get(record, side->previous));
+    if (previous_record != nullptr) {
+      set(previous_record, side->next, next);
+    } else if (Word* const entry = tables_.entries.at(get(record, side->here))) {
+      set(entry, side->head, next);
+    }
+    if (Word* const next_record = tables_.dependencies.find(next)) {
+      set(next_record, side->previous, get(record, side->previous));
+    }
+  }
+  pool_.give_back(link);
+}
+
+Result<void> DependencyWriter::remove(Handle from, Handle to) noexcept {
+  if (live_entry(tables_, from) == nullptr || live_entry(tables_, to) == nullptr) {
+    return fail(ErrorCode::StaleHandle);
+  }
+  const std::uint32_t link = locate(from.slot(), to.slot());
+  if (link == 0) return fail(ErrorCode::NotFound, "no such dependency");
+  unlink(link);
+  return {};
+}
+
+bool DependencyWriter::is_needed(std::uint32_t slot) const noexcept {
+  return tables_.dependencies.find(get(tables_.entries.at(slot), kNeeded.head)) != nullptr;
+}
+
+void DependencyWriter::drop_all(std::uint32_t slot) noexcept {
+  const Word* const entry = tables_.entries.at(slot);
+  for (const Side* side : {&kNeeds, &kNeeded}) {
+    for (std::uint32_t budget = tables_.dependencies.count(); budget > 0; --budget) {
+      const std::uint32_t link = get(entry, side->head);
+      if (tables_.dependencies.find(link) == nullptr) break;
+      unlink(link);
+    }
+  }
+}
+
+void DependencyWriter::recover(const std::vector<bool>& live) {
+  const auto is_live = [&](std::uint32_t slot) { return slot < live.size() && live[slot]; };
+  std::vector<bool> seen(pool_.high_water());
+  std::vector<bool> in_use(pool_.high_water());
+  for (std::uint32_t slot = 0; slot < live.size(); ++slot) {
+    Word* const entry = tables_.entries.at(slot);
+    set(entry, kNeeded.head, 0);
+    if (!live[slot]) set(entry, kNeeds.head, 0);
+  }
+  for (std::uint32_t slot = 0; slot < live.size(); ++slot) {
+    if (!live[slot]) continue;
+    Word* from = tables_.entries.at(slot);
+    std::size_t offset = kNeeds.head;
+    std::uint32_t previous = 0;
+    for (;;) {
+      const std::uint32_t link = get(from, offset);
+      if (link == 0) break;
+      if (link > seen.size() || seen[link - 1]) {
+        set(from, offset, 0);
+        break;
+      }
+      seen[link - 1] = true;
+      Word* const record = tables_.dependencies.find(link);
+      const std::uint32_t to = get(record, kNeeds.there);
+      if (get(record, kNeeds.here) != slot || !is_live(to)) {
+        set(from, offset, get(record, kNeeds.next));  // leave this one out
+        continue;
+      }
+      in_use[link - 1] = true;
+      Word* const used = tables_.entries.at(to);
+      const std::uint32_t next_needed = get(used, kNeeded.head);
+      set(record, kNeeds.previous, previous);
+      set(record, kNeeded.previous, 0);
+      set(record, kNeeded.next, next_needed);
+      if (next_needed != 0) set(tables_.dependencies.find(next_needed), kNeeded.previous, link);
+      set(used, kNeeded.head, link);
+      previous = link;
+      from = record;
+      offset = kNeeds.next;
+    }
+  }
+  pool_.reset(in_use);
+}
+
+}  // namespace resmgr::registry

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstddef>
+
+#include "resmgr/registry/entry.hpp"
+#include "resmgr/registry/names.hpp"
+#include "resmgr/registry/writer.hpp"
+
+namespace resmgr::registry {
+namespace {
+
+// Whether a new authority can take the entry over as it is.
+bool is_kept(const rm_entry& entry) noexcept {
+  const unsigned state = entry.lifecycle & RM_STATE_MASK;
+  return entry.name_bytes <= kMaxNameBytes && is_valid_name({entry.name, entry.name_bytes}) &&
+         (entry.lifecycle & RM_STATE_UNPUBLISHED) == 0 && state != RM_STATE_DEALLOCATED &&
+         state != RM_STATE_ACTIVE && state != RM_STATE_LOCKED && entry.generation != 0 &&
+         entry.generation <= Handle::kGenerationMask;
+}
+
+}  // namespace
+
+// Only two things are believed: an entry's first word, and the chains that start at published
+// entries. Lists of free records, counters, backward links and the index are made anew.
+Recovery RegistryWriter::recover() {
+  rm_registry_region& root = *tables_.root;
+  const std::uint32_t used = std::min(load_acquire(root.slot_high_water), tables_.entries.count());
+  store_release(root.slot_high_water, used);
+
+  Recovery report;
+  std::vector<bool> live(used);
+  for (std::uint32_t slot = 0; slot < used; ++slot) {
+    Word* const entry = tables_.entries.at(slot);
+    const auto copy = load_record<rm_entry>(entry);
+    if (copy.name_bytes == 0) continue;
+    if (!is_kept(copy)) {
+      store_release(entry[0], Word{copy.generation} << 32);
+      ++report.undone;
+      continue;
+    }
+    live[slot] = true;
+    ++report.live;
+    if ((copy.lifecycle & RM_STATE_MASK) == RM_STATE_PENDING_CLEANUP) {
+      report.pending.emplace_back(slot, copy.generation);
+    }
+  }
+
+  classes_.recover();
+  drivers_.recover();
+  pairs_.recover(live);
+  shares_.recover(live);
+  dependencies_.recover(live);
+  index_.rebuild(live);
+
+  store_release(root.live, report.live);
+  store_release(root.retired_slots, 0);
+  store_release(root.free_slots_link, 0);
+  // Downwards, so that low slots are used first.
+  for (std::uint32_t slot = used; slot-- > 0;) {
+    if (!live[slot]) {
+      give_slot_back(slot, load_field<std::uint32_t>(tables_.entries.at(slot),
+                                                     offsetof(rm_entry, generation)));
+    }
+  }
+  report.retired = load_relaxed(root.retired_slots);
+  return report;
+}
+
+}  // namespace resmgr::registry

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/registry/region.hpp"
+
+#include <cstddef>
+#include <cstring>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "resmgr/abi/region_file.hpp"
+#include "resmgr/base/hash.hpp"
+#include "resmgr/registry/index_state.hpp"
+
+namespace resmgr::registry {
+namespace {
+
+static_assert(sizeof(rm_entry) == 192 && offsetof(rm_entry, name) == 8);
+static_assert(sizeof(rm_pair) == 64);
+static_assert(sizeof(rm_dependency) == 32);
+static_assert(sizeof(rm_share) == 16);
+static_assert(sizeof(rm_tag) == 64);
+static_assert(offsetof(rm_registry_region, index_state) % 64 == 0);
+static_assert(offsetof(rm_registry_region, live) % 64 == 0);
+
+// The header stays in the file as it is; only its address type changes.
+template <typename T>
+T* table(std::byte* base, const rm_region_header& header, rm_registry_table number) noexcept {
+  return static_cast<T*>(static_cast<void*>(base + header.offset[number]));
+}
+
+Tables tables_of(std::byte* base, const rm_region_header& header) noexcept {
+  // Without the domain's number, short names would spread badly: a product with a small factor.
+  constexpr std::string_view kPurpose = "resmgr registry";
+  return {
+      .root = static_cast<rm_registry_region*>(static_cast<void*>(base)),
+      .entries = {table<Word>(base, header, RM_TABLE_ENTRIES), header.slots},
+      .index = table<Word>(base, header, RM_TABLE_INDEX),
+      .index_buckets = header.index_entries / RM_INDEX_BUCKET_WORDS * 2,
+      .pairs = {table<Word>(base, header, RM_TABLE_PAIRS), header.metadata_pairs},
+      .dependencies = {table<Word>(base, header, RM_TABLE_DEPENDENCIES), header.dependency_edges},
+      .shares = {table<Word>(base, header, RM_TABLE_SHARES), header.share_records},
+      .classes = {table<Word>(base, header, RM_TABLE_CLASSES), header.classes},
+      .drivers = {table<Word>(base, header, RM_TABLE_DRIVERS), header.drivers},
+      .name_seed = hash_bytes(kPurpose, header.domain_id),
+      .flags = header.flags,
+  };
+}
+
+}  // namespace
+
+std::array<TableShape, kRegistryTables> registry_shapes(const Capacities& capacities) noexcept {
+  std::array<TableShape, kRegistryTables> shapes{};
+  shapes[RM_TABLE_ENTRIES] = {capacities.slots, sizeof(rm_entry)};
+  shapes[RM_TABLE_INDEX] = {std::uint64_t{2} * index_entries_for(capacities.slots), sizeof(Word)};
+  shapes[RM_TABLE_PAIRS] = {capacities.pairs, sizeof(rm_pair)};
+  shapes[RM_TABLE_DEPENDENCIES] = {capacities.dependencies, sizeof(rm_dependency)};
+  shapes[RM_TABLE_SHARES] = {capacities.shares, sizeof(rm_share)};
+  shapes[RM_TABLE_CLASSES] = {capacities.classes, sizeof(rm_tag)};
+  shapes[RM_TABLE_DRIVERS] = {capacities.drivers, sizeof(rm_tag)};
+  return shapes;
+}
+
+std::unexpected<Error> table_full(const char* table, std::uint64_t requested,
+                                  std::uint64_t available) noexcept {
+  Error full(ErrorCode::CapacityExceeded, table);
+  full.with_amounts(requested, available);
+  return std::unexpected(std::move(full));
+}
+
+RegistryRegion::RegistryRegion(UniqueFd fd, Mapping mapping, Mapping::Access access,
+                               const rm_region_header& header) noexcept
+    : fd_(std::move(fd)),
+      mapping_(std::move(mapping)),
+      access_(access),
+      header_(header),
+      tables_(tables_of(mapping_.data(), header_)) {}
+
+Result<RegistryRegion> RegistryRegion::create(const Capacities& capacities,
+                                              const RegionIdentity& identity) {
+  // Sizes are computed from the capacities, so these are checked before.
+  if (auto ok = check_capacities(capacities, identity.flags); !ok) {
+    return std::unexpected(std::move(ok.error()));
+  }
+  const auto shapes = registry_shapes(capacities);
+  auto header =
+      make_header(RM_REGISTRY_MAGIC, capacities, identity, sizeof(rm_registry_region), shapes);
+  if (!header) return std::unexpected(std::move(header.error()));
+
+  auto fd = create_region_file("resmgr-registry", header->region_bytes);
+  if (!fd) return std::unexpected(std::move(fd.error()));
+  auto mapping = Mapping::map_file(fd->get(), header->region_bytes, Mapping::Access::ReadWrite);
+  if (!mapping) return std::unexpected(std::move(mapping.error()));
+
+  RegistryRegion region(std::move(*fd), std::move(*mapping), Mapping::Access::ReadWrite, *header);
+  std::memcpy(region.mapping_.data(), &*header, sizeof *header);
+  // Entry 0 of both tables of names stands for "none".
+  store_release(region.tables_.root->class_count, 1);
+  store_release(region.tables_.root->driver_count, 1);
+  constexpr IndexState kSmallest{.first = 0, .shift = kMinIndexShift, .rebuilds = 0};
+  store_release(region.tables_.root->index_state, kSmallest.encode());
+  return region;
+}
+
+Result<RegistryRegion> RegistryRegion::attach(UniqueFd fd, Mapping::Access access) {
+  auto mapped = map_region_file(fd.get(), RM_REGISTRY_MAGIC, access);
+  if (!mapped) return std::unexpected(std::move(mapped.error()));
+  const auto shapes = registry_shapes(capacities_of(mapped->header));
+  if (auto ok = check_tables(mapped->header, sizeof(rm_registry_region), shapes); !ok) {
+    return std::unexpected(std::move(ok.error()));
+  }
+  return RegistryRegion(std::move(fd), std::move(mapped->mapping), access, mapped->header);
+}
+
+}  // namespace resmgr::registry

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// RegistryRegion: the mapped registry of one domain.
+//
+// What it is: the sealed memfd, its mapping, the checked copy of its header, and the tables found
+// through that copy. What it is not: an interpretation of the tables; RegistryView reads them,
+// RegistryWriter is the authority that writes them. Lifetime: views and writers borrow the region
+// and must go first; moving it keeps their addresses valid. Thread-safety: as a plain value.
+//
+//   auto region = RegistryRegion::create(capacities, identity);         // the authority
+//   auto mapped = RegistryRegion::attach(std::move(fd), Mapping::Access::Read);   // a client
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "resmgr/abi/capacities.hpp"
+#include "resmgr/abi/layout.h"
+#include "resmgr/abi/region_header.hpp"
+#include "resmgr/base/error.hpp"
+#include "resmgr/base/mapping.hpp"
+#include "resmgr/base/unique_fd.hpp"
+#include "resmgr/registry/records.hpp"
+
+namespace resmgr::registry {
+
+inline constexpr std::size_t kRegistryTables = 7;
+
+/// Counts and sizes of the registry's tables, in the order of rm_registry_table.
+/// REQUIRES: check_capacities() agrees.
+[[nodiscard]] std::array<TableShape, kRegistryTables> registry_shapes(
+    const Capacities& capacities) noexcept;
+
+/// Where the tables of one mapped region are.
+struct Tables {
+  rm_registry_region* root = nullptr;
+  Records<rm_entry> entries;
+  Word* index = nullptr;            ///< both arrays, one after the other
+  std::uint32_t index_buckets = 0;  ///< of both arrays together
+  Records<rm_pair> pairs;
+  Records<rm_dependency> dependencies;
+  Records<rm_share> shares;
+  Records<rm_tag> classes;
+  Records<rm_tag> drivers;
+  std::uint64_t name_seed = 0;  ///< of the hashes in the index
+  std::uint32_t flags = 0;      ///< RM_DOMAIN_*
+};
+
+/// CapacityExceeded for `table` (static text), with what was asked for and what there is.
+[[nodiscard]] std::unexpected<Error> table_full(const char* table, std::uint64_t requested,
+                                                std::uint64_t available) noexcept;
+
+class RegistryRegion {
+ public:
+  /// A new, empty registry. Errors: InvalidArgument (capacities, flags), System, CapacityExceeded
+  /// (no descriptor left).
+  [[nodiscard]] static Result<RegistryRegion> create(const Capacities& capacities,
+                                                     const RegionIdentity& identity);
+  /// Maps one that came from elsewhere. Errors: InvalidArgument (not a sealed registry region, or a
+  /// damaged one), VersionMismatch, NotPermitted, System.
+  [[nodiscard]] static Result<RegistryRegion> attach(UniqueFd fd, Mapping::Access access);
+
+  [[nodiscard]] const rm_region_header& header() const noexcept { return header_; }
+  [[nodiscard]] const Tables& tables() const noexcept { return tables_; }
+  /// The file, to hand on; owned by the region.
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+  /// All bytes of the region.
+  [[nodiscard]] std::span<std::byte> bytes() const noexcept { return mapping_.bytes(); }
+  [[nodiscard]] bool writable() const noexcept { return access_ == Mapping::Access::ReadWrite; }
+
+ private:
+  RegistryRegion(UniqueFd fd, Mapping mapping, Mapping::Access access,
+                 const rm_region_header& header) noexcept;
+
+  UniqueFd fd_;
+  Mapping mapping_;
+  Mapping::Access access_;
+  rm_region_header header_;
+  Tables tables_;
+};
+
+}  // namespace resmgr::registry

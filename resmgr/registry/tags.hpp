@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Tags: the interned names of classes and drivers.
+//
+// What it is: a table in which a name gets a number once and for good; number 0 means "none". What
+// it is not: counted; tags are never removed, so a full table stays full. Lifetime: borrows the
+// tables. Thread-safety: TagReader beside the writer at any time; one TagWriter for a table.
+//
+//   TagWriter drivers(tables.drivers, tables.root->driver_count);
+//   std::uint32_t id = drivers.intern("dma-edu").value();
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "resmgr/abi/layout.h"
+#include "resmgr/base/error.hpp"
+#include "resmgr/registry/names.hpp"
+#include "resmgr/registry/records.hpp"
+
+namespace resmgr::registry {
+
+class TagReader {
+ public:
+  explicit TagReader(const Records<rm_tag>& tags) noexcept : tags_(tags) {}
+
+  /// Errors: NotFound (also for InvalidName's names), InvalidArgument (damaged table).
+  [[nodiscard]] Result<std::uint32_t> find(std::string_view name) const noexcept;
+  /// The name of a number; empty for 0. Errors: NotFound, InvalidArgument (damaged table).
+  [[nodiscard]] Result<Tag> name(std::uint32_t id) const noexcept;
+
+ protected:
+  /// The tag whose bucket_link heads the chain for names of that hash.
+  [[nodiscard]] Word* bucket(std::uint32_t hash) const noexcept;
+
+  Records<rm_tag> tags_;
+};
+
+class TagWriter : public TagReader {
+ public:
+  /// `count` is the table's counter in the region.
+  TagWriter(const Records<rm_tag>& tags, std::uint32_t& count) noexcept
+      : TagReader(tags), count_(&count) {}
+
+  /// The number of a name, a new one if need be. Errors: InvalidName, CapacityExceeded,
+  /// InvalidArgument (damaged table).
+  [[nodiscard]] Result<std::uint32_t> intern(std::string_view name) noexcept;
+  /// Makes the chains and the counter anew from the names that are complete.
+  void recover() noexcept;
+
+ private:
+  void link(std::uint32_t id, std::uint32_t hash) noexcept;
+
+  std::uint32_t* count_;
+};
+
+}  // namespace resmgr::registry

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/registry/writer.hpp"
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <string>
+#include <utility>
+
+#include "resmgr/base/hash.hpp"
+#include "resmgr/registry/entry.hpp"
+#include "resmgr/registry/names.hpp"
+
+namespace resmgr::registry {
+namespace {
+
+constexpr std::size_t kLifecycleOffset = offsetof(rm_entry, lifecycle);
+constexpr std::size_t kFreeOffset = offsetof(rm_entry, pairs_link);
+constexpr std::uint8_t kPrepared = RM_STATE_ALLOCATED | RM_STATE_UNPUBLISHED;
+
+// The first word of an entry where nobody is; the generation stays for the next one.
+constexpr Word vacant(std::uint32_t generation) noexcept { return Word{generation} << 32; }
+
+std::uint32_t generation_of(const Word* entry) noexcept {
+  return load_field<std::uint32_t>(entry, offsetof(rm_entry, generation));
+}
+
+std::uint8_t lifecycle_of(const Word* entry) noexcept {
+  return load_field<std::uint8_t>(entry, kLifecycleOffset);
+}
+
+rm_entry entry_from(std::string_view name, const Description& d, const PreparedSlot& place,
+                    std::uint32_t pairs_link) noexcept {
+  rm_entry entry{};
+  entry.name_bytes = static_cast<std::uint8_t>(name.size());
+  entry.lifecycle = kPrepared;
+  entry.class_id = place.class_id;
+  entry.generation = place.generation;
+  name.copy(entry.name, kMaxNameBytes);
+  entry.size_bytes = d.size_bytes;
+  entry.alignment = d.alignment;
+  entry.cookie = d.cookie;
+  entry.created_at = d.created_at;
+  entry.type_tag = d.type_tag;
+  entry.flags = static_cast<std::uint32_t>(d.flags);
+  entry.type = static_cast<std::uint8_t>(d.type);
+  entry.priority = static_cast<std::uint8_t>(d.priority);
+  entry.access_pattern = static_cast<std::uint8_t>(d.access_pattern);
+  entry.backing = d.backing;
+  entry.owner_driver = d.owner_driver;
+  entry.owner_client = d.owner_client;
+  entry.pairs_link = pairs_link;
+  entry.numa_node = d.numa_node;
+  entry.fd_kind = d.fd_kind;
+  return entry;
+}
+
+}  // namespace
+
+Result<RegistryWriter> RegistryWriter::open(const RegistryRegion& region) noexcept {
+  if (!region.writable()) {
+    return fail(ErrorCode::InvalidArgument, "the registry is mapped for reading");
+  }
+  return RegistryWriter(region.tables());
+}
+
+RegistryWriter::RegistryWriter(const Tables& tables) noexcept
+    : tables_(tables),
+      last_generation_((tables.flags & RM_DOMAIN_COMPACT_HANDLES) != 0 ? Handle32::kMaxGeneration
+                                                                       : Handle::kGenerationMask),
+      index_(tables),
+      pairs_(tables),
+      shares_(tables),
+      dependencies_(tables),
+      classes_(tables.classes, tables.root->class_count),
+      drivers_(tables.drivers, tables.root->driver_count) {}
+
+Result<std::uint32_t> RegistryWriter::take_slot() noexcept {
+  rm_registry_region& root = *tables_.root;
+  const std::uint32_t link = load_relaxed(root.free_slots_link);
+  if (const Word* entry = tables_.entries.find(link); entry != nullptr) {
+    store_release(root.free_slots_link, load_field<std::uint32_t>(entry, kFreeOffset));
+    return link - 1;
+  }
+  const std::uint32_t slot = load_relaxed(root.slot_high_water);
+  if (slot >= tables_.entries.count()) {
+    return table_full("table of resources", std::uint64_t{slot} + 1, tables_.entries.count());
+  }
+  store_release(root.slot_high_water, slot + 1);
+  return slot;
+}
+
+void RegistryWriter::give_slot_back(std::uint32_t slot, std::uint32_t generation) noexcept {
+  rm_registry_region& root = *tables_.root;
+  if (generation >= last_generation_) {
+    bump(root.retired_slots);
+    return;
+  }
+  store_field<std::uint32_t>(tables_.entries.at(slot), kFreeOffset,
+                             load_relaxed(root.free_slots_link));
+  store_release(root.free_slots_link, slot + 1);
+}
+
+Result<std::uint16_t> RegistryWriter::class_of(const Description& description) noexcept {
+  auto id = classes_.intern(description.class_name.empty() ? to_string(description.type)
+                                                           : description.class_name);
+  if (!id) return std::unexpected(std::move(id.error()));
+  return static_cast<std::uint16_t>(*id);
+}
+
+Result<PreparedSlot> RegistryWriter::prepare(std::string_view name,
+                                             const Description& description) noexcept {
+  if (name.size() > kMaxNameBytes) return fail(ErrorCode::InvalidName);
+  const std::uint64_t hash = hash_bytes(name, tables_.name_seed);
+  index_.prefetch(hash);  // a miss in a large index costs as much as all that comes before its use
+  if (!is_valid_name(name)) return fail(ErrorCode::InvalidName);
+  if (auto ok = check_description(description); !ok) return std::unexpected(std::move(ok.error()));
+  if (auto ok = pairs_.check(description.pairs); !ok) return std::unexpected(std::move(ok.error()));
+  if (description.owner_driver >= load_relaxed(tables_.root->driver_count)) {
+    return fail(ErrorCode::InvalidArgument, "no driver of that number");
+  }
+  auto class_id = class_of(description);
+  if (!class_id) return std::unexpected(std::move(class_id.error()));
+  if (index_.find(hash, name) != 0) return fail(ErrorCode::AlreadyExists);
+  auto slot = take_slot();
+  if (!slot) return std::unexpected(std::move(slot.error()));
+
+  Word* const entry = tables_.entries.at(*slot);
+  const PreparedSlot prepared{
+      .slot = *slot, .generation = generation_of(entry) + 1, .class_id = *class_id};
+  const auto words = std::bit_cast<std::array<Word, sizeof(rm_entry) / kWordBytes>>(
+      entry_from(name, description, prepared, pairs_.write(description.pairs)));
+  // The first word last: while it says that nobody is here, nothing else counts.
+  for (std::size_t i = 1; i < words.size(); ++i) store_release(entry[i], words[i]);
+  store_release(entry[0], words[0]);
+  index_.insert(hash, *slot + 1);
+  return prepared;
+}
+
+bool RegistryWriter::is_prepared(const PreparedSlot& prepared) const noexcept {
+  const Word* const entry = tables_.entries.at(prepared.slot);
+  return entry != nullptr && load_field<std::uint8_t>(entry, 0) != 0 &&
+         lifecycle_of(entry) == kPrepared && generation_of(entry) == prepared.generation;
+}
+
+Result<Handle> RegistryWriter::publish(const PreparedSlot& prepared) noexcept {
+  if (!is_prepared(prepared)) return fail(ErrorCode::StaleHandle, "publish");
+  store_field<std::uint8_t>(tables_.entries.at(prepared.slot), kLifecycleOffset, RM_STATE_READY);
+  bump(tables_.root->live);
+  return prepared.handle();
+}
+
+Result<void> RegistryWriter::abandon(const PreparedSlot& prepared) noexcept {
+  if (!is_prepared(prepared)) return fail(ErrorCode::StaleHandle, "abandon");
+  clear_entry(prepared.slot);
+  return {};
+}
+
+void RegistryWriter::clear_entry(std::uint32_t slot) noexcept {
+  Word* const entry = tables_.entries.at(slot);
+  const auto copy = load_record<rm_entry>(entry);
+  store_release(entry[0], vacant(copy.generation));
+  const std::string_view name(copy.name, copy.name_bytes);
+  index_.erase(hash_bytes(name, tables_.name_seed), slot + 1);
+  pairs_.drop_all(entry);
+  shares_.drop_all(entry);
+  dependencies_.drop_all(slot);
+  give_slot_back(slot, copy.generation);
+}
+
+Result<void> RegistryWriter::set_lifecycle(Handle handle, Lifecycle state) noexcept {
+  if (state != Lifecycle::Allocated && state != Lifecycle::Ready && state != Lifecycle::Orphaned &&
+      state != Lifecycle::Quarantined) {
+    return fail(ErrorCode::InvalidArgument, "a lifecycle state that is not stored");
+  }
+  if (live_entry(tables_, handle) == nullptr) return fail(ErrorCode::StaleHandle);
+  Word* const entry = tables_.entries.at(handle.slot());
+  if ((lifecycle_of(entry) & RM_STATE_MASK) == RM_STATE_PENDING_CLEANUP) {
+    return fail(ErrorCode::InUse, "being unregistered");
+  }
+  store_field<std::uint8_t>(entry, kLifecycleOffset, static_cast<std::uint8_t>(state));
+  return {};
+}
+
+Result<void> RegistryWriter::begin_unregister(Handle handle) {
+  if (live_entry(tables_, handle) == nullptr) return fail(ErrorCode::StaleHandle);
+  Word* const entry = tables_.entries.at(handle.slot());
+  const unsigned state = lifecycle_of(entry) & RM_STATE_MASK;
+  if (state == RM_STATE_PENDING_CLEANUP) return fail(ErrorCode::InUse, "being unregistered");
+  if (dependencies_.is_needed(handle.slot())) {
+    Error needed(ErrorCode::InUse, "unregister");
+    if (auto users = read_needed_by(tables_, handle); users && !users->empty()) {
+      auto first = read_entry(tables_, users->front());
+      std::string text = "needed by " + (first ? std::string(first->name_text())
+                                               : std::to_string(users->front().slot()));
+      if (users->size() > 1) text += " and " + std::to_string(users->size() - 1) + " more";
+      needed.with_detail({.cycle = {}, .text = std::move(text)});
+    }
+    return std::unexpected(std::move(needed));
+  }
+  store_field<std::uint8_t>(
+      entry, kLifecycleOffset,
+      static_cast<std::uint8_t>(RM_STATE_PENDING_CLEANUP | state << RM_STATE_BEFORE_SHIFT));
+  return {};
+}
+
+Result<Word*> RegistryWriter::pending_entry(Handle handle) const noexcept {
+  if (live_entry(tables_, handle) == nullptr) return fail(ErrorCode::StaleHandle);
+  Word* const entry = tables_.entries.at(handle.slot());
+  if ((lifecycle_of(entry) & RM_STATE_MASK) != RM_STATE_PENDING_CLEANUP) {
+    return fail(ErrorCode::InvalidArgument, "not being unregistered");
+  }
+  return entry;
+}
+
+Result<void> RegistryWriter::cancel_unregister(Handle handle) noexcept {
+  auto entry = pending_entry(handle);
+  if (!entry) return std::unexpected(std::move(entry.error()));
+  const unsigned before = lifecycle_of(*entry) >> RM_STATE_BEFORE_SHIFT & RM_STATE_MASK;
+  store_field<std::uint8_t>(*entry, kLifecycleOffset, static_cast<std::uint8_t>(before));
+  return {};
+}
+
+Result<void> RegistryWriter::finish_unregister(Handle handle) noexcept {
+  auto entry = pending_entry(handle);
+  if (!entry) return std::unexpected(std::move(entry.error()));
+  clear_entry(handle.slot());
+  store_release(tables_.root->live, load_relaxed(tables_.root->live) - 1);
+  return {};
+}
+
+}  // namespace resmgr::registry

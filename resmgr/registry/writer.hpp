@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// RegistryWriter: the authority's hand in the registry.
+//
+// What it is: registration, lifecycle and removal of resources, and the writers of what hangs on
+// them. Registration and removal take two steps, so that the authority can set the resource up in
+// the lock region while nobody finds it: prepare() reserves name and slot, publish() makes it a
+// resource; begin_unregister() closes it for new dependencies, finish_unregister() frees the slot.
+// What it is not: permission; who may register or remove is the caller's question.
+//
+// Crash safety (I3): each step takes effect by one store, and everything else is made from what was
+// there before. A writer killed anywhere leaves a region that readers read correctly and that
+// recover() completes; a resource that was prepared only is undone, one that was being unregistered
+// stays so until the caller finishes or cancels it.
+//
+// Lifetime: borrows the region. Thread-safety: callers serialise; any number of readers, in this
+// process and others, go on meanwhile.
+//
+//   auto writer = RegistryWriter::open(region).value();
+//   auto prepared = writer.prepare("gpu0/frame/3", {.type = ResourceType::Memory}).value();
+//   arm(prepared.slot, prepared.generation, prepared.class_id);   // in the lock region
+//   Handle handle = writer.publish(prepared).value();
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "resmgr/base/error.hpp"
+#include "resmgr/base/handle.hpp"
+#include "resmgr/base/types.hpp"
+#include "resmgr/registry/dependencies.hpp"
+#include "resmgr/registry/description.hpp"
+#include "resmgr/registry/name_index.hpp"
+#include "resmgr/registry/pairs.hpp"
+#include "resmgr/registry/region.hpp"
+#include "resmgr/registry/shares.hpp"
+#include "resmgr/registry/tags.hpp"
+
+namespace resmgr::registry {
+
+/// A reserved slot that is not a resource yet.
+struct PreparedSlot {
+  std::uint32_t slot = 0;
+  std::uint32_t generation = 0;
+  std::uint16_t class_id = 0;
+
+  [[nodiscard]] Handle handle() const noexcept { return {slot, generation}; }
+};
+
+/// What recover() found.
+struct Recovery {
+  std::uint32_t live = 0;       ///< resources kept
+  std::uint32_t undone = 0;     ///< prepared slots taken back
+  std::uint32_t retired = 0;    ///< slots out of generations
+  std::vector<Handle> pending;  ///< being unregistered: to be finished or cancelled by the caller
+};
+
+class RegistryWriter {
+ public:
+  /// Errors: InvalidArgument (the region is mapped for reading).
+  [[nodiscard]] static Result<RegistryWriter> open(const RegistryRegion& region) noexcept;
+
+  /// Completes or undoes what a writer before this one left unfinished; repeatable. Slow: looks at
+  /// every entry ever used. To be called by a new authority before anything else.
+  Recovery recover();
+
+  /// Reserves a name and a slot. Errors: InvalidName (of the resource or its class), AlreadyExists,
+  /// InvalidArgument (see check_description(), PairWriter::check(); no such owner driver),
+  /// CapacityExceeded (slots, pairs, classes).
+  [[nodiscard]] Result<PreparedSlot> prepare(std::string_view name,
+                                             const Description& description) noexcept;
+  /// Makes it a resource: found by name, state Ready. Errors: StaleHandle (not prepared).
+  Result<Handle> publish(const PreparedSlot& prepared) noexcept;
+  /// Gives a reserved slot back. Errors: StaleHandle (not prepared).
+  Result<void> abandon(const PreparedSlot& prepared) noexcept;
+
+  /// Stores Allocated, Ready, Orphaned or Quarantined. Errors: StaleHandle, InvalidArgument (a
+  /// state that is derived, or reached by other functions), InUse (being unregistered).
+  Result<void> set_lifecycle(Handle handle, Lifecycle state) noexcept;
+
+  /// State PendingCleanup; the name stays taken and found. Errors: StaleHandle, InUse (being
+  /// unregistered already, or needed by others, named in detail()).
+  Result<void> begin_unregister(Handle handle);
+  /// Back to the state before. Errors: StaleHandle, InvalidArgument (not being unregistered).
+  Result<void> cancel_unregister(Handle handle) noexcept;
+  /// Removes the resource with its pairs, shares and dependencies; the handle is stale from here
+  /// on. A slot whose generations are used up is retired. Errors: as cancel_unregister().
+  Result<void> finish_unregister(Handle handle) noexcept;
+
+  [[nodiscard]] TagWriter& classes() noexcept { return classes_; }
+  [[nodiscard]] TagWriter& drivers() noexcept { return drivers_; }
+  [[nodiscard]] ShareWriter& shares() noexcept { return shares_; }
+  [[nodiscard]] DependencyWriter& dependencies() noexcept { return dependencies_; }
+
+ private:
+  explicit RegistryWriter(const Tables& tables) noexcept;
+
+  /// A slot that nobody uses, taken off its list. Errors: CapacityExceeded.
+  [[nodiscard]] Result<std::uint32_t> take_slot() noexcept;
+  void give_slot_back(std::uint32_t slot, std::uint32_t generation) noexcept;
+  [[nodiscard]] Result<std::uint16_t> class_of(const Description& description) noexcept;
+  [[nodiscard]] bool is_prepared(const PreparedSlot& prepared) const noexcept;
+  [[nodiscard]] Result<Word*> pending_entry(Handle handle) const noexcept;
+  void clear_entry(std::uint32_t slot) noexcept;
+
+  Tables tables_;
+  std::uint32_t last_generation_;
+  NameIndex index_;
+  PairWriter pairs_;
+  ShareWriter shares_;
+  DependencyWriter dependencies_;
+  TagWriter classes_;
+  TagWriter drivers_;
+};
+
+}  // namespace resmgr::registry
