@@ -17,6 +17,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <source_location>
 #include <utility>
 
 #include <hal/export.hpp>
@@ -32,6 +33,8 @@ class Context;
 namespace hal {
 
 class ResourceManager;
+class WeakResource;
+struct AcquireOptions;
 
 /// An acquired resource, released when it goes out of scope.
 class [[nodiscard]] HAL_EXPORT ScopedResource {
@@ -72,13 +75,18 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
   /// Shared to exclusive if no other shared holder is there; waits for nobody. Errors:
   /// WouldBlock (other holders), Deadlock (another upgrade waits for us), InvalidArgument (empty or
   /// exclusive already); the hold stays shared.
-  Result<void> try_upgrade() noexcept;
+  Result<void> try_upgrade(std::source_location where = std::source_location::current()) noexcept;
+  /// As try_upgrade, but waits for the other shared holders as `options` say, before all other
+  /// requests; `options.kind` and `context` are ignored. Errors: those, TimedOut, Preempted.
+  Result<void> upgrade(const AcquireOptions& options,
+                       std::source_location where = std::source_location::current()) noexcept;
   /// Says that what the resource guards was repaired after an INCONSISTENT grant. Errors:
   /// InvalidArgument (empty, or shared), NotPermitted.
   Result<void> consistent() noexcept;
 
  private:
   friend class ResourceManager;
+  friend class WeakResource;
   ScopedResource(Handle handle, resmgr::lock::Context* context, HoldKind kind) noexcept
       : handle_(handle),
         context_(reinterpret_cast<std::uintptr_t>(context) |
@@ -126,7 +134,10 @@ class [[nodiscard]] ResourceRef {
   }
   /// As ScopedResource.
   Result<void> downgrade() noexcept { return hold_.downgrade(); }
-  Result<void> try_upgrade() noexcept { return hold_.try_upgrade(); }
+  Result<void> try_upgrade(
+      std::source_location where = std::source_location::current()) noexcept {
+    return hold_.try_upgrade(where);
+  }
   Result<void> consistent() noexcept { return hold_.consistent(); }
 
  private:
@@ -147,7 +158,9 @@ class HAL_EXPORT WeakResource {
   /// True if the resource is unregistered or the manager is gone.
   [[nodiscard]] bool expired() const noexcept;
   /// Acquires without waiting. Errors: as ResourceManager::try_acquire; Disconnected.
-  [[nodiscard]] Result<ScopedResource> lock(HoldKind kind = HoldKind::Exclusive) const noexcept;
+  [[nodiscard]] Result<ScopedResource> lock(
+      HoldKind kind = HoldKind::Exclusive,
+      std::source_location where = std::source_location::current()) const noexcept;
 
  private:
   friend class ResourceManager;

@@ -259,6 +259,12 @@ class HAL_EXPORT ResourceManager {
  private:
   explicit ResourceManager(std::shared_ptr<resmgr::client::Domain> domain) noexcept;
 
+  [[nodiscard]] Result<resmgr::lock::Context*> context_of(Context* given) const noexcept;
+  Result<ScopedResource> acquire_slowly(Handle handle, const AcquireOptions& options,
+                                        std::source_location where) noexcept;
+  Result<Handle> register_typed(std::string_view name, const ResourceMetadata& metadata,
+                                RegisterOptions options, std::uint64_t type_tag);
+
   struct OpenedResource {
     ScopedResource hold;
     void* memory = nullptr;

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Acquiring: the fast path first, then everything else.
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include <hal/resource_manager.hpp>
+
+#include "hal/src/convert.hpp"
+#include "resmgr/client/domain.hpp"
+
+namespace hal {
+
+using resmgr::fail;
+using resmgr::client::Domain;
+using resmgr::lock::Grant;
+
+namespace {
+
+/// The priority of requests that name none: the resource's own.
+ResourcePriority default_priority(const Domain& domain, Handle handle) noexcept {
+  const auto entry = domain.view().read(handle);
+  return entry ? entry->priority : ResourcePriority::Normal;
+}
+
+}  // namespace
+
+Result<ScopedResource> ResourceManager::try_acquire(Handle handle,
+                                                    std::source_location where) noexcept {
+  if (!domain_) return fail(ErrorCode::Disconnected);
+  resmgr::lock::Context* context = domain_->known_thread_context();
+  Grant grant;
+  if (context && domain_->engine().try_exclusive(*context, handle, false, where, grant)) [[likely]] {
+    return ScopedResource(handle.with_tenure(grant.tenure), context, HoldKind::Exclusive);
+  }
+  return acquire_slowly(handle, AcquireOptions{}, where);
+}
+
+Result<ScopedResource> ResourceManager::try_acquire_shared(Handle handle,
+                                                           std::source_location where) noexcept {
+  return acquire_scoped_resource(handle, AcquireOptions{.kind = HoldKind::Shared}, where);
+}
+
+Result<ScopedResource> ResourceManager::acquire_scoped_resource(
+    Handle handle, const AcquireOptions& options, std::source_location where) noexcept {
+  if (!domain_) return fail(ErrorCode::Disconnected);
+  resmgr::lock::Context* context = options.context ? nullptr : domain_->known_thread_context();
+  if (context) [[likely]] {
+    // An attempt that never waits teaches no lock order and need not ask for one.
+    const bool ordered = options.mode != AcquisitionMode::NonBlocking;
+    Grant grant;
+    const bool granted =
+        options.kind == HoldKind::Shared
+            ? domain_->engine().try_shared(*context, handle, ordered, where, grant)
+            : domain_->engine().try_exclusive(*context, handle, ordered, where, grant);
+    if (granted) [[likely]] {
+      return ScopedResource(handle.with_tenure(grant.tenure), context, options.kind);
+    }
+  }
+  return acquire_slowly(handle, options, where);
+}
+
+Result<resmgr::lock::Context*> ResourceManager::context_of(Context* given) const noexcept {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  if (!given) return domain_->thread_context();
+  if (!given->impl_ || given->domain_ != domain_) {
+    return fail(ErrorCode::InvalidArgument, "a context of another manager");
+  }
+  return given->impl_;
+}
+
+Result<ScopedResource> ResourceManager::acquire_slowly(Handle handle, const AcquireOptions& options,
+                                                       std::source_location where) noexcept {
+  auto context = context_of(options.context);
+  if (!context) return std::unexpected(std::move(context.error()));
+  auto request = convert::request(options, default_priority(*domain_, handle), where);
+  if (!request) return std::unexpected(std::move(request.error()));
+  auto grant = domain_->engine().acquire(**context, handle, *request);
+  if (!grant) return std::unexpected(std::move(grant.error()));
+  return ScopedResource(handle.with_tenure(grant->tenure), *context, options.kind);
+}
+
+Result<std::vector<ScopedResource>> ResourceManager::acquire_bundle(
+    std::span<const Handle> handles, const AcquireOptions& options, std::source_location where) {
+  auto context = context_of(options.context);
+  if (!context) return std::unexpected(std::move(context.error()));
+  auto request = convert::request(options, ResourcePriority::Normal, where);
+  if (!request) return std::unexpected(std::move(request.error()));
+  auto acquired = domain_->acquire_bundle(**context, handles, *request);
+  if (!acquired) return std::unexpected(std::move(acquired.error()));
+  std::vector<ScopedResource> holds;
+  holds.reserve(acquired->size());
+  for (const resmgr::client::Acquired& one : *acquired) {
+    holds.push_back(ScopedResource(one.handle, one.context, one.kind));
+  }
+  return holds;
+}
+
+Result<std::vector<ScopedResource>> ResourceManager::acquire_aggregate(
+    Handle aggregate, const AcquireOptions& options, std::source_location where) {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  const auto entry = domain_->view().read(aggregate);
+  if (!entry) return std::unexpected(entry.error());
+  if (!has(entry->flags, ResourceFlags::Aggregate)) {
+    return fail(ErrorCode::InvalidArgument, "not an aggregate");
+  }
+  auto members = domain_->view().teardown_order(aggregate);
+  if (!members) return std::unexpected(std::move(members.error()));
+  return acquire_bundle(*members, options, where);
+}
+
+Result<void> ResourceManager::release_resource(Handle handle, Context* context) noexcept {
+  auto holder = context_of(context);
+  if (!holder) return std::unexpected(std::move(holder.error()));
+  resmgr::lock::LockEngine& engine = domain_->engine();
+  const auto kind = engine.held_kind(**holder, handle);
+  if (!kind) return std::unexpected(kind.error());
+  return engine.release(**holder, handle, *kind);
+}
+
+Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
+    std::string_view name, const ResourceMetadata& metadata, std::size_t size,
+    std::size_t alignment, std::uint64_t tag, const AcquireOptions& options,
+    std::source_location where) {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  ResourceMetadata wanted = metadata;
+  wanted.size_bytes = std::max<std::uint64_t>(metadata.size_bytes, size);
+  wanted.alignment = std::max<std::uint64_t>(metadata.alignment, alignment);
+  OpenedResource opened;
+  auto handle = find(name);
+  if (!handle && handle.error() == ErrorCode::NotFound) {
+    RegisterOptions backed;
+    backed.backing = Backing::memfd();
+    handle = register_typed(name, wanted, std::move(backed), tag);
+    opened.fresh = handle.has_value();
+    // Somebody else was faster: his is opened.
+    if (!handle && handle.error() == ErrorCode::AlreadyExists) handle = find(name);
+  }
+  if (!handle) return std::unexpected(std::move(handle.error()));
+  if (!opened.fresh) {
+    const auto entry = domain_->view().read(*handle);
+    if (!entry) return std::unexpected(entry.error());
+    const std::string class_name =
+        wanted.class_name.empty() ? std::string(to_string(wanted.type)) : wanted.class_name;
+    if (entry->type_tag != tag || entry->size_bytes < size || entry->type != wanted.type ||
+        domain_->class_name(entry->class_id) != class_name ||
+        (metadata.size_bytes != 0 && entry->size_bytes != wanted.size_bytes)) {
+      return fail(ErrorCode::InvalidArgument, "it exists with another type, class or size");
+    }
+  }
+  auto hold = acquire_scoped_resource(*handle, options, where);
+  if (!hold) return std::unexpected(std::move(hold.error()));
+  opened.hold = std::move(*hold);
+  auto memory = map(*handle);
+  if (!memory) return std::unexpected(std::move(memory.error()));
+  opened.memory = memory->data();
+  return opened;
+}
+
+}  // namespace hal

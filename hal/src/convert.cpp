@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "hal/src/convert.hpp"
+
+#include <limits>
+#include <utility>
+
+namespace hal::convert {
+
+Result<resmgr::lock::Request> request(const AcquireOptions& options, ResourcePriority priority,
+                                      std::source_location where) noexcept {
+  if (options.mode > AcquisitionMode::Emergency || options.kind > HoldKind::Shared ||
+      (options.has_priority && options.priority > ResourcePriority::Critical)) {
+    return resmgr::fail(ErrorCode::InvalidArgument, "acquire options");
+  }
+  const bool timed =
+      options.mode == AcquisitionMode::Timeout || options.mode == AcquisitionMode::Emergency;
+  return resmgr::lock::Request{
+      .kind = options.kind,
+      .mode = options.mode,
+      .deadline_ns = timed ? deadline(options.timeout) : resmgr::kNoDeadline,
+      .priority = options.has_priority ? options.priority : priority,
+      .place = where};
+}
+
+std::uint64_t deadline(std::chrono::nanoseconds timeout) noexcept {
+  if (timeout.count() <= 0) return 0;
+  const std::uint64_t now = resmgr::monotonic_ns();
+  const auto wait = static_cast<std::uint64_t>(timeout.count());
+  return wait > resmgr::kNoDeadline - now ? resmgr::kNoDeadline : now + wait;
+}
+
+resmgr::registry::Description description(const ResourceMetadata& metadata,
+                                          const RegisterOptions& options, std::uint64_t type_tag) {
+  resmgr::registry::Description to;
+  to.type = metadata.type;
+  to.class_name = metadata.class_name.empty() ? resmgr::to_string(metadata.type)
+                                              : std::string_view(metadata.class_name);
+  to.size_bytes = metadata.size_bytes;
+  to.alignment = metadata.alignment;
+  to.access_pattern = metadata.access_pattern;
+  to.priority = metadata.priority;
+  to.flags = metadata.flags;
+  to.numa_node = metadata.numa_node;
+  to.cookie = options.cookie;
+  to.owner_driver = options.driver.value;
+  to.type_tag = type_tag;
+  return to;
+}
+
+}  // namespace hal::convert

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Conversions between the public interface's types and the engine's.
+//
+// What it is: pure functions, with the checks of what callers pass. What it is not: installed.
+// Thread-safety: pure.
+#pragma once
+
+#include <source_location>
+
+#include <hal/resource_manager.hpp>
+
+#include "resmgr/client/domain.hpp"
+#include "resmgr/lock/engine.hpp"
+
+namespace hal::convert {
+
+/// Options as a request of the engine; `priority` is used where they name none. Errors:
+/// InvalidArgument (an enumeration out of range).
+[[nodiscard]] Result<resmgr::lock::Request> request(const AcquireOptions& options,
+                                                    ResourcePriority priority,
+                                                    std::source_location where) noexcept;
+/// Nanoseconds from now as CLOCK_MONOTONIC; what is too far away is no deadline, what is not
+/// positive is over already.
+[[nodiscard]] std::uint64_t deadline(std::chrono::nanoseconds timeout) noexcept;
+/// What the registry writes of a resource.
+[[nodiscard]] resmgr::registry::Description description(const ResourceMetadata& metadata,
+                                                        const RegisterOptions& options,
+                                                        std::uint64_t type_tag);
+/// What the registry says, as the public type.
+[[nodiscard]] ResourceInfo info(const resmgr::client::Domain& domain,
+                                const resmgr::registry::EntryCopy& entry);
+
+}  // namespace hal::convert

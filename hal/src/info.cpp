@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What goes on: descriptions, counters and holders.
+#include <string>
+#include <utility>
+
+#include <hal/resource_manager.hpp>
+
+#include "hal/src/convert.hpp"
+#include "resmgr/client/domain.hpp"
+
+namespace hal {
+
+using resmgr::fail;
+using resmgr::client::Domain;
+
+ResourceInfo convert::info(const Domain& domain, const resmgr::registry::EntryCopy& entry) {
+  ResourceInfo to;
+  to.handle = entry.handle;
+  to.name = entry.name_text();
+  to.metadata.type = entry.type;
+  to.metadata.class_name = domain.class_name(entry.class_id);
+  to.metadata.size_bytes = entry.size_bytes;
+  to.metadata.alignment = entry.alignment;
+  to.metadata.access_pattern = entry.access_pattern;
+  to.metadata.priority = entry.priority;
+  to.metadata.flags = entry.flags;
+  to.metadata.numa_node = entry.numa_node;
+  if (const auto pairs = domain.view().pairs(entry.handle)) {
+    for (const auto& pair : *pairs) {
+      to.metadata.pairs.emplace_back(pair.key.data(), pair.value.data());
+    }
+  }
+  to.owner = DriverId{entry.owner_driver};
+  to.owner_name = domain.driver_name(entry.owner_driver);
+  to.state = domain.lifecycle(entry);
+  to.cookie = entry.cookie;
+  to.age_ns = resmgr::Clock::elapsed_ns(entry.created_at);
+  to.has_fd = domain.has_file(entry.handle);
+  return to;
+}
+
+Result<ResourceInfo> ResourceManager::info(Handle handle) const {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  const auto entry = domain_->view().read(handle);
+  if (!entry) return std::unexpected(entry.error());
+  return convert::info(*domain_, *entry);
+}
+
+Result<void> ResourceManager::for_each(
+    const std::function<bool(const ResourceInfo&)>& visit) const {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  domain_->view().for_each([&](const resmgr::registry::EntryCopy& entry) {
+    return visit(convert::info(*domain_, entry));
+  });
+  return {};
+}
+
+Result<ResourceStats> ResourceManager::get_resource_stats(Handle handle) const {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  const auto counters = domain_->engine().counters(handle);
+  if (!counters) return std::unexpected(counters.error());
+  ResourceStats stats;
+  stats.exclusive_acquisitions = counters->exclusive_acquisitions;
+  stats.shared_acquisitions = counters->shared_acquisitions;
+  stats.contended = counters->contended;
+  stats.longest_wait_ns = counters->longest_wait_ns;
+  stats.sampled_hold_ns = counters->sampled_hold_ns;
+  stats.waiting = domain_->engine().count_waiters(handle);
+  domain_->engine().for_each_holder(
+      handle, [&](const Participant& who) { stats.holders.push_back(who); });
+  return stats;
+}
+
+ResourceManager::DomainStats ResourceManager::stats() const noexcept {
+  DomainStats stats;
+  if (!domain_) return stats;
+  const rm_lock_region& region = *domain_->engine().tables().region;
+  stats.deadlocks = resmgr::load_relaxed(region.deadlocks);
+  stats.late_victims = resmgr::load_relaxed(region.late_victims);
+  stats.order_inversions = resmgr::load_relaxed(region.order_inversions);
+  stats.resources = domain_->view().size();
+  stats.contexts = domain_->contexts();
+  stats.resident_bytes = domain_->resident_bytes();
+  return stats;
+}
+
+std::vector<Participant> ResourceManager::holds() const {
+  return domain_ && !domain_->closed() ? domain_->holds() : std::vector<Participant>();
+}
+
+Result<void> ResourceManager::set_order_policy(OrderPolicy policy) noexcept {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  if (policy > OrderPolicy::Refuse) return fail(ErrorCode::InvalidArgument, "order policy");
+  domain_->engine().order().set_policy(policy);
+  return {};
+}
+
+}  // namespace hal

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The manager's life, its drivers and contexts, and registration.
+#include <hal/resource_manager.hpp>
+
+#include <utility>
+
+#include "hal/src/convert.hpp"
+#include "resmgr/client/domain.hpp"
+
+namespace hal {
+
+using resmgr::fail;
+using resmgr::client::Domain;
+
+// ---- Context ------------------------------------------------------------------------------------
+
+Context::Context(std::shared_ptr<Domain> domain, resmgr::lock::Context* impl) noexcept
+    : domain_(std::move(domain)), impl_(impl) {}
+
+Context::Context(Context&& other) noexcept
+    : domain_(std::move(other.domain_)), impl_(std::exchange(other.impl_, nullptr)) {}
+
+Context& Context::operator=(Context&& other) noexcept {
+  if (this != &other) {
+    if (impl_) domain_->close_context(*impl_, "its context was destroyed");
+    domain_ = std::move(other.domain_);
+    impl_ = std::exchange(other.impl_, nullptr);
+  }
+  return *this;
+}
+
+Context::~Context() {
+  if (impl_) domain_->close_context(*impl_, "its context was destroyed");
+}
+
+std::uint32_t Context::id() const noexcept { return impl_ ? impl_->id : 0; }
+
+// ---- life ---------------------------------------------------------------------------------------
+
+ResourceManager::ResourceManager(std::shared_ptr<Domain> domain) noexcept
+    : domain_(std::move(domain)) {}
+
+Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions options) {
+  resmgr::client::DomainOptions to;
+  to.name = std::move(options.name);
+  to.capacities.slots = options.capacities.resources;
+  to.capacities.contexts = options.capacities.contexts;
+  to.capacities.nodes = options.capacities.waits;
+  to.capacities.cells = options.capacities.shared_holds;
+  to.capacities.pairs = options.capacities.metadata_pairs;
+  to.capacities.dependencies = options.capacities.dependencies;
+  to.capacities.shares = options.capacities.shares;
+  to.compact_handles = options.compact_handles;
+  to.order_policy = options.order_policy;
+  to.log = std::move(options.log);
+  auto domain = Domain::create(std::move(to));
+  if (!domain) return std::unexpected(std::move(domain.error()));
+  struct Public : ResourceManager {  // make_unique needs a constructor it may call
+    explicit Public(std::shared_ptr<Domain> d) noexcept : ResourceManager(std::move(d)) {}
+  };
+  return std::make_unique<Public>(std::move(*domain));
+}
+
+ResourceManager& ResourceManager::instance() noexcept {
+  static const std::unique_ptr<ResourceManager> made = [] {
+    auto manager = create();
+    return manager ? std::move(*manager) : nullptr;
+  }();
+  static ResourceManager disconnected{nullptr};
+  return made ? *made : disconnected;
+}
+
+ResourceManager::~ResourceManager() { close(); }
+
+void ResourceManager::close() noexcept {
+  if (domain_) domain_->close();
+}
+
+// ---- drivers and contexts ---------------------------------------------------------------------------
+
+Result<DriverId> ResourceManager::register_driver(std::string_view name) {
+  if (!domain_) return fail(ErrorCode::Disconnected);
+  auto id = domain_->register_driver(name);
+  if (!id) return std::unexpected(std::move(id.error()));
+  return DriverId{*id};
+}
+
+Result<Context> ResourceManager::create_context(DriverId driver) {
+  if (!domain_) return fail(ErrorCode::Disconnected);
+  auto context = domain_->open_context(driver.value);
+  if (!context) return std::unexpected(std::move(context.error()));
+  return Context(domain_, *context);
+}
+
+Result<void> ResourceManager::set_thread_driver(DriverId driver) {
+  auto context = context_of(nullptr);
+  if (!context) return std::unexpected(std::move(context.error()));
+  return domain_->set_driver(**context, driver.value);
+}
+
+// ---- registry ---------------------------------------------------------------------------------------
+
+Result<Handle> ResourceManager::register_resource(std::string_view name,
+                                                  const ResourceMetadata& metadata,
+                                                  RegisterOptions options) {
+  return register_typed(name, metadata, std::move(options), 0);
+}
+
+Result<Handle> ResourceManager::register_typed(std::string_view name,
+                                               const ResourceMetadata& metadata,
+                                               RegisterOptions options, std::uint64_t type_tag) {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  if (options.fd && options.backing) {
+    return fail(ErrorCode::InvalidArgument, "a file and a backing together");
+  }
+  if (!domain_->knows_driver(options.driver.value)) {
+    return fail(ErrorCode::InvalidArgument, "no such driver");
+  }
+  const bool lazy = has(metadata.flags, ResourceFlags::Lazy);
+  if (lazy && !options.backing) {
+    return fail(ErrorCode::InvalidArgument, "lazy needs a backing");
+  }
+  if (options.backing && metadata.size_bytes == 0) {
+    return fail(ErrorCode::InvalidArgument, "a backing needs a size");
+  }
+  resmgr::client::Registration registration;
+  registration.description = convert::description(metadata, options, type_tag);
+  std::vector<resmgr::registry::PairText> pairs;
+  pairs.reserve(metadata.pairs.size());
+  for (const auto& [key, value] : metadata.pairs) pairs.push_back({key, value});
+  registration.description.pairs = pairs;
+  registration.lazy = lazy;
+  registration.hooks = {std::move(options.hooks.on_create), std::move(options.hooks.on_access),
+                        std::move(options.hooks.on_cleanup)};
+  if (options.fd) {
+    registration.file = {std::move(options.fd), metadata.size_bytes};
+  } else if (options.backing) {
+    registration.make = [backing = std::move(options.backing), name = std::string(name),
+                         metadata]() -> Result<resmgr::client::BackedFile> {
+      auto made = backing->make(name, metadata);
+      if (!made) return std::unexpected(std::move(made.error()));
+      if (!made->fd || made->size_bytes < metadata.size_bytes) {
+        return fail(ErrorCode::System, "the backing made less memory than asked for");
+      }
+      return resmgr::client::BackedFile{std::move(made->fd), metadata.size_bytes};
+    };
+  }
+  return domain_->register_resource(name, std::move(registration));
+}
+
+Result<void> ResourceManager::unregister_resource(Handle handle, std::chrono::nanoseconds timeout) {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  return domain_->unregister_resource(handle, convert::deadline(timeout));
+}
+
+Result<void> ResourceManager::teardown(Handle handle, std::chrono::nanoseconds timeout) {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  return domain_->teardown(handle, convert::deadline(timeout));
+}
+
+Result<Handle> ResourceManager::find(std::string_view name) const noexcept {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  return domain_->view().find(name);
+}
+
+bool ResourceManager::is_valid(Handle handle) const noexcept {
+  return domain_ && !domain_->closed() && domain_->engine().is_valid(handle);
+}
+
+std::uint32_t ResourceManager::size() const noexcept {
+  return domain_ ? domain_->view().size() : 0;
+}
+
+Result<Handle32> ResourceManager::compact(Handle handle) const noexcept {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  return domain_->view().compact(handle);
+}
+
+Result<Handle> ResourceManager::expand(Handle32 handle) const noexcept {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  return domain_->view().expand(handle);
+}
+
+WeakResource ResourceManager::weak(Handle handle) const noexcept {
+  return WeakResource(handle, domain_);
+}
+
+Result<std::span<std::byte>> ResourceManager::map(Handle handle, DriverId driver) {
+  if (!domain_) return fail(ErrorCode::Disconnected);
+  return domain_->map(handle, driver.value);
+}
+
+Result<UniqueFd> ResourceManager::fd(Handle handle, DriverId driver) {
+  if (!domain_) return fail(ErrorCode::Disconnected);
+  return domain_->duplicate_fd(handle, driver.value);
+}
+
+}  // namespace hal

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Life of a domain, its contexts, and the names it lends to the lock engine.
+#include "resmgr/client/domain.hpp"
+
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <limits>
+#include <utility>
+
+namespace resmgr::client {
+namespace {
+
+// Domains of this process, numbered so that a thread's cache never takes one for another.
+std::uint64_t next_serial() noexcept {
+  static std::atomic<std::uint64_t> serial{0};
+  return serial.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+constexpr std::uint64_t kNoSerial = std::numeric_limits<std::uint64_t>::max();
+
+std::uint64_t random_id() noexcept {
+  std::uint64_t id = 0;
+  // Without entropy (early boot) the time tells domains of one machine apart.
+  if (::getrandom(&id, sizeof(id), 0) != sizeof(id)) id = monotonic_ns();
+  return id;
+}
+
+std::string place_text(const std::source_location& place) {
+  if (place.line() == 0) return "an unknown place";
+  return std::string(place.file_name()) + ":" + std::to_string(place.line());
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Domain>> Domain::create(DomainOptions options) {
+  RegionIdentity identity;
+  identity.domain_id = random_id();
+  identity.flags = options.compact_handles ? RM_DOMAIN_COMPACT_HANDLES : 0;
+  auto registry = registry::RegistryRegion::create(options.capacities, identity);
+  if (!registry) return std::unexpected(std::move(registry.error()));
+  auto writer = registry::RegistryWriter::open(*registry);
+  if (!writer) return std::unexpected(std::move(writer.error()));
+  auto locks = lock::LockRegion::create(options.capacities, identity);
+  if (!locks) return std::unexpected(std::move(locks.error()));
+  struct Public : Domain {  // make_shared needs a constructor it may call
+    Public(Parts parts, DomainOptions o) : Domain(std::move(parts), std::move(o)) {}
+  };
+  return std::make_shared<Public>(
+      Parts{std::move(*registry), std::move(*writer), std::move(*locks)}, std::move(options));
+}
+
+Domain::Domain(Parts parts, DomainOptions options)
+    : serial_(next_serial()),
+      log_(std::move(options.log)),
+      registry_(std::move(parts.registry)),
+      view_(registry_),
+      writer_(std::move(parts.writer)),
+      locks_(std::move(parts.locks)),
+      engine_(locks_.tables(), *this),
+      contexts_(locks_.tables(), engine_) {
+  engine_.order().set_policy(options.order_policy);
+  rm_client& self = *locks_.tables().client(0);
+  store_relaxed(self.pid, static_cast<std::uint32_t>(::getpid()));
+  store_release(self.state, std::uint64_t{1} << RM_CONTEXT_SEQ_SHIFT | RM_CONTEXT_LIVE);
+}
+
+Domain::~Domain() { close(); }
+
+void Domain::close() noexcept {
+  if (closed_.exchange(true)) return;
+  serial_ = kNoSerial;
+  contexts_.for_each([&](lock::Context& context) { close_context(context, "the manager closed"); });
+  // Cleanup hooks of what is still registered run now, while the domain answers questions.
+  view_.for_each([&](const registry::EntryCopy& entry) {
+    hooks_.remove(entry.handle);
+    return true;
+  });
+  hooks_.stop();
+  memory_.clear();
+}
+
+Result<lock::Context*> Domain::make_thread_context() {
+  if (closed()) return fail(ErrorCode::Disconnected);
+  ThreadContexts& mine = ThreadContexts::of_this_thread();
+  lock::Context* context = mine.find(serial_);
+  if (!context) {
+    const auto tid = static_cast<std::uint32_t>(::syscall(SYS_gettid));
+    auto opened = contexts_.open(0, 0, tid, &lock::thread_mark);
+    if (!opened) return std::unexpected(std::move(opened.error()));
+    context = *opened;
+    mine.add(serial_, weak_from_this(), context);
+  }
+  last_context = {serial_, context};
+  return context;
+}
+
+Result<lock::Context*> Domain::open_context(std::uint32_t driver) {
+  if (closed()) return fail(ErrorCode::Disconnected);
+  if (!knows_driver(driver)) return fail(ErrorCode::InvalidArgument, "no such driver");
+  return contexts_.open(0, driver, 0, nullptr);
+}
+
+void Domain::close_context(lock::Context& context, const char* why) noexcept {
+  if (context.engine.load(std::memory_order_acquire) != &engine_) return;
+  const std::uint32_t leaked = engine_.release_all(
+      context, [&](Handle handle, HoldKind kind) { report_leak(context, handle, kind, why); });
+  contexts_.close(context, leaked != 0);
+}
+
+Result<void> Domain::set_driver(lock::Context& context, std::uint32_t driver) {
+  if (!knows_driver(driver)) return fail(ErrorCode::InvalidArgument, "no such driver");
+  store_relaxed(context.record->driver, driver);
+  return {};
+}
+
+void Domain::report_leak(const lock::Context& context, Handle handle, HoldKind kind,
+                         const char* why) noexcept {
+  if (!log_) return;
+  Participant who;
+  engine_.for_each_holder(handle, [&](const Participant& holder) {
+    if (holder.context == context.id) who = holder;
+  });
+  std::source_location place;
+  const std::uint64_t used = load_relaxed(context.record->hold_bitmap);
+  for (unsigned i = 0; i < RM_CONTEXT_HOLDS; ++i) {
+    const std::uint64_t entry = load_relaxed(context.record->holds[i]);
+    if ((used >> i & 1) != 0 && entry >> RM_HOLD_SLOT_SHIFT == handle.slot()) {
+      place = context.places[i];
+    }
+  }
+  try {
+    log(LogLevel::Warning,
+        "leak: " + std::string(who.resource.data()) + " was held " +
+            (kind == HoldKind::Shared ? "shared" : "exclusively") + " by " +
+            (who.driver[0] ? who.driver.data() : "an unnamed driver") + " (context " +
+            std::to_string(context.id) + "), acquired at " + place_text(place) + ", for " +
+            std::to_string(who.held_ns / 1'000'000) + " ms; released because " + why);
+  } catch (const std::bad_alloc&) {
+    // The release matters more than its report.
+  }
+}
+
+void Domain::log(LogLevel level, std::string_view line) const noexcept {
+  if (!log_) return;
+  try {
+    log_(level, line);
+  } catch (...) {
+    // An author's sink that throws must not break what it was told about.
+  }
+}
+
+void Domain::describe(Participant& who, std::uint32_t driver) const noexcept {
+  if (const auto name = view_.drivers().name(driver)) who.driver = *name;
+  if (const auto entry = view_.read(who.handle)) copy_text(who.resource, entry->name_text());
+}
+
+std::string Domain::class_name(std::uint16_t class_id) const {
+  const auto name = view_.classes().name(class_id);
+  return name ? std::string(name->data()) : "class " + std::to_string(class_id);
+}
+
+std::string Domain::driver_name(std::uint32_t driver) const {
+  const auto name = view_.drivers().name(driver);
+  return name ? std::string(name->data()) : std::string();
+}
+
+bool Domain::knows_driver(std::uint32_t driver) const {
+  return driver == 0 || view_.drivers().name(driver).has_value();
+}
+
+void Domain::report_order(std::string_view text) const noexcept { log(LogLevel::Warning, text); }
+
+void Domain::accessed(Handle handle) const noexcept { hooks_.accessed(handle); }
+
+std::vector<Participant> Domain::holds() const {
+  std::vector<Participant> all;
+  view_.for_each([&](const registry::EntryCopy& entry) {
+    engine_.for_each_holder(entry.handle, [&](const Participant& who) { all.push_back(who); });
+    return true;
+  });
+  return all;
+}
+
+std::uint64_t Domain::resident_bytes() const noexcept {
+  struct stat status{};
+  const bool known = ::fstat(registry_.fd(), &status) == 0;
+  return locks_.resident_bytes() + (known ? static_cast<std::uint64_t>(status.st_blocks) * 512 : 0);
+}
+
+}  // namespace resmgr::client

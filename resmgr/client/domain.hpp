@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Domain: one resource manager's state as this process sees it: both regions, the lock engine, the
+// contexts and callbacks of this process, and, embedded, the authority.
+//
+// What it is: what hal::ResourceManager is a face of. What it is not: a public interface. The
+// registry is written under one mutex; lookups and everything about locks take none.
+//
+// Lifetime: shared by the manager, by contexts that authors opened, and weakly by WeakResource and
+// by threads. close() ends its use; memory stays mapped until the last of them goes.
+// Thread-safety: all functions from any thread; nobody may be inside another call during close().
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <source_location>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "resmgr/base/error.hpp"
+#include "resmgr/base/log.hpp"
+#include "resmgr/client/hooks.hpp"
+#include "resmgr/client/memory.hpp"
+#include "resmgr/client/thread_contexts.hpp"
+#include "resmgr/lock/context_table.hpp"
+#include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/region.hpp"
+#include "resmgr/registry/view.hpp"
+#include "resmgr/registry/writer.hpp"
+
+namespace resmgr::client {
+
+struct DomainOptions {
+  std::string name;
+  Capacities capacities;
+  bool compact_handles = false;
+  OrderPolicy order_policy = OrderPolicy::Warn;
+  LogSink log;
+};
+
+/// What comes with a registration besides its description.
+struct Registration {
+  registry::Description description;  ///< views what the caller keeps for the call
+  BackedFile file;   ///< the owner's
+  MakeFile make;     ///< or what makes one
+  bool lazy = false;  ///< `make` waits for the first use
+  Hooks hooks;
+};
+
+/// An acquisition: the hold and its tenure.
+struct Acquired {
+  Handle handle;  ///< with the tenure
+  lock::Context* context = nullptr;
+  HoldKind kind = HoldKind::Exclusive;
+};
+
+class Domain : public std::enable_shared_from_this<Domain>, private lock::Names {
+ public:
+  /// A new embedded domain. Errors: InvalidArgument, System.
+  [[nodiscard]] static Result<std::shared_ptr<Domain>> create(DomainOptions options);
+  ~Domain() override;
+  void close() noexcept;
+  [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+
+  // ---- contexts (domain.cpp) -----------------------------------------------------------------------
+
+  /// The calling thread's own context, made at first use. Errors: CapacityExceeded, Disconnected.
+  [[nodiscard]] Result<lock::Context*> thread_context() {
+    if (last_context.domain == serial_) [[likely]] return last_context.context;
+    return make_thread_context();
+  }
+  /// Its fast form: null if the slow one has to be asked.
+  [[nodiscard]] lock::Context* known_thread_context() const noexcept {
+    return last_context.domain == serial_ ? last_context.context : nullptr;
+  }
+  [[nodiscard]] Result<lock::Context*> open_context(std::uint32_t driver);
+  /// Releases and reports what it holds, and gives it back.
+  void close_context(lock::Context& context, const char* why) noexcept;
+  Result<void> set_driver(lock::Context& context, std::uint32_t driver);
+
+  // ---- registry (domain_registry.cpp) ------------------------------------------------------------------
+
+  [[nodiscard]] Result<std::uint32_t> register_driver(std::string_view name);
+  [[nodiscard]] Result<Handle> register_resource(std::string_view name, Registration registration);
+  Result<void> unregister_resource(Handle handle, std::uint64_t deadline_ns);
+  Result<void> teardown(Handle handle, std::uint64_t deadline_ns);
+  [[nodiscard]] const registry::RegistryView& view() const noexcept { return view_; }
+  [[nodiscard]] std::string driver_name(std::uint32_t driver) const;
+  [[nodiscard]] std::string class_name(std::uint16_t class_id) const override;
+  /// Lifecycle with Active and Locked, which the state word knows.
+  [[nodiscard]] Lifecycle lifecycle(const registry::EntryCopy& entry) const noexcept;
+  [[nodiscard]] bool knows_driver(std::uint32_t driver) const;
+  /// Runs `change(writer)` as the authority, one at a time.
+  template <typename Change>
+  auto with_writer(Change&& change) {
+    const std::lock_guard lock(registry_mutex_);
+    return std::forward<Change>(change)(writer_);
+  }
+
+  // ---- memory -------------------------------------------------------------------------------------------
+
+  /// Errors: StaleHandle, NotPermitted, Unsupported, System.
+  [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, std::uint32_t driver);
+  [[nodiscard]] Result<UniqueFd> duplicate_fd(Handle handle, std::uint32_t driver);
+  [[nodiscard]] bool has_file(Handle handle) const { return memory_.contains(handle); }
+
+  // ---- acquiring ------------------------------------------------------------------------------------------
+
+  [[nodiscard]] lock::LockEngine& engine() noexcept { return engine_; }
+  [[nodiscard]] const lock::LockEngine& engine() const noexcept { return engine_; }
+  /// In one order for everybody, all or nothing.
+  [[nodiscard]] Result<std::vector<Acquired>> acquire_bundle(lock::Context& context,
+                                                             std::span<const Handle> handles,
+                                                             const lock::Request& request);
+
+  // ---- what goes on ------------------------------------------------------------------------------------------
+
+  void log(LogLevel level, std::string_view line) const noexcept;
+  [[nodiscard]] std::vector<Participant> holds() const;
+  [[nodiscard]] std::uint64_t resident_bytes() const noexcept;
+  [[nodiscard]] std::uint32_t contexts() const noexcept { return contexts_.size(); }
+  [[nodiscard]] const LogSink& sink() const noexcept { return log_; }
+
+ private:
+  struct Parts {
+    registry::RegistryRegion registry;
+    registry::RegistryWriter writer;
+    lock::LockRegion locks;
+  };
+  Domain(Parts parts, DomainOptions options);
+
+  [[nodiscard]] Result<lock::Context*> make_thread_context();
+  void report_leak(const lock::Context& context, Handle handle, HoldKind kind,
+                   const char* why) noexcept;
+  [[nodiscard]] Result<Rights> check_access(Handle handle, std::uint32_t driver,
+                                            registry::EntryCopy& entry) const;
+
+  // lock::Names
+  void describe(Participant& who, std::uint32_t driver) const noexcept override;
+  void report_order(std::string_view text) const noexcept override;
+  void accessed(Handle handle) const noexcept override;
+
+  std::uint64_t serial_;
+  std::atomic<bool> closed_{false};
+  LogSink log_;
+  registry::RegistryRegion registry_;
+  registry::RegistryView view_;
+  std::mutex registry_mutex_;
+  registry::RegistryWriter writer_;
+  lock::LockRegion locks_;
+  lock::LockEngine engine_;
+  lock::ContextTable contexts_;
+  MemoryTable memory_;
+  mutable HookTable hooks_;
+};
+
+}  // namespace resmgr::client

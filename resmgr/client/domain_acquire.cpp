@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Several at once, and the memory behind resources.
+#include <algorithm>
+#include <utility>
+
+#include "resmgr/client/domain.hpp"
+
+namespace resmgr::client {
+
+Result<std::vector<Acquired>> Domain::acquire_bundle(lock::Context& context,
+                                                     std::span<const Handle> handles,
+                                                     const lock::Request& request) {
+  // Everybody takes them by slot, so bundles never wait for each other in a circle; mixed with other
+  // holds they may, and then the walk finds it.
+  std::vector<Handle> sorted(handles.begin(), handles.end());
+  std::sort(sorted.begin(), sorted.end());
+  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
+    return fail(ErrorCode::InvalidArgument, "a resource twice in one bundle");
+  }
+  std::vector<Acquired> acquired;
+  acquired.reserve(sorted.size());
+  for (const Handle handle : sorted) {
+    auto grant = engine_.acquire(context, handle, request);
+    if (!grant) {
+      while (!acquired.empty()) {
+        const Acquired& last = acquired.back();
+        (void)engine_.release(context, last.handle, last.kind);
+        acquired.pop_back();
+      }
+      return std::unexpected(std::move(grant.error()));
+    }
+    acquired.push_back({handle.with_tenure(grant->tenure), &context, request.kind});
+  }
+  return acquired;
+}
+
+// What `driver` may do, and the entry it was read from.
+Result<Rights> Domain::check_access(Handle handle, std::uint32_t driver,
+                                    registry::EntryCopy& entry) const {
+  auto read = view_.read(handle);
+  if (!read) return std::unexpected(std::move(read.error()));
+  entry = *read;
+  if (driver == 0 || driver == entry.owner_driver) return Rights::All;
+  return view_.rights(handle, driver);
+}
+
+Result<std::span<std::byte>> Domain::map(Handle handle, std::uint32_t driver) {
+  if (closed()) return fail(ErrorCode::Disconnected);
+  registry::EntryCopy entry;
+  const auto rights = check_access(handle, driver, entry);
+  if (!rights) return std::unexpected(rights.error());
+  if (!has(*rights, Rights::Read) && !has(*rights, Rights::Write)) {
+    return fail(ErrorCode::NotPermitted, "map needs read or write rights");
+  }
+  const bool owner = driver == 0 || driver == entry.owner_driver;
+  const bool writable = has(*rights, Rights::Write) &&
+                        (owner || entry.access_pattern != AccessPattern::ReadMostly);
+  return memory_.map(entry.handle, entry.access_pattern, entry.flags, writable);
+}
+
+Result<UniqueFd> Domain::duplicate_fd(Handle handle, std::uint32_t driver) {
+  if (closed()) return fail(ErrorCode::Disconnected);
+  registry::EntryCopy entry;
+  const auto rights = check_access(handle, driver, entry);
+  if (!rights) return std::unexpected(rights.error());
+  // A descriptor can be mapped for writing, so reading rights alone are not enough.
+  if (!has(*rights, Rights::Write)) {
+    return fail(ErrorCode::NotPermitted, "a descriptor needs write rights");
+  }
+  return memory_.duplicate(entry.handle);
+}
+
+}  // namespace resmgr::client

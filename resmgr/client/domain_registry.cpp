@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Registration and unregistration: the registry's entry and the lock region's slot, in step.
+#include <utility>
+
+#include "resmgr/client/domain.hpp"
+
+namespace resmgr::client {
+namespace {
+
+std::uint8_t attributes_of(const Registration& registration) noexcept {
+  std::uint8_t attributes = 0;
+  if (registration.hooks.on_access) attributes |= RM_SLOT_ATTR_ACCESS_HOOK;
+  if (has(registration.description.flags, ResourceFlags::ExclusiveOnly)) {
+    attributes |= RM_SLOT_ATTR_EXCLUSIVE_ONLY;
+  }
+  if (registration.lazy) attributes |= RM_SLOT_ATTR_LAZY;
+  return attributes;
+}
+
+}  // namespace
+
+Result<std::uint32_t> Domain::register_driver(std::string_view name) {
+  if (closed()) return fail(ErrorCode::Disconnected);
+  const std::lock_guard lock(registry_mutex_);
+  return writer_.drivers().intern(name);
+}
+
+Result<Handle> Domain::register_resource(std::string_view name, Registration registration) {
+  if (closed()) return fail(ErrorCode::Disconnected);
+  if (registration.make && !registration.lazy) {
+    auto made = registration.make();
+    if (!made) return std::unexpected(std::move(made.error()));
+    registration.file = std::move(*made);
+    registration.make = {};
+  }
+  registration.description.created_at = monotonic_ns();
+  const std::lock_guard lock(registry_mutex_);
+  auto prepared = writer_.prepare(name, registration.description);
+  if (!prepared) return std::unexpected(std::move(prepared.error()));
+  const Handle handle = prepared->handle();
+  const std::uint8_t attributes = attributes_of(registration);
+  if (!registration.hooks.empty()) {
+    if (auto added = hooks_.add(handle, std::move(registration.hooks)); !added) {
+      (void)writer_.abandon(*prepared);
+      return std::unexpected(std::move(added.error()));
+    }
+  }
+  engine_.arm(prepared->slot, prepared->generation, prepared->class_id, attributes);
+  if (registration.file.fd || registration.make) {
+    memory_.add(handle, std::move(registration.file), std::move(registration.make));
+  }
+  // Last, so that who finds the name finds everything behind it.
+  return writer_.publish(*prepared);
+}
+
+Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_ns) {
+  auto context = thread_context();
+  if (!context) return std::unexpected(std::move(context.error()));
+  {
+    const std::lock_guard lock(registry_mutex_);
+    if (auto begun = writer_.begin_unregister(handle); !begun) {
+      return std::unexpected(std::move(begun.error()));
+    }
+  }
+  const auto give_up = [&](Error error) -> Result<void> {
+    const std::lock_guard lock(registry_mutex_);
+    (void)writer_.cancel_unregister(handle);
+    return std::unexpected(std::move(error));
+  };
+  // Unregistering is an exclusive hold that never ends: it waits its turn before everybody else. What
+  // the caller holds exclusively himself goes with it.
+  const auto held = engine_.held_kind(**context, handle);
+  const bool own = held && *held == HoldKind::Exclusive;
+  if (!own) {
+    const bool waits = deadline_ns > monotonic_ns();
+    const lock::Request request{
+        .mode = waits ? AcquisitionMode::Timeout : AcquisitionMode::NonBlocking,
+        .deadline_ns = deadline_ns,
+        .priority = ResourcePriority::Critical};
+    auto grant = engine_.acquire(**context, handle, request);
+    if (!grant) {
+      const ErrorCode code = grant.error().code();
+      if (code != ErrorCode::WouldBlock && code != ErrorCode::TimedOut) {
+        return give_up(std::move(grant.error()));
+      }
+      Error error(ErrorCode::InUse, "unregister");
+      error.with_blame(grant.error().blame(), grant.error().blamed());
+      return give_up(std::move(error));
+    }
+  }
+  constexpr std::uint64_t kLatchPatienceNs = 100'000'000;  // a holder descheduled, not stopped
+  if (auto retired = engine_.retire(**context, handle, monotonic_ns() + kLatchPatienceNs);
+      !retired) {
+    if (!own) (void)engine_.release(**context, handle, HoldKind::Exclusive);
+    return give_up(std::move(retired.error()));
+  }
+  {
+    const std::lock_guard lock(registry_mutex_);
+    (void)writer_.finish_unregister(handle);
+  }
+  memory_.remove(handle);
+  hooks_.remove(handle);
+  return {};
+}
+
+Result<void> Domain::teardown(Handle handle, std::uint64_t deadline_ns) {
+  auto order = view_.teardown_order(handle);
+  if (!order) return std::unexpected(std::move(order.error()));
+  for (std::size_t i = 0; i < order->size(); ++i) {
+    auto gone = unregister_resource((*order)[i], deadline_ns);
+    if (gone) continue;
+    // Below the first, what others need too stays: that is not an error but the end of this branch.
+    if (i > 0 && gone.error() == ErrorCode::InUse && gone.error().blamed() == 0) continue;
+    return gone;
+  }
+  return {};
+}
+
+Lifecycle Domain::lifecycle(const registry::EntryCopy& entry) const noexcept {
+  if (entry.state != Lifecycle::Ready && entry.state != Lifecycle::Allocated) return entry.state;
+  const lock::StateWord word = engine_.word(entry.handle.slot());
+  if (!word.is_tenant(entry.handle.generation())) return Lifecycle::Deallocated;
+  if (word.has(RM_WORD_QUARANTINED)) return Lifecycle::Quarantined;
+  if (word.owner() != 0) return Lifecycle::Locked;
+  if (word.has(RM_WORD_SHARED)) return Lifecycle::Active;
+  return entry.state;
+}
+
+}  // namespace resmgr::client

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/client/hooks.hpp"
+
+#include <system_error>
+#include <utility>
+
+namespace resmgr::client {
+
+HookTable::~HookTable() { stop(); }
+
+Result<void> HookTable::add(Handle handle, Hooks hooks) {
+  const std::lock_guard lock(mutex_);
+  if (!thread_.joinable()) {
+    try {
+      thread_ = std::thread([this] { run(); });
+    } catch (const std::system_error& error) {
+      return fail_errno(error.code().value(), "hook thread");
+    }
+  }
+  auto entry = std::make_shared<Entry>();
+  entry->handle = handle;
+  entry->hooks = std::move(hooks);
+  if (entry->hooks.on_create) events_.push_back({handle, entry->hooks.on_create});
+  entries_.insert_or_assign(handle, std::move(entry));
+  ready_.notify_one();
+  return {};
+}
+
+void HookTable::accessed(Handle handle) noexcept {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(handle);
+  if (found == entries_.end() || found->second->queued || !found->second->hooks.on_access) return;
+  found->second->queued = true;
+  accessed_.push_back(*found->second);
+  ready_.notify_one();
+}
+
+void HookTable::remove(Handle handle) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(handle);
+  if (found == entries_.end()) return;
+  Entry& entry = *found->second;
+  if (entry.queued) accessed_.erase(accessed_.iterator_to(entry));
+  if (entry.hooks.on_cleanup) events_.push_back({handle, std::move(entry.hooks.on_cleanup)});
+  entries_.erase(found);
+  ready_.notify_one();
+}
+
+void HookTable::stop() noexcept {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    ready_.notify_one();
+  }
+  if (thread_.joinable()) thread_.join();
+  const std::lock_guard lock(mutex_);
+  accessed_.clear();
+  entries_.clear();
+}
+
+void HookTable::run() {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    ready_.wait(lock, [&] { return stopping_ || !events_.empty() || !accessed_.empty(); });
+    if (!events_.empty()) {
+      const Event event = std::move(events_.front());
+      events_.pop_front();
+      lock.unlock();
+      event.call(event.handle);
+      lock.lock();
+    } else if (!accessed_.empty()) {
+      Entry& entry = accessed_.front();
+      accessed_.pop_front();
+      entry.queued = false;
+      // A copy: the resource may be unregistered while its hook runs.
+      const auto keep = entries_.at(entry.handle);
+      lock.unlock();
+      keep->hooks.on_access(keep->handle);
+      lock.lock();
+    } else {
+      return;  // stopping, and everything was told
+    }
+  }
+}
+
+}  // namespace resmgr::client

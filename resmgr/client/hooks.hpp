@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// HookTable: the callbacks that authors gave with their resources, and the one thread they run on.
+//
+// What it is: creation, access and cleanup hooks by slot, and a queue of what is to be told. What it
+// is not: on any path of resources without hooks. The thread starts with the first hook. Hooks run
+// one at a time, under no lock, and may call any function; accesses that follow closely are told
+// once. Posting an access allocates nothing.
+//
+// Lifetime: stop() runs what is queued and ends the thread; it is called before the engine goes.
+// Thread-safety: all functions from any thread, stop() not from a hook.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+
+#include <boost/intrusive/slist.hpp>
+
+#include "resmgr/base/error.hpp"
+#include "resmgr/base/handle.hpp"
+
+namespace resmgr::client {
+
+struct Hooks {
+  std::function<void(Handle)> on_create;
+  std::function<void(Handle)> on_access;
+  std::function<void(Handle)> on_cleanup;
+
+  [[nodiscard]] bool empty() const noexcept { return !on_create && !on_access && !on_cleanup; }
+};
+
+class HookTable {
+ public:
+  HookTable() = default;
+  HookTable(const HookTable&) = delete;
+  HookTable& operator=(const HookTable&) = delete;
+  ~HookTable();
+
+  /// Keeps the hooks of a new resource and tells on_create. Errors: System (no thread).
+  [[nodiscard]] Result<void> add(Handle handle, Hooks hooks);
+  /// Tells on_access, unless it is queued already.
+  void accessed(Handle handle) noexcept;
+  /// Tells on_cleanup and forgets the hooks.
+  void remove(Handle handle);
+  void stop() noexcept;
+
+ private:
+  struct Entry : boost::intrusive::slist_base_hook<> {
+    Handle handle;
+    Hooks hooks;
+    bool queued = false;
+  };
+  struct Event {
+    Handle handle;
+    std::function<void(Handle)> call;
+  };
+  using Accessed = boost::intrusive::slist<Entry, boost::intrusive::cache_last<true>,
+                                           boost::intrusive::constant_time_size<false>>;
+  void run();
+
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::unordered_map<Handle, std::shared_ptr<Entry>> entries_;
+  Accessed accessed_;
+  std::deque<Event> events_;
+  std::thread thread_;
+  bool stopping_ = false;
+};
+
+}  // namespace resmgr::client

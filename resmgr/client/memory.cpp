@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/client/memory.hpp"
+
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace resmgr::client {
+namespace {
+
+int advice_for(AccessPattern pattern) noexcept {
+  switch (pattern) {
+    case AccessPattern::Sequential:
+      return MADV_SEQUENTIAL;
+    case AccessPattern::Random:
+      return MADV_RANDOM;
+    default:
+      return MADV_NORMAL;
+  }
+}
+
+}  // namespace
+
+void MemoryTable::add(Handle handle, BackedFile file, MakeFile make) {
+  const std::lock_guard lock(mutex_);
+  Entry entry;
+  entry.file = std::move(file);
+  entry.make = std::move(make);
+  entries_.insert_or_assign(handle, std::move(entry));
+}
+
+void MemoryTable::remove(Handle handle) {
+  const std::lock_guard lock(mutex_);
+  entries_.erase(handle);
+}
+
+void MemoryTable::clear() {
+  const std::lock_guard lock(mutex_);
+  entries_.clear();
+}
+
+bool MemoryTable::contains(Handle handle) const {
+  const std::lock_guard lock(mutex_);
+  return entries_.contains(handle);
+}
+
+// REQUIRES: mutex_ held.
+Result<MemoryTable::Entry*> MemoryTable::ready(Handle handle) {
+  const auto found = entries_.find(handle);
+  if (found == entries_.end()) return fail(ErrorCode::Unsupported, "the resource has no memory");
+  Entry& entry = found->second;
+  if (!entry.file.fd) {
+    auto made = entry.make();
+    if (!made) return std::unexpected(std::move(made.error()));
+    entry.file = std::move(*made);
+  }
+  return &entry;
+}
+
+Result<std::span<std::byte>> MemoryTable::map(Handle handle, AccessPattern pattern,
+                                              ResourceFlags flags, bool writable) {
+  const std::lock_guard lock(mutex_);
+  auto entry = ready(handle);
+  if (!entry) return std::unexpected(std::move(entry.error()));
+  Mapping& mapping = writable ? (*entry)->writable : (*entry)->readable;
+  if (!mapping) {
+    if ((*entry)->file.size_bytes == 0) {
+      return fail(ErrorCode::Unsupported, "the resource has no memory");
+    }
+    const int populate = pattern == AccessPattern::Streaming ? MAP_POPULATE : 0;
+    auto made = Mapping::map_file((*entry)->file.fd.get(), (*entry)->file.size_bytes,
+                                  writable ? Mapping::Access::ReadWrite : Mapping::Access::Read, 0,
+                                  populate);
+    if (!made) {
+      const int why = made.error().system_errno();
+      // ENODEV: timers, eventfds and the like have nothing to map.
+      if (why == ENODEV) return fail(ErrorCode::Unsupported, "the file can't be mapped");
+      return std::unexpected(std::move(made.error()));
+    }
+    if (const int advice = advice_for(pattern); advice != MADV_NORMAL) {
+      // Advice only: a kernel that ignores it loses nothing.
+      (void)::madvise(made->data(), made->size(), advice);
+    }
+    if (has(flags, ResourceFlags::Pinned) && ::mlock(made->data(), made->size()) != 0) {
+      return fail_errno(errno, "mlock");
+    }
+    mapping = std::move(*made);
+  }
+  return mapping.bytes();
+}
+
+Result<UniqueFd> MemoryTable::duplicate(Handle handle) {
+  const std::lock_guard lock(mutex_);
+  auto entry = ready(handle);
+  if (!entry) return std::unexpected(std::move(entry.error()));
+  return (*entry)->file.fd.duplicate();
+}
+
+}  // namespace resmgr::client

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// MemoryTable: the files behind resources, and this process's mappings of them.
+//
+// What it is: by slot, the file an owner gave or a backing made, mapped once when first asked for.
+// What it is not: rights; the domain checks them before it asks here. Lifetime: a mapping stays
+// until its resource is unregistered or the domain closes. Thread-safety: any thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <span>
+#include <unordered_map>
+
+#include "resmgr/base/error.hpp"
+#include "resmgr/base/handle.hpp"
+#include "resmgr/base/mapping.hpp"
+#include "resmgr/base/types.hpp"
+#include "resmgr/base/unique_fd.hpp"
+
+namespace resmgr::client {
+
+/// A file and how much of it belongs to the resource, in bytes.
+struct BackedFile {
+  UniqueFd fd;
+  std::uint64_t size_bytes = 0;
+};
+
+/// Makes the file of a Lazy resource when it is first needed.
+using MakeFile = std::function<Result<BackedFile>()>;
+
+class MemoryTable {
+ public:
+  /// Keeps a file, or what will make it.
+  void add(Handle handle, BackedFile file, MakeFile make);
+  void remove(Handle handle);
+  void clear();
+  [[nodiscard]] bool contains(Handle handle) const;
+
+  /// Maps the file, following the access pattern and flags. `writable` false gives a mapping of its
+  /// own that can't be written. Errors: Unsupported (no file, or one that can't be mapped), System,
+  /// those of the backing.
+  [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, AccessPattern pattern,
+                                                 ResourceFlags flags, bool writable);
+  /// A duplicate. Errors: Unsupported, System, those of the backing.
+  [[nodiscard]] Result<UniqueFd> duplicate(Handle handle);
+
+ private:
+  struct Entry {
+    BackedFile file;
+    MakeFile make;
+    Mapping writable;
+    Mapping readable;
+  };
+  [[nodiscard]] Result<Entry*> ready(Handle handle);
+
+  mutable std::mutex mutex_;
+  std::unordered_map<Handle, Entry> entries_;
+};
+
+}  // namespace resmgr::client
