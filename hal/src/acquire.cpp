@@ -26,39 +26,48 @@ ResourcePriority default_priority(const Domain& domain, Handle handle) noexcept 
 
 }  // namespace
 
+// The hot functions have no object of their own to destroy, so that what is rare is a tail call and
+// costs them neither a frame nor a saved register.
+
 Result<ScopedResource> ResourceManager::try_acquire(Handle handle,
                                                     std::source_location where) noexcept {
-  if (!domain_) return fail(ErrorCode::Disconnected);
-  resmgr::lock::Context* context = domain_->known_thread_context();
+  resmgr::lock::Context* context = domain_ ? domain_->known_thread_context() : nullptr;
   Grant grant;
-  if (context && domain_->engine().try_exclusive(*context, handle, false, where, grant)) [[likely]] {
-    return ScopedResource(handle.with_tenure(grant.tenure), context, HoldKind::Exclusive);
+  if (!context || !domain_->engine().try_exclusive(*context, handle, false, where, grant))
+      [[unlikely]] {
+    return try_slowly(handle, HoldKind::Exclusive, where);
   }
-  return acquire_slowly(handle, AcquireOptions{}, where);
+  return ScopedResource(handle.with_tenure(grant.tenure), context, HoldKind::Exclusive);
 }
 
 Result<ScopedResource> ResourceManager::try_acquire_shared(Handle handle,
                                                            std::source_location where) noexcept {
-  return acquire_scoped_resource(handle, AcquireOptions{.kind = HoldKind::Shared}, where);
+  resmgr::lock::Context* context = domain_ ? domain_->known_thread_context() : nullptr;
+  Grant grant;
+  if (!context || !domain_->engine().try_shared(*context, handle, false, where, grant))
+      [[unlikely]] {
+    return try_slowly(handle, HoldKind::Shared, where);
+  }
+  return ScopedResource(handle.with_tenure(grant.tenure), context, HoldKind::Shared);
 }
 
 Result<ScopedResource> ResourceManager::acquire_scoped_resource(
     Handle handle, const AcquireOptions& options, std::source_location where) noexcept {
-  if (!domain_) return fail(ErrorCode::Disconnected);
-  resmgr::lock::Context* context = options.context ? nullptr : domain_->known_thread_context();
-  if (context) [[likely]] {
-    // An attempt that never waits teaches no lock order and need not ask for one.
-    const bool ordered = options.mode != AcquisitionMode::NonBlocking;
-    Grant grant;
-    const bool granted =
-        options.kind == HoldKind::Shared
-            ? domain_->engine().try_shared(*context, handle, ordered, where, grant)
-            : domain_->engine().try_exclusive(*context, handle, ordered, where, grant);
-    if (granted) [[likely]] {
-      return ScopedResource(handle.with_tenure(grant.tenure), context, options.kind);
-    }
+  resmgr::lock::Context* context =
+      domain_ && !options.context ? domain_->known_thread_context() : nullptr;
+  // An attempt that never waits teaches no lock order and need not ask for one.
+  const bool ordered = options.mode != AcquisitionMode::NonBlocking;
+  Grant grant;
+  if (!context || options.kind != HoldKind::Exclusive ||
+      !domain_->engine().try_exclusive(*context, handle, ordered, where, grant)) [[unlikely]] {
+    return acquire_slowly(handle, options, where);
   }
-  return acquire_slowly(handle, options, where);
+  return ScopedResource(handle.with_tenure(grant.tenure), context, HoldKind::Exclusive);
+}
+
+Result<ScopedResource> ResourceManager::try_slowly(Handle handle, HoldKind kind,
+                                                   std::source_location where) noexcept {
+  return acquire_slowly(handle, AcquireOptions{.kind = kind}, where);
 }
 
 Result<resmgr::lock::Context*> ResourceManager::context_of(Context* given) const noexcept {
@@ -74,9 +83,16 @@ Result<ScopedResource> ResourceManager::acquire_slowly(Handle handle, const Acqu
                                                        std::source_location where) noexcept {
   auto context = context_of(options.context);
   if (!context) return std::unexpected(std::move(context.error()));
+  resmgr::lock::LockEngine& engine = domain_->engine();
+  Grant quick;
+  if (options.kind == HoldKind::Shared && options.mode <= AcquisitionMode::Emergency &&
+      engine.try_shared(**context, handle, options.mode != AcquisitionMode::NonBlocking, where,
+                        quick)) {
+    return ScopedResource(handle.with_tenure(quick.tenure), *context, HoldKind::Shared);
+  }
   auto request = convert::request(options, default_priority(*domain_, handle), where);
   if (!request) return std::unexpected(std::move(request.error()));
-  auto grant = domain_->engine().acquire(**context, handle, *request);
+  auto grant = engine.acquire(**context, handle, *request);
   if (!grant) return std::unexpected(std::move(grant.error()));
   return ScopedResource(handle.with_tenure(grant->tenure), *context, options.kind);
 }

@@ -16,8 +16,18 @@ void ScopedResource::release_now() noexcept {
   resmgr::lock::Context& holder = *context();
   // Acquire: pairs with the release store of close(), which frees what the engine stands on.
   LockEngine* engine = holder.engine.load(std::memory_order_acquire);
-  const bool exclusive = (context_ & kSharedBit) == 0;
-  if (engine && !(exclusive && engine->try_release_exclusive(holder, handle_))) [[unlikely]] {
+  if (!engine || (context_ & kSharedBit) != 0 || !engine->try_release_exclusive(holder, handle_))
+      [[unlikely]] {
+    return release_slowly();
+  }
+  context_ = 0;
+}
+
+void ScopedResource::release_slowly() noexcept {
+  resmgr::lock::Context& holder = *context();
+  const bool shared = (context_ & kSharedBit) != 0;
+  LockEngine* engine = holder.engine.load(std::memory_order_acquire);
+  if (engine && !(shared && engine->try_release_shared(holder, handle_))) {
     // Nothing to tell anybody here: the hold was revoked, or its resource is gone.
     (void)engine->release(holder, handle_, kind());
   }

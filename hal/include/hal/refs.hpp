@@ -92,6 +92,7 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
         context_(reinterpret_cast<std::uintptr_t>(context) |
                  (kind == HoldKind::Shared ? kSharedBit : 0)) {}
   void release_now() noexcept;
+  [[gnu::noinline]] void release_slowly() noexcept;
   [[nodiscard]] resmgr::lock::Context* context() const noexcept {
     return reinterpret_cast<resmgr::lock::Context*>(context_ & ~kSharedBit);
   }

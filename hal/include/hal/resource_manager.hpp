@@ -260,8 +260,11 @@ class HAL_EXPORT ResourceManager {
   explicit ResourceManager(std::shared_ptr<resmgr::client::Domain> domain) noexcept;
 
   [[nodiscard]] Result<resmgr::lock::Context*> context_of(Context* given) const noexcept;
-  Result<ScopedResource> acquire_slowly(Handle handle, const AcquireOptions& options,
-                                        std::source_location where) noexcept;
+  [[gnu::noinline]] Result<ScopedResource> try_slowly(Handle handle, HoldKind kind,
+                                                      std::source_location where) noexcept;
+  [[gnu::noinline]] Result<ScopedResource> acquire_slowly(Handle handle,
+                                                          const AcquireOptions& options,
+                                                          std::source_location where) noexcept;
   Result<Handle> register_typed(std::string_view name, const ResourceMetadata& metadata,
                                 RegisterOptions options, std::uint64_t type_tag);
 
