@@ -16,7 +16,7 @@
 
 namespace resmgr {
 
-class RESMGR_EXPORT Mapping {
+class Mapping {
  public:
   enum class Access { Read, ReadWrite };
 
