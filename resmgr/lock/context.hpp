@@ -20,6 +20,7 @@
 #include "resmgr/abi/layout.h"
 #include "resmgr/base/atomic.hpp"
 #include "resmgr/base/mapping.hpp"
+#include "resmgr/lock/planted_bug.hpp"
 
 namespace resmgr::lock {
 
@@ -116,7 +117,7 @@ class HoldList {
       return;
     }
     const std::uint64_t bit = std::uint64_t{1} << (index - 1);
-    if (context_.on_own_thread()) {
+    if (context_.on_own_thread() || planted::kPlainForeignFree) {
       store_relaxed(record.hold_bitmap, load_relaxed(record.hold_bitmap) & ~bit);
     } else {
       // Released so that the context's thread, which reads it with acquire, may use the entry anew.

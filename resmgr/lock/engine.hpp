@@ -25,8 +25,11 @@
 //   auto result = engine.acquire(context, handle, request);        // everything
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <source_location>
+#include <span>
 
 #include "resmgr/base/clock.hpp"
 #include "resmgr/base/error.hpp"
@@ -58,6 +61,15 @@ struct Request {
   std::source_location place = {};
 };
 
+/// What a resource's slot has counted since it was opened; hints, written without locks.
+struct Counters {
+  std::uint64_t exclusive_acquisitions = 0;
+  std::uint64_t shared_acquisitions = 0;
+  std::uint64_t contended = 0;
+  std::uint64_t longest_wait_ns = 0;
+  std::uint64_t sampled_hold_ns = 0;
+};
+
 /// Emergency requests stand before all priorities.
 inline constexpr std::uint16_t kEmergencyRank = 0x100;
 
@@ -80,7 +92,7 @@ class LockEngine {
 
   /// A1. One compare-and-swap on a free, unlatched word; checks the generation too. `ordered`: the
   /// request may wait, so an order of classes that is not known yet goes to the slow path.
-  [[nodiscard]] bool try_exclusive(Context& context, Handle handle, bool ordered,
+  [[nodiscard, gnu::always_inline]] inline bool try_exclusive(Context& context, Handle handle, bool ordered,
                                    const std::source_location& place, Grant& grant) noexcept {
     rm_slot* slot = t_.slot(handle.slot());
     if (!slot || handle.is_null()) return false;
@@ -92,7 +104,7 @@ class LockEngine {
     return true;
   }
   /// L1 of a hold that nobody waits for. False with everything as it was if there is more to do.
-  [[nodiscard]] bool try_release_exclusive(Context& context, Handle handle) noexcept {
+  [[nodiscard, gnu::always_inline]] inline bool try_release_exclusive(Context& context, Handle handle) noexcept {
     rm_slot* slot = t_.slot(handle.slot());
     if (!slot) return false;
     const StateWord free = StateWord::free(handle.generation());
@@ -110,8 +122,8 @@ class LockEngine {
       return true;
     }
     // Somebody queued in between. The entry is a hint for recovery until the slow path, which takes
-    // no second one out, has released the word.
-    store_relaxed(slot->hold_index, HoldList::kNone);
+    // no second one out, has released the word. Not ours any more: released twice at once.
+    if (StateWord{held}.owner() == context.id) store_relaxed(slot->hold_index, HoldList::kNone);
     return false;
   }
   /// s1 to s4 of an opened resource: a plain store and one compare-and-swap.
@@ -167,6 +179,8 @@ class LockEngine {
   template <typename Visit>
   void for_each_holder(Handle handle, Visit&& visit) const noexcept;
   [[nodiscard]] std::uint32_t count_waiters(Handle handle) const noexcept;
+  /// Errors: StaleHandle.
+  [[nodiscard]] Result<Counters> counters(Handle handle) const noexcept;
 
   [[nodiscard]] const LockTables& tables() const noexcept { return t_; }
   [[nodiscard]] LockOrder& order() noexcept { return order_; }
@@ -178,7 +192,7 @@ class LockEngine {
   /// One hold in so many is timed exactly.
   static constexpr std::uint32_t kHoldSample = 64;
 
-  void note_exclusive(Context& context, rm_slot& slot, Handle handle, bool first,
+  [[gnu::always_inline]] inline void note_exclusive(Context& context, rm_slot& slot, Handle handle, bool first,
                       const std::source_location& place, Grant& grant) noexcept {
     // The holder's own fields: relaxed, for others read them as hints.
     const std::uint32_t count = load_relaxed(slot.acquisitions) + 1;
@@ -195,8 +209,8 @@ class LockEngine {
   }
   void note_shared(Context& context, rm_slot& slot, rm_cell& cell, Handle handle,
                    const std::source_location& place, Grant& grant) noexcept;
-  void sample_hold(rm_slot& slot) noexcept;
-  void trace(Context& context, rm_trace_op operation, Handle handle, std::uint8_t mode,
+  [[gnu::cold]] void sample_hold(rm_slot& slot) noexcept;
+  [[gnu::noinline, gnu::cold]] void trace(Context& context, rm_trace_op operation, Handle handle, std::uint8_t mode,
              std::uint64_t argument) noexcept {
     recorder_.record(*context.record, context.id, operation, mode, handle.slot(),
                      handle.generation(), argument);
@@ -221,17 +235,38 @@ class LockEngine {
   [[nodiscard]] Result<Grant> enqueue(Context& context, rm_slot& slot, Handle handle,
                                       const Request& request, std::uint8_t mode) noexcept;
   [[nodiscard]] unsigned await(Context& context, Wait& wait) noexcept;
-  void check_deadlock(Context& context, Wait& wait) noexcept;
-  void lend(Context& context, const Waiter& waiter) noexcept;
   void withdraw(Context& context, Wait& wait) noexcept;
   [[nodiscard]] std::unexpected<Error> failed(Context& context, Wait& wait,
                                               unsigned outcome) noexcept;
-  void report_cycle(Context& context, Wait& wait) noexcept;
   void accept(Context& context, Wait& wait, Grant& grant) noexcept;
   [[nodiscard]] std::uint16_t rank_of(const Request& request) const noexcept;
-  [[nodiscard]] std::uint16_t inherited_rank(const Context& context) const noexcept;
   void link_wait(Context& context, rm_node& node) noexcept;
   void unlink_wait(Context& context, rm_node& node) noexcept;
+
+  // deadlock.cpp
+  struct Loan {
+    std::uint32_t slot = 0;
+    std::uint32_t generation = 0;
+    std::uint16_t rank = 0;
+    std::uint16_t context = 0;  ///< who moves up
+  };
+  class Loans {
+   public:
+    void add(const Loan& loan) noexcept { loans_[count_++] = loan; }
+    [[nodiscard]] bool full() const noexcept { return count_ == loans_.size(); }
+    [[nodiscard]] std::span<const Loan> view() const noexcept { return {loans_.data(), count_}; }
+
+   private:
+    std::array<Loan, 32> loans_{};
+    std::size_t count_ = 0;
+  };
+  void check_deadlock(Context& context, Wait& wait) noexcept;
+  [[nodiscard]] bool break_cycles(Context& context, Wait& wait, std::uint16_t start) noexcept;
+  void note_if_late(std::span<const WaitGraph::Member> members, std::size_t victim) noexcept;
+  void look_back(Context& context, Wait& wait) noexcept;
+  void report_cycle(Context& context, Wait& wait) noexcept;
+  void lend(Context& context, const Waiter& waiter, Loans& loans) noexcept;
+  [[nodiscard]] std::uint16_t inherited_rank(Context& context) const noexcept;
 
   // service.cpp
   enum class Knock { Served, Delegated, Gone };

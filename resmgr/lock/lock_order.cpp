@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/lock/lock_order.hpp"
 
-#include <array>
-#include <bit>
 #include <cstdio>
-#include <cstring>
 #include <new>
+#include <string_view>
 #include <utility>
 
 namespace resmgr::lock {
@@ -15,11 +13,17 @@ constexpr std::uint64_t key_of(std::uint16_t held, std::uint16_t acquired) noexc
   return std::uint64_t{1} << 32 | std::uint64_t{held} << 16 | acquired;
 }
 
-std::string place_text(const std::source_location& place) {
+using PlaceText = std::array<char, RM_PLACE_BYTES>;
+
+// "file:line", the file without its folders, cut to fit.
+PlaceText place_text(const std::source_location& place) noexcept {
   const std::string_view file = place.file_name();
   const auto slash = file.rfind('/');
-  return std::string(slash == std::string_view::npos ? file : file.substr(slash + 1)) + ":" +
-         std::to_string(place.line());
+  const std::string_view name = slash == std::string_view::npos ? file : file.substr(slash + 1);
+  PlaceText text{};
+  std::snprintf(text.data(), text.size(), "%.*s:%u", static_cast<int>(name.size()), name.data(),
+                static_cast<unsigned>(place.line()));
+  return text;
 }
 
 }  // namespace
@@ -27,20 +31,21 @@ std::string place_text(const std::source_location& place) {
 Result<void> LockOrder::learn(Context& context, std::uint16_t class_id,
                               const std::source_location& place) noexcept try {
   std::uint64_t* row = row_of(class_id);
-  if (!row || policy() == OrderPolicy::Off) return {};
+  if (!row || class_id == 0 || policy() == OrderPolicy::Off) return {};
   const HoldList holds(context);
   for (std::uint64_t used = holds.bitmap(); used != 0; used &= used - 1) {
     const std::uint16_t held = class_of(holds, used);
-    if (held == class_id || held >= RM_MAX_CLASSES || test(row, held)) continue;
-    const std::vector<std::uint16_t> known = path(class_id, held);
-    if (!known.empty()) {
+    if (held == class_id || held == 0 || held >= RM_MAX_CLASSES || test(row, held)) continue;
+    Chain known;
+    find_chain(class_id, held, known);
+    if (known.count != 0) {
       rm_order_edge* record = edge(held, class_id);
       std::uint32_t unreported = 0;
       const bool first = !record || cas(record->reported, unreported, 1u);
       if (first) atomic(t_.region->order_inversions).fetch_add(1, std::memory_order_relaxed);
       const bool refuse = policy() == OrderPolicy::Refuse;
       if (first || refuse) {
-        std::string text = describe(held, class_id, known, place);
+        std::string text = describe(held, class_id, known.view(), place);
         if (first && !refuse) names_.report_order(text);
         if (refuse) {
           Error error(ErrorCode::OrderViolation);
@@ -57,31 +62,35 @@ Result<void> LockOrder::learn(Context& context, std::uint16_t class_id,
   return {};  // not learned this time; the next acquisition asks again
 }
 
-// The known chain from -> ... -> to: each class was held when the next was acquired. Empty if none.
-std::vector<std::uint16_t> LockOrder::path(std::uint16_t from, std::uint16_t to) const {
-  // Backwards from `to`, breadth first: row_of(c) has those held before c.
+// The known chain from -> ... -> to; empty if there is none. Backwards from `to`, breadth first: a
+// class's row has those that were held before it.
+void LockOrder::find_chain(std::uint16_t from, std::uint16_t to, Chain& chain) const noexcept {
   std::array<std::uint16_t, RM_MAX_CLASSES> next{};
+  std::array<std::uint16_t, RM_MAX_CLASSES> found{};
   std::array<std::uint64_t, kWords> seen{};
-  std::vector<std::uint16_t> queue{to};
+  std::size_t count = 0;
+  chain.count = 0;
+  found[count++] = to;
   seen[to / 64] |= std::uint64_t{1} << (to % 64);
-  for (std::size_t i = 0; i < queue.size(); ++i) {
-    const std::uint64_t* row = row_of(queue[i]);
+  for (std::size_t i = 0; i < count; ++i) {
+    const std::uint64_t* row = row_of(found[i]);
     for (std::uint32_t word = 0; word < kWords; ++word) {
       std::uint64_t fresh = load_acquire(row[word]) & ~seen[word];
       seen[word] |= fresh;
       for (; fresh != 0; fresh &= fresh - 1) {
         const auto before =
             static_cast<std::uint16_t>(word * 64 + static_cast<unsigned>(std::countr_zero(fresh)));
-        next[before] = queue[i];
-        queue.push_back(before);
+        next[before] = found[i];
+        found[count++] = before;
         if (before != from) continue;
-        std::vector<std::uint16_t> chain{from};
-        while (chain.back() != to) chain.push_back(next[chain.back()]);
-        return chain;
+        chain.classes[chain.count++] = from;
+        for (std::uint16_t at = from; at != to; at = next[at]) {
+          chain.classes[chain.count++] = next[at];
+        }
+        return;
       }
     }
   }
-  return {};
 }
 
 // The record of an edge, made if it is new; null when the table is full.
@@ -109,18 +118,16 @@ void LockOrder::remember(std::uint16_t held, std::uint16_t acquired,
   std::uint32_t unwritten = 0;
   // 1: being written, 2: complete. A writer killed in between leaves a nameless place.
   if (!cas(record->ready, unwritten, 1u)) return;
-  const std::string text = place_text(place);
-  for (std::size_t i = 0; i < RM_PLACE_BYTES; ++i) {
-    store_relaxed(record->place[i], i < text.size() && i + 1 < RM_PLACE_BYTES ? text[i] : '\0');
-  }
+  const PlaceText text = place_text(place);
+  for (std::size_t i = 0; i < text.size(); ++i) store_relaxed(record->place[i], text[i]);
   store_release(record->ready, 2u);
 }
 
 std::string LockOrder::describe(std::uint16_t held, std::uint16_t acquired,
-                                const std::vector<std::uint16_t>& known,
-                                const std::source_location& place) noexcept {
+                                std::span<const std::uint16_t> known,
+                                const std::source_location& place) {
   std::string text = "class " + names_.class_name(acquired) + " acquired at " +
-                     place_text(place) + " while holding " + names_.class_name(held) +
+                     place_text(place).data() + " while holding " + names_.class_name(held) +
                      "; known order:";
   for (std::size_t i = 0; i + 1 < known.size(); ++i) {
     std::string where = "an unknown place";

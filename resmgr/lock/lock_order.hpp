@@ -5,8 +5,9 @@
 //
 // What it is: for each class a bit set of the classes ever held when it was acquired, shared by the
 // whole domain. A new edge that closes a cycle is reported once, with both places. What it is not: a
-// deadlock check; that is WaitGraph. Holds of one class among themselves, attempts that do not wait,
-// and holds beyond the 64 in a context's list add no edges.
+// deadlock check; that is WaitGraph. Holds of one class among themselves, class 0 ("none"), attempts
+// that do not wait, and holds beyond the 64 in a context's list add no edges. Nothing allocates but
+// the text of a report.
 //
 // Source: the acquired-before relation of Linux lockdep, per class, every holder counted as
 // exclusive because shared requests queue behind exclusive ones here.
@@ -14,10 +15,13 @@
 // Thread-safety: any thread. Lifetime: that of the tables.
 #pragma once
 
+#include <array>
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <source_location>
+#include <span>
 #include <string>
-#include <vector>
 
 #include "resmgr/base/error.hpp"
 #include "resmgr/lock/context.hpp"
@@ -34,12 +38,12 @@ class LockOrder {
   [[nodiscard]] bool permits(Context& context, std::uint16_t class_id) const noexcept {
     const HoldList holds(context);
     std::uint64_t used = holds.bitmap();
-    if (used == 0 || policy() == OrderPolicy::Off) return true;
+    if (used == 0 || class_id == 0 || policy() == OrderPolicy::Off) return true;
     const std::uint64_t* row = row_of(class_id);
     if (!row) return true;
     for (; used != 0; used &= used - 1) {
       const std::uint16_t held = class_of(holds, used);
-      if (held != class_id && !test(row, held)) return false;
+      if (held != class_id && held != 0 && !test(row, held)) return false;
     }
     return true;
   }
@@ -70,13 +74,21 @@ class LockOrder {
     const auto position = static_cast<unsigned>(std::countr_zero(used));
     return static_cast<std::uint16_t>(holds.entry(position) >> RM_HOLD_CLASS_SHIFT);
   }
-  [[nodiscard]] std::vector<std::uint16_t> path(std::uint16_t from, std::uint16_t to) const;
+  /// A chain of classes, each held when the next was acquired.
+  struct Chain {
+    std::array<std::uint16_t, RM_MAX_CLASSES> classes{};
+    std::size_t count = 0;
+    [[nodiscard]] std::span<const std::uint16_t> view() const noexcept {
+      return {classes.data(), count};
+    }
+  };
+  void find_chain(std::uint16_t from, std::uint16_t to, Chain& chain) const noexcept;
   [[nodiscard]] rm_order_edge* edge(std::uint16_t held, std::uint16_t acquired) noexcept;
   void remember(std::uint16_t held, std::uint16_t acquired,
                 const std::source_location& place) noexcept;
   [[nodiscard]] std::string describe(std::uint16_t held, std::uint16_t acquired,
-                                     const std::vector<std::uint16_t>& known,
-                                     const std::source_location& place) noexcept;
+                                     std::span<const std::uint16_t> known,
+                                     const std::source_location& place);
 
   const LockTables& t_;
   const Names& names_;

@@ -2,81 +2,97 @@
 //
 // Planted bugs: one wrong step of the protocol each, compiled in by -Dplanted_bug=NAME alone.
 //
-// What it is: constants that are false in every build but that of the mutation tests, where one of
-// them is true and a test has to notice. What it is not: a feature. Each names the rule it breaks.
+// What it is: constants that are false in every build but those of tests/lock/planted_bugs.py, where
+// one of them is true and a test has to notice. What it is not: a feature. Each names the rule it
+// breaks. Lifetime and thread-safety: constants.
+//
+//   if (planted::kQuietTimeout) return;
 #pragma once
+
+#include <string_view>
 
 namespace resmgr::lock::planted {
 
-#ifdef RESMGR_PLANTED_BUG_QUIET_TIMEOUT
-inline constexpr bool kQuietTimeout = true;
+#ifdef RESMGR_PLANTED_BUG
+inline constexpr std::string_view kName = RESMGR_PLANTED_BUG;
 #else
-inline constexpr bool kQuietTimeout = false;  ///< T3: a waiter who gives up does not knock
+inline constexpr std::string_view kName;
 #endif
-#ifdef RESMGR_PLANTED_BUG_BLIND_UNLATCH
-inline constexpr bool kBlindUnlatch = true;
-#else
-inline constexpr bool kBlindUnlatch = false;  ///< S5: unlatch although WORK was left meanwhile
-#endif
-#ifdef RESMGR_PLANTED_BUG_TWO_STEP_RELEASE
-inline constexpr bool kTwoStepRelease = true;
-#else
-inline constexpr bool kTwoStepRelease = false;  ///< L1: the release forgets who waits
-#endif
-#ifdef RESMGR_PLANTED_BUG_NODE_FIRST
-inline constexpr bool kNodeFirst = true;
-#else
-inline constexpr bool kNodeFirst = false;  ///< GX1, GX2: the node is told before the word
-#endif
-#ifdef RESMGR_PLANTED_BUG_NO_UNDO
-inline constexpr bool kNoUndo = true;
-#else
-inline constexpr bool kNoUndo = false;  ///< GX5: a grant that lost its node stays in the word
-#endif
-#ifdef RESMGR_PLANTED_BUG_SILENT_FALSE_HOLD
-inline constexpr bool kSilentFalseHold = true;
-#else
-inline constexpr bool kSilentFalseHold = false;  ///< s4: a false HELD is taken back in silence
-#endif
-#ifdef RESMGR_PLANTED_BUG_SHARED_RELEASE_NO_RECHECK
-inline constexpr bool kSharedReleaseNoRecheck = true;
-#else
-inline constexpr bool kSharedReleaseNoRecheck = false;  ///< l2: the word is not looked at again
-#endif
-#ifdef RESMGR_PLANTED_BUG_CHECK_BEFORE_PUBLISH
-inline constexpr bool kCheckBeforePublish = true;
-#else
-inline constexpr bool kCheckBeforePublish = false;  ///< I7: the walk comes before the node is seen
-#endif
-#ifdef RESMGR_PLANTED_BUG_VICTIM_SELF
-inline constexpr bool kVictimSelf = true;
-#else
-inline constexpr bool kVictimSelf = false;  ///< I7: whoever finds the cycle is the victim
-#endif
-#ifdef RESMGR_PLANTED_BUG_FIRST_HOLDER_ONLY
-inline constexpr bool kFirstHolderOnly = true;
-#else
-inline constexpr bool kFirstHolderOnly = false;  ///< I8: only one shared holder is followed
-#endif
-#ifdef RESMGR_PLANTED_BUG_NO_QUEUE_EDGES
-inline constexpr bool kNoQueueEdges = true;
-#else
-inline constexpr bool kNoQueueEdges = false;  ///< I8: earlier waiters are not followed
-#endif
-#ifdef RESMGR_PLANTED_BUG_NO_WAKE
-inline constexpr bool kNoWake = true;
-#else
-inline constexpr bool kNoWake = false;  ///< GX3: a sleeping waiter is not woken
-#endif
-#ifdef RESMGR_PLANTED_BUG_IGNORE_TENURE
-inline constexpr bool kIgnoreTenure = true;
-#else
-inline constexpr bool kIgnoreTenure = false;  ///< I10: a fenced hold releases its successor's
-#endif
-#ifdef RESMGR_PLANTED_BUG_LIFO_QUEUE
-inline constexpr bool kLifoQueue = true;
-#else
-inline constexpr bool kLifoQueue = false;  ///< order: the newest of one priority is served first
-#endif
+
+// ---- acquire and release -------------------------------------------------------------------------
+/// A1: the generation is not looked at (I10).
+inline constexpr bool kIgnoreGeneration = kName == "ignore_generation";
+/// A1: newcomers pass those who wait.
+inline constexpr bool kBarge = kName == "barge";
+/// L1: the release forgets who waits.
+inline constexpr bool kTwoStepRelease = kName == "two_step_release";
+/// I10: a fenced hold releases its successor's.
+inline constexpr bool kIgnoreTenure = kName == "ignore_tenure";
+/// s2: a shared hold begins although the latch is taken.
+inline constexpr bool kBlindShare = kName == "blind_share";
+/// s4: a false HELD is taken back in silence.
+inline constexpr bool kSilentFalseHold = kName == "silent_false_hold";
+/// l2: the other cells and the word are not looked at again.
+inline constexpr bool kSharedReleaseNoRecheck = kName == "shared_release_no_recheck";
+/// l2: the second look comes before the store that it has to follow.
+inline constexpr bool kSharedReleaseLate = kName == "shared_release_late";
+/// D1, D2: the word says SHARED before the cell does.
+inline constexpr bool kDowngradeWordFirst = kName == "downgrade_word_first";
+/// A hold freed from another thread is taken out by a plain store.
+inline constexpr bool kPlainForeignFree = kName == "plain_foreign_free";
+/// Retiring forgets those who wait (I6).
+inline constexpr bool kForgetRemoved = kName == "forget_removed";
+
+// ---- service ---------------------------------------------------------------------------------------
+/// S0: WORK is cleared after it was done, not before.
+inline constexpr bool kLateWorkClear = kName == "late_work_clear";
+/// S1: what the dead hold stays theirs (I4).
+inline constexpr bool kTrustDead = kName == "trust_dead";
+/// S5: unlatches although WORK was left meanwhile.
+inline constexpr bool kBlindUnlatch = kName == "blind_unlatch";
+/// GX1, GX2: the node is told before the word.
+inline constexpr bool kNodeFirst = kName == "node_first";
+/// GX3: a sleeping waiter is not woken.
+inline constexpr bool kNoWake = kName == "no_wake";
+/// GX4: the offer is never turned into a hold.
+inline constexpr bool kGrantingStays = kName == "granting_stays";
+/// GX5: a grant that lost its node stays in the word.
+inline constexpr bool kNoUndo = kName == "no_undo";
+/// GS1: the cell is HELD before the node says so.
+inline constexpr bool kNoOffer = kName == "no_offer";
+
+// ---- waiting ---------------------------------------------------------------------------------------
+/// T3: a waiter who gives up does not knock.
+inline constexpr bool kQuietTimeout = kName == "quiet_timeout";
+/// A node's sequence number is the same in its next wait (I5).
+inline constexpr bool kSameSequence = kName == "same_sequence";
+/// Order: the newest of one priority is served first.
+inline constexpr bool kLifoQueue = kName == "lifo_queue";
+/// Edits of a queue don't show in its sequence number.
+inline constexpr bool kQuietEdits = kName == "quiet_edits";
+/// Those we wait for keep their places in the queues where they wait.
+inline constexpr bool kNoLoan = kName == "no_loan";
+
+// ---- deadlocks -------------------------------------------------------------------------------------
+/// I7: the walk comes before the node is seen.
+inline constexpr bool kCheckBeforePublish = kName == "check_before_publish";
+/// I7: whoever finds the cycle is the victim.
+inline constexpr bool kVictimSelf = kName == "victim_self";
+/// I7: an Emergency request is a victim like others.
+inline constexpr bool kEmergencyVictim = kName == "emergency_victim";
+/// I8: only one shared holder is followed.
+inline constexpr bool kFirstHolderOnly = kName == "first_holder_only";
+/// I8: earlier waiters are not followed.
+inline constexpr bool kNoQueueEdges = kName == "no_queue_edges";
+/// I8: a cycle is believed at first sight.
+inline constexpr bool kNoSecondPass = kName == "no_second_pass";
+/// Who is being offered the resource still waits for those before him.
+inline constexpr bool kOfferedWaits = kName == "offered_waits";
+
+// ---- pools -----------------------------------------------------------------------------------------
+/// A node is used again while a queue still links it.
+inline constexpr bool kReuseLinkedNode = kName == "reuse_linked_node";
+/// A cell is freed while a chain still links it.
+inline constexpr bool kFreeLinkedCell = kName == "free_linked_cell";
 
 }  // namespace resmgr::lock::planted

@@ -2,6 +2,7 @@
 #include "resmgr/lock/pools.hpp"
 
 #include "resmgr/base/atomic.hpp"
+#include "resmgr/lock/planted_bug.hpp"
 
 namespace resmgr::lock {
 namespace {
@@ -12,8 +13,7 @@ constexpr std::uint64_t next_head(std::uint64_t head, std::uint32_t link) noexce
   return ((head >> 32) + 1) << 32 | link;
 }
 
-// A cell that is being freed belongs to nobody's context.
-constexpr std::uint16_t kFreeing = RM_AUTHORITY_CONTEXT;
+constexpr std::uint32_t kCellRefs = RM_CELL_REF_OWNED | RM_CELL_REF_LINKED;
 
 template <typename Entry, typename Lookup>
 Entry* pop(std::uint64_t& head_field, Lookup&& lookup) noexcept {
@@ -59,7 +59,8 @@ rm_node* NodePool::take(Context& context) const noexcept {
 
 void NodePool::leave(Context& context, rm_node& node) const noexcept {
   const std::uint32_t before = atomic(node.refs).fetch_and(~RM_NODE_REF_OWNER);
-  if (before & RM_NODE_REF_LINKED) return;  // the latch holder frees it when he unlinks it
+  // The latch holder frees it when he unlinks it.
+  if ((before & RM_NODE_REF_LINKED) != 0 && !planted::kReuseLinkedNode) return;
   if (context.spare_node_link == 0) {
     context.spare_node_link = t_.link_of(&node);
   } else {
@@ -96,27 +97,29 @@ rm_cell* CellPool::parked(const Context& context, std::uint32_t slot_index,
 rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_index,
                         std::uint32_t generation) const noexcept {
   if (rm_cell* cell = parked(context, slot_index, generation)) return cell;
+  if (rm_cell* held = find_in_use(slot, generation, context.id)) return held;
 
   // A cell that somebody left behind in this chain serves as well as a new one.
   rm_cell* mine = nullptr;
-  for_each(slot, generation, [&](rm_cell& cell, CellWord word) {
-    if (word.context() != 0 || word.in_use()) return true;
-    std::uint64_t expected = word.bits;
-    if (!cas(cell.word, expected, CellWord::make(generation, context.id, RM_CELL_FREE).bits)) {
-      return true;
-    }
-    mine = &cell;
-    return false;
-  });
-
-  if (!mine) {
+  std::uint32_t link = load(slot.cell_link);
+  for (std::uint32_t steps = 0; steps < t_.cell_count && !mine; ++steps) {
+    rm_cell* cell = t_.cell(link);
+    if (!cell) break;
+    link = load_relaxed(cell->next_link);
+    if (claim(*cell, slot_index)) mine = cell;
+  }
+  const CellWord free = CellWord::make(generation, context.id, RM_CELL_FREE);
+  if (mine) {
+    store(mine->word, free.bits);
+  } else {
     mine = take();
     if (!mine) return nullptr;
     store_relaxed(mine->slot, slot_index);
     store_relaxed(mine->acquisitions, 0);
     store_relaxed(mine->hold_index, 0);
-    store(mine->word, CellWord::make(generation, context.id, RM_CELL_FREE).bits);
-    // Pushed and never taken out while the resource lives, so readers need no protection.
+    store_relaxed(mine->flags, kCellRefs);
+    store(mine->word, free.bits);
+    // Pushed, and taken out with the whole chain alone, so readers need no protection.
     std::uint32_t head = load(slot.cell_link);
     do {
       store_relaxed(mine->next_link, head);
@@ -127,13 +130,24 @@ rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_inde
   Context::Parked& entry = context.parked[slot_index % Context::kParked];
   rm_cell* evicted = t_.cell(entry.cell_link);
   const CellWord old{evicted ? load(evicted->word) : 0};
-  const bool busy = evicted && old.context() == context.id && old.in_use();
-  store_relaxed(mine->flags, busy ? RM_CELL_FLAG_TEMPORARY : 0u);
-  if (!busy) {
-    if (evicted && old.context() == context.id) abandon(*evicted, entry.slot, old);
-    entry = {slot_index, t_.link_of(mine)};
+  const bool ours = evicted && old.context() == context.id;
+  if (ours && old.in_use()) {
+    atomic(mine->flags).fetch_or(RM_CELL_FLAG_TEMPORARY);
+    return mine;
   }
+  if (ours) abandon(*evicted);
+  entry = {slot_index, t_.link_of(mine)};
   return mine;
+}
+
+// Takes a cell that no context has and that is still in the slot's chain.
+bool CellPool::claim(rm_cell& cell, std::uint32_t slot_index) const noexcept {
+  std::uint32_t ownerless = RM_CELL_REF_LINKED;
+  if (load_relaxed(cell.flags) != ownerless || !cas(cell.flags, ownerless, kCellRefs)) return false;
+  // The resource may have gone during the walk, and the cell stand in the chain of another by now.
+  if (load(cell.slot) == slot_index) return true;
+  abandon(cell);
+  return false;
 }
 
 rm_cell* CellPool::find_in_use(const rm_slot& slot, std::uint32_t generation,
@@ -146,7 +160,7 @@ rm_cell* CellPool::find_in_use(const rm_slot& slot, std::uint32_t generation,
   return found;
 }
 
-void CellPool::vacate(rm_cell& cell, std::uint32_t slot_index, bool fenced) const noexcept {
+void CellPool::vacate(rm_cell& cell, bool fenced) const noexcept {
   const CellWord word{load_relaxed(cell.word)};
   const CellWord vacant = CellWord::make(word.generation(), word.context(), RM_CELL_FREE);
   const bool temporary = (load_relaxed(cell.flags) & RM_CELL_FLAG_TEMPORARY) != 0;
@@ -157,20 +171,21 @@ void CellPool::vacate(rm_cell& cell, std::uint32_t slot_index, bool fenced) cons
   } else {
     store_release(cell.word, vacant.bits);
   }
-  if (temporary) abandon(cell, slot_index, vacant);
+  if (temporary) abandon(cell);
 }
 
-void CellPool::abandon(rm_cell& cell, std::uint32_t slot_index, CellWord word) const noexcept {
-  std::uint64_t expected = word.bits;
-  const CellWord ownerless = CellWord::make(word.generation(), 0, RM_CELL_FREE);
-  if (!cas(cell.word, expected, ownerless.bits)) return;
-  // The resource may have gone meanwhile, and retire_chain have passed this cell while it was ours.
-  // Both sides first write and then look (seq_cst), so one of them sees the other; the next CAS
-  // decides who frees it.
-  const rm_slot* slot = t_.slot(slot_index);
-  if (slot && StateWord{load(slot->word)}.generation() == word.generation()) return;
-  expected = ownerless.bits;
-  if (cas(cell.word, expected, CellWord::make(0, kFreeing, RM_CELL_FREE).bits)) free(cell);
+void CellPool::drop_unused(rm_cell& cell) const noexcept {
+  if ((load_relaxed(cell.flags) & RM_CELL_FLAG_TEMPORARY) != 0) abandon(cell);
+}
+
+// The word first: once the reference is gone, the cell may be in other hands. A latch holder who
+// just made an offer of it, to a waiter who left, finds his offer gone.
+void CellPool::abandon(rm_cell& cell) const noexcept {
+  const CellWord word{load(cell.word)};
+  store(cell.word, CellWord::make(word.generation(), 0, RM_CELL_FREE).bits);
+  const std::uint32_t before =
+      atomic(cell.flags).fetch_and(~(RM_CELL_REF_OWNED | RM_CELL_FLAG_TEMPORARY));
+  if ((before & kCellRefs) == RM_CELL_REF_OWNED || planted::kFreeLinkedCell) free(cell);
 }
 
 void CellPool::unpark_all(Context& context) const noexcept {
@@ -178,7 +193,7 @@ void CellPool::unpark_all(Context& context) const noexcept {
     rm_cell* cell = t_.cell(entry.cell_link);
     if (!cell) continue;
     const CellWord word{load(cell->word)};
-    if (word.context() == context.id && !word.in_use()) abandon(*cell, entry.slot, word);
+    if (word.context() == context.id && !word.in_use()) abandon(*cell);
     entry = {};
   }
 }
@@ -188,12 +203,10 @@ void CellPool::retire_chain(rm_slot& slot) const noexcept {
   for (std::uint32_t steps = 0; steps < t_.cell_count; ++steps) {
     rm_cell* cell = t_.cell(link);
     if (!cell) return;
+    // Read while the cell is certainly ours: without the reference it may be in a free list.
     link = load_relaxed(cell->next_link);
-    std::uint64_t word = load(cell->word);
-    if (CellWord{word}.context() == 0 &&
-        cas(cell->word, word, CellWord::make(0, kFreeing, RM_CELL_FREE).bits)) {
-      free(*cell);
-    }
+    const std::uint32_t before = atomic(cell->flags).fetch_and(~RM_CELL_REF_LINKED);
+    if ((before & kCellRefs) == RM_CELL_REF_LINKED) free(*cell);
   }
 }
 

@@ -42,8 +42,9 @@ class CellPool {
  public:
   explicit CellPool(const LockTables& tables) noexcept : t_(tables) {}
 
-  /// The cell that `context` parked at the slot, or a new one linked into the slot's chain. Null when
-  /// all are in use. Called on the context's own thread.
+  /// The cell that `context` has in the slot's chain: parked, or HELD where a collision in its cache
+  /// keeps it from being parked; otherwise one that nobody has any more, or a new one. Null when all
+  /// are in use. Called on the context's own thread.
   [[nodiscard]] rm_cell* park(Context& context, rm_slot& slot, std::uint32_t slot_index,
                               std::uint32_t generation) const noexcept;
   /// The cell already parked there, or null; never allocates.
@@ -55,32 +56,40 @@ class CellPool {
   /// Ends a hold or an offer: the cell is FREE again, and nobody's if it was temporary. From any
   /// thread. `fenced`: the caller goes on with a look at other cells; otherwise with a
   /// compare-and-swap of the state word, which orders as well.
-  void vacate(rm_cell& cell, std::uint32_t slot_index, bool fenced) const noexcept;
+  void vacate(rm_cell& cell, bool fenced) const noexcept;
+  /// Gives a cell that park() returned, and that never became a hold, back if it is temporary.
+  void drop_unused(rm_cell& cell) const noexcept;
   /// Gives up every cell the context parked and does not hold.
   void unpark_all(Context& context) const noexcept;
-  /// After the slot's generation moved on: frees the chain; cells parked by living contexts are
-  /// freed by these when they notice.
+  /// After the slot's generation moved on: takes the chain apart. Cells that a context has parked
+  /// are freed by it when it parks another in their place, or ends.
   void retire_chain(rm_slot& slot) const noexcept;
 
   /// Calls `visit(cell, word)` for each cell of the slot's tenant; stops when it returns false.
-  /// Returns false if stopped. The walk is bounded by the table.
+  /// Returns false if stopped. The walk is bounded by the table. When the resource goes meanwhile it
+  /// may lead into the chain of another one, whose cells are not shown.
   template <typename Visit>
   bool for_each(const rm_slot& slot, std::uint32_t generation, Visit&& visit) const noexcept {
+    const std::uint32_t index = t_.index_of(&slot);
     std::uint32_t link = load(slot.cell_link);
     for (std::uint32_t steps = 0; steps < t_.cell_count; ++steps) {
       rm_cell* cell = t_.cell(link);
       if (!cell) return true;
       const CellWord word{load(cell->word)};
-      if (word.generation() == generation && !visit(*cell, word)) return false;
+      if (word.generation() == generation && load_relaxed(cell->slot) == index &&
+          !visit(*cell, word)) {
+        return false;
+      }
       link = load_relaxed(cell->next_link);
     }
     return true;
   }
 
  private:
+  [[nodiscard]] bool claim(rm_cell& cell, std::uint32_t slot_index) const noexcept;
   [[nodiscard]] rm_cell* take() const noexcept;
   void free(rm_cell& cell) const noexcept;
-  void abandon(rm_cell& cell, std::uint32_t slot_index, CellWord word) const noexcept;
+  void abandon(rm_cell& cell) const noexcept;
 
   const LockTables& t_;
 };

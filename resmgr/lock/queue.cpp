@@ -31,11 +31,13 @@ bool read_waiter(rm_node& node, Waiter& out) noexcept {
 class WaitQueue::Edit {
  public:
   explicit Edit(rm_slot& slot) noexcept : slot_(slot) {
-    store(slot_.queue_seq, load_relaxed(slot_.queue_seq) | 1u);
+    if (!planted::kQuietEdits) store(slot_.queue_seq, load_relaxed(slot_.queue_seq) | 1u);
   }
   // Link stores are releases: none of them moves before the odd number, and readers, who load links
   // with acquire, none of theirs behind their second look at it.
-  ~Edit() { store(slot_.queue_seq, load_relaxed(slot_.queue_seq) + 1); }
+  ~Edit() {
+    if (!planted::kQuietEdits) store(slot_.queue_seq, load_relaxed(slot_.queue_seq) + 1);
+  }
   Edit(const Edit&) = delete;
   Edit& operator=(const Edit&) = delete;
 

@@ -85,7 +85,14 @@ class WaitQueue {
   /// waits until it returns, is visited.
   template <typename Visit>
   void for_each(Visit&& visit) const noexcept {
+    for_each(visit, [] {});
+  }
+  /// The same for those who collect: `restart()` comes before each attempt, and what was visited
+  /// before it doesn't count.
+  template <typename Visit, typename Restart>
+  void for_each(Visit&& visit, Restart&& restart) const noexcept {
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      restart();
       const std::uint32_t before = load(slot_.queue_seq);
       if ((before & 1u) != 0) {
         relax();
@@ -95,7 +102,19 @@ class WaitQueue {
       if (!visit_list(load(slot_.inbox_link), visit)) return;
       if (load(slot_.queue_seq) == before) return;
     }
+    restart();
     visit_all_nodes(visit);
+  }
+  /// How many wait.
+  [[nodiscard]] std::uint32_t count() const noexcept {
+    std::uint32_t found = 0;
+    for_each(
+        [&](const Waiter&) {
+          ++found;
+          return true;
+        },
+        [&] { found = 0; });
+    return found;
   }
 
  private:

@@ -53,8 +53,40 @@ rm_cell* LockEngine::own_cell(const Context& context, const rm_slot& slot,
   return cells_.find_in_use(slot, handle.generation(), context.id);
 }
 
+// l2 and the whole of service() for the only holder of a resource that nobody waits for: one swap
+// takes the latch, one clears SHARED and gives it back.
 bool LockEngine::try_release_shared(Context& context, Handle handle) noexcept {
-  return static_cast<bool>(release_shared(context, handle));
+  rm_slot* slot = t_.slot(handle.slot());
+  if (!slot || !context.on_own_thread()) return false;
+  std::uint64_t word = load(slot->word);
+  const StateWord shared = StateWord::free(handle.generation()).with(RM_WORD_SHARED);
+  if (word != shared.bits || load_relaxed(slot->tenure) != handle.tenure()) return false;
+  rm_cell* cell = cells_.parked(context, handle.slot(), handle.generation());
+  if (!cell || CellWord{load_relaxed(cell->word)}.state() != RM_CELL_HELD) return false;
+  const auto quiet = [&] {
+    // Ours is still HELD before the release, and FREE after it.
+    return cells_.for_each(*slot, handle.generation(), [&](const rm_cell& other, CellWord seen) {
+      return &other == cell || !seen.in_use();
+    });
+  };
+  if (!quiet()) return false;
+  HoldList(context).remove(load_relaxed(cell->hold_index));
+  if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 1, 0);
+  cells_.vacate(*cell, false);
+  const StateWord latched = shared.with_latch(context.id);
+  if (!cas(slot->word, word, latched.bits)) {
+    knock(context, handle.slot(), handle.generation(), false);  // as any other release goes on
+    return true;
+  }
+  word = latched.bits;
+  // Under the latch no shared hold can begin; what is queued, or queues now, makes the swap fail or
+  // is left to service().
+  if (!WaitQueue(t_, *slot, handle.slot(), handle.generation()).any() && quiet() &&
+      cas(slot->word, word, StateWord::free(handle.generation()).bits)) [[likely]] {
+    return true;
+  }
+  service(context, handle.slot(), handle.generation());
+  return true;
 }
 
 Result<void> LockEngine::release_shared(Context& context, Handle handle) noexcept {
@@ -80,15 +112,16 @@ Result<void> LockEngine::release_shared(Context& context, Handle handle) noexcep
   // vacate() makes sure that of two who leave at once, one sees the other gone.
   const bool company = before.latch() == 0 && !before.has_any(RM_WORD_WAITERS | RM_WORD_WORK) &&
                        others();
-  cells_.vacate(*cell, handle.slot(), company);
-  HoldList(context).remove(index);
-  if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 1, 0);
-  if (company) {
-    if (planted::kSharedReleaseNoRecheck) return {};
+  const auto undisturbed = [&] {
     const bool still = others();
     const StateWord now{load(slot->word)};
-    if (still && now.latch() == 0 && !now.has_any(RM_WORD_WAITERS | RM_WORD_WORK)) return {};
-  }
+    return still && now.latch() == 0 && !now.has_any(RM_WORD_WAITERS | RM_WORD_WORK);
+  };
+  const bool too_early = planted::kSharedReleaseLate && company && undisturbed();
+  cells_.vacate(*cell, company);
+  HoldList(context).remove(index);
+  if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 1, 0);
+  if (company && (planted::kSharedReleaseNoRecheck || too_early || undisturbed())) return {};
   knock(context, handle.slot(), handle.generation(), false);
   return {};
 }
@@ -118,7 +151,9 @@ Result<void> LockEngine::downgrade(Context& context, Handle handle) noexcept {
   rm_cell* cell = cells_.park(context, *slot, handle.slot(), handle.generation());
   if (!cell) return fail(ErrorCode::CapacityExceeded, "shared holds");
   // D1. While the word is exclusive, cells are ignored.
-  store(cell->word, CellWord::make(handle.generation(), context.id, RM_CELL_HELD).bits);
+  const std::uint64_t held =
+      CellWord::make(handle.generation(), context.id, RM_CELL_HELD).bits;
+  if (!planted::kDowngradeWordFirst) store(cell->word, held);
   store_relaxed(cell->acquired_at, load_relaxed(slot->acquired_at));
   const std::uint32_t index = load_relaxed(slot->hold_index);
   if (index != 0 && index <= RM_CONTEXT_HOLDS) {
@@ -129,12 +164,17 @@ Result<void> LockEngine::downgrade(Context& context, Handle handle) noexcept {
   std::uint64_t word = load(slot->word);
   for (;;) {
     const StateWord seen{word};
+    if (!seen.is_tenant(handle.generation()) || seen.owner() != context.id) {
+      cells_.vacate(*cell, true);  // fenced in between: what is there now is his successor's
+      return fail(ErrorCode::Revoked);
+    }
     const bool serve = seen.latch() == 0 && seen.has_any(RM_WORD_WAITERS | RM_WORD_WORK);
     StateWord next = seen.with_owner(0).with(RM_WORD_SHARED);
     if (serve) next = next.with_latch(context.id);
     if (seen.latch() != 0) next = next.with(RM_WORD_WORK);
     if (!cas(slot->word, word, next.bits)) continue;
     if (serve) service(context, handle.slot(), handle.generation());
+    if (planted::kDowngradeWordFirst) store(cell->word, held);
     return {};
   }
 }
@@ -175,7 +215,7 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
                      StateWord{word}.without(RM_WORD_SHARED).with_owner(context.id).bits);
     }
     HoldList(context).remove(load_relaxed(cell->hold_index));
-    cells_.vacate(*cell, handle.slot(), true);
+    cells_.vacate(*cell, true);
     Grant grant;
     note_exclusive(context, *slot, handle, false, request.place, grant);
   }
@@ -205,6 +245,9 @@ void LockEngine::arm(std::uint32_t index, std::uint32_t generation, std::uint16_
                      std::uint8_t attributes) noexcept {
   rm_slot* slot = t_.slot(index);
   if (!slot) return;
+  // What came too late for retire(): nodes of those whose knock told them so, and parked cells.
+  (void)WaitQueue(t_, *slot, index, generation).settle();
+  cells_.retire_chain(*slot);
   store_relaxed(slot->acquired_at, 0);
   store_relaxed(slot->acquisitions, 0);
   store_relaxed(slot->contended, 0);
@@ -250,7 +293,7 @@ Result<void> LockEngine::retire(Context& context, Handle handle,
   Waiter waiter;
   while (queue.front(waiter)) {
     queue.unlink(*waiter.node);
-    (void)decide(waiter, RM_NODE_REMOVED);
+    if (!planted::kForgetRemoved) (void)decide(waiter, RM_NODE_REMOVED);
   }
   cells_.retire_chain(*slot);
   store(slot->word, gone.with_latch(0).bits);

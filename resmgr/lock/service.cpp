@@ -33,7 +33,7 @@ void LockEngine::service(Context& context, std::uint32_t index,
     // S0. What was asked for before this swap is done below; what comes after it sets WORK again.
     StateWord seen{word};
     if (seen.latch() != context.id || !seen.is_tenant(generation)) return;
-    if (seen.has(RM_WORD_WORK)) {
+    if (seen.has(RM_WORD_WORK) && !planted::kLateWorkClear) {
       const StateWord next = seen.without(RM_WORD_WORK);
       if (!cas(slot.word, word, next.bits)) continue;
       word = next.bits;
@@ -43,7 +43,7 @@ void LockEngine::service(Context& context, std::uint32_t index,
       store_relaxed(slot.contended, load_relaxed(slot.contended) + added);
     }
     // S1. Nothing stays granted to the dead (I4); the next holder learns that he died in the middle.
-    if (seen.owner() != 0 && t_.is_dead(seen.owner())) {
+    if (seen.owner() != 0 && t_.is_dead(seen.owner()) && !planted::kTrustDead) {
       const StateWord next =
           seen.with_owner(0).without(RM_WORD_GRANTING).with(RM_WORD_INCONSISTENT);
       if (cas(slot.word, word, next.bits)) word = next.bits;
@@ -66,8 +66,8 @@ void LockEngine::service(Context& context, std::uint32_t index,
         word = load(slot.word);
         continue;
       }
-      if (best.mode == RM_WAIT_UPGRADE && seen.has(RM_WORD_SHARED) &&
-          reap_cells(slot, generation, best.context) == 0) {
+      // SHARED may be gone: when the shared hold was released from elsewhere meanwhile.
+      if (best.mode == RM_WAIT_UPGRADE && reap_cells(slot, generation, best.context) == 0) {
         grant_upgrade(context, queue, slot, seen, best);
         word = load(slot.word);
         continue;
@@ -76,6 +76,7 @@ void LockEngine::service(Context& context, std::uint32_t index,
     // S3 and S5 in one swap: it fails if anything changed since the snapshot, WORK among it.
     StateWord next = seen.with_latch(0).without(RM_WORD_WAITERS);
     if (queue.any()) next = next.with(RM_WORD_WAITERS);
+    if (planted::kLateWorkClear) next = next.without(RM_WORD_WORK);
     if (seen.has(RM_WORD_SHARED) && holders == 0 && seen.owner() == 0) {
       next = next.without(RM_WORD_SHARED);
     }
@@ -87,7 +88,8 @@ void LockEngine::service(Context& context, std::uint32_t index,
   }
 }
 
-// Frees the cells of the dead; returns how many others are in use, `except`'s own not counted.
+// Ends the holds of the dead; returns whether others are in use (1), `except`'s own not counted. The
+// cell goes on naming its dead context, for recovery gives back what a context had parked.
 unsigned LockEngine::reap_cells(rm_slot& slot, std::uint32_t generation,
                                 std::uint16_t except) noexcept {
   unsigned in_use = 0;
@@ -95,7 +97,8 @@ unsigned LockEngine::reap_cells(rm_slot& slot, std::uint32_t generation,
     if (!word.in_use()) return true;
     if (word.state() == RM_CELL_HELD && t_.is_dead(word.context())) {
       std::uint64_t expected = word.bits;
-      if (cas(cell.word, expected, CellWord::make(generation, 0, RM_CELL_FREE).bits)) return true;
+      const CellWord free = CellWord::make(generation, word.context(), RM_CELL_FREE);
+      if (cas(cell.word, expected, free.bits)) return true;
     }
     if (word.context() == except) return true;
     // One is enough to know: a resource with many readers costs its last reader no long walk.
@@ -141,7 +144,8 @@ bool LockEngine::grant_shared(Context&, WaitQueue& queue, rm_slot& slot, StateWo
   };
   // GS1
   std::uint64_t expected = in_state(RM_CELL_FREE);
-  if (!cell || !cas(cell->word, expected, in_state(RM_CELL_OFFERED))) {
+  const unsigned offer = planted::kNoOffer ? RM_CELL_HELD : RM_CELL_OFFERED;
+  if (!cell || !cas(cell->word, expected, in_state(offer))) {
     // No cell of his in this chain: what the node says is not a request of ours.
     queue.unlink(*waiter.node);
     (void)decide(waiter, RM_NODE_CANCELLED);
@@ -197,7 +201,7 @@ void LockEngine::clear_granting(rm_slot& slot, std::uint16_t owner) noexcept {
   std::uint64_t word = load(slot.word);
   for (;;) {
     const StateWord seen{word};
-    if (seen.owner() != owner || !seen.has(RM_WORD_GRANTING)) return;
+    if (seen.owner() != owner || !seen.has(RM_WORD_GRANTING) || planted::kGrantingStays) return;
     if (cas(slot.word, word, seen.without(RM_WORD_GRANTING).bits)) return;
   }
 }

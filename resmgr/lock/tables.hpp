@@ -47,6 +47,9 @@ struct LockTables {
   [[nodiscard]] rm_client* client(std::uint32_t index) const noexcept {
     return index < client_count ? clients + index : nullptr;
   }
+  [[nodiscard]] std::uint32_t index_of(const rm_slot* slot) const noexcept {
+    return static_cast<std::uint32_t>(slot - slots);
+  }
   [[nodiscard]] std::uint32_t link_of(const rm_node* node) const noexcept {
     return static_cast<std::uint32_t>(node - nodes) + 1;
   }

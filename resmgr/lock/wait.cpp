@@ -2,52 +2,20 @@
 //
 // Waiting: a node is published, checked for a cycle, and slept on until somebody decides it.
 #include <algorithm>
-#include <array>
-#include <memory>
-#include <new>
 #include <utility>
 
 #include "resmgr/base/spin.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/planted_bug.hpp"
+#include "resmgr/lock/wait.hpp"
 
 namespace resmgr::lock {
-
-struct LockEngine::Wait {
-  rm_slot& slot;
-  Handle handle;
-  const Request& request;
-  std::uint64_t deadline_ns = kNoDeadline;
-  Waiter waiter{};  ///< as published
-  rm_cell* cell = nullptr;
-  std::unique_ptr<ErrorDetail> report{};
-};
 
 std::uint16_t LockEngine::rank_of(const Request& request) const noexcept {
   const auto rank = static_cast<std::uint16_t>(request.priority);
   return request.mode == AcquisitionMode::Emergency
              ? static_cast<std::uint16_t>(kEmergencyRank + rank)
              : rank;
-}
-
-// Who waits for something this context holds lends it his place in the queue it joins now.
-std::uint16_t LockEngine::inherited_rank(const Context& context) const noexcept {
-  const rm_context& record = *context.record;
-  std::uint16_t best = 0;
-  for (std::uint64_t used = load_relaxed(record.hold_bitmap); used != 0; used &= used - 1) {
-    const auto position = static_cast<unsigned>(std::countr_zero(used));
-    const auto index =
-        static_cast<std::uint32_t>(load_relaxed(record.holds[position]) >> RM_HOLD_SLOT_SHIFT);
-    const rm_slot* slot = t_.slot(index);
-    if (!slot || !StateWord{load(slot->word)}.has(RM_WORD_WAITERS)) continue;
-    Waiter waiter;
-    // The queue is sorted: its head is the best; those still in the inbox lend when they walk.
-    rm_node* head = t_.node(load_acquire(slot->queue_head_link));
-    if (head && read_waiter(*head, waiter) && waiter.slot == index) {
-      best = std::max(best, waiter.rank.priority);
-    }
-  }
-  return best;
 }
 
 void LockEngine::link_wait(Context& context, rm_node& node) noexcept {
@@ -97,6 +65,7 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   }
   rm_node* node = nodes_.take(context);
   if (!node) {
+    if (mode == RM_WAIT_SHARED) cells_.drop_unused(*wait.cell);
     Error error(ErrorCode::CapacityExceeded, "waits");
     error.with_amounts(std::uint64_t{t_.node_count} + 1, t_.node_count);
     return std::unexpected(std::move(error));
@@ -120,7 +89,8 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   store_release(node->refs, RM_NODE_REF_OWNER | RM_NODE_REF_LINKED);
   link_wait(context, *node);
   const NodeWord before{load_relaxed(node->word)};
-  const NodeWord published{(before.sequence() + 1) << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING};
+  const std::uint64_t sequence = before.sequence() + (planted::kSameSequence ? 0 : 1);
+  const NodeWord published{sequence << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING};
   wait.waiter = {.node = node,
                  .word = published,
                  .slot = handle.slot(),
@@ -156,12 +126,12 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
 unsigned LockEngine::await(Context&, Wait& wait) noexcept {
   rm_node& node = *wait.waiter.node;
   if (may_spin_) {
-    const std::uint64_t start = Clock::now();
+    const std::uint64_t until = std::min(wait.deadline_ns, Clock::now() + kSpinNs);
     do {
       for (int i = 0; i < 4; ++i) cpu_relax();
       const NodeWord seen{load_acquire(node.word)};
       if (!seen.waiting()) return seen.state();
-    } while (Clock::elapsed_ns(start) < kSpinNs);
+    } while (Clock::now() < until);
   }
   for (;;) {
     std::uint64_t word = load(node.word);
@@ -186,8 +156,8 @@ bool LockEngine::decide(const Waiter& waiter, unsigned outcome) noexcept {
     const NodeWord seen{word};
     if (!seen.waiting() || seen.sequence() != waiter.word.sequence()) return false;
     if (!cas(node.word, word, seen.to(outcome).bits)) continue;
-    // The futex is the low half of the word: it holds the state.
-    if (seen.asleep() && !planted::kNoWake) {
+    // The futex is the low half of the word: it holds the state. Who times out is awake.
+    if (seen.asleep() && outcome != RM_NODE_TIMED_OUT && !planted::kNoWake) {
       futex_wake(&node.word, 1);
     }
     return true;
@@ -204,10 +174,13 @@ void LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
     (void)cas(wait.cell->word, offered,
               CellWord::make(wait.handle.generation(), context.id, RM_CELL_HELD).bits);
   } else {
-    if (mode == RM_WAIT_UPGRADE && wait.cell) {
-      // A4. Only the upgrader clears his cell: a granter might clear that of a later downgrade.
+    const CellWord held =
+        CellWord::make(wait.handle.generation(), context.id, RM_CELL_HELD);
+    if (mode == RM_WAIT_UPGRADE && wait.cell && load(wait.cell->word) == held.bits) {
+      // A4. Only the upgrader clears his cell: a granter might clear that of a later downgrade. (It
+      // is his no more if the shared hold was released from elsewhere meanwhile.)
       HoldList(context).remove(load_relaxed(wait.cell->hold_index));
-      cells_.vacate(*wait.cell, wait.handle.slot(), true);
+      cells_.vacate(*wait.cell, true);
     }
     clear_granting(slot, context.id);
   }
@@ -232,10 +205,7 @@ void LockEngine::withdraw(Context& context, Wait& wait) noexcept {
   rm_node& node = *wait.waiter.node;
   store(node.word, wait.waiter.word.to(RM_NODE_IDLE).bits);
   unlink_wait(context, node);
-  if (wait.waiter.mode == RM_WAIT_SHARED &&
-      (load_relaxed(wait.cell->flags) & RM_CELL_FLAG_TEMPORARY) != 0) {
-    cells_.vacate(*wait.cell, wait.handle.slot(), true);
-  }
+  if (wait.waiter.mode == RM_WAIT_SHARED) cells_.drop_unused(*wait.cell);
   // The latch holder sweeps the queue, so that nodes of those who gave up don't pile up in it.
   atomic(wait.slot.attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_RESORT));
   nodes_.leave(context, node);
@@ -255,10 +225,7 @@ std::unexpected<Error> LockEngine::failed(Context& context, Wait& wait, unsigned
     case RM_NODE_PREEMPTED:
       code = outcome == RM_NODE_DEADLOCK ? ErrorCode::Deadlock : ErrorCode::Preempted;
       operation = RM_TRACE_DEADLOCK;
-      // Chosen by another detector: the cycle still stands, for we still hold our part of it.
-      if (!wait.report && graph_.find_cycle(context.scratch, context.id, &wait.waiter)) {
-        report_cycle(context, wait);
-      }
+      if (!wait.report) look_back(context, wait);
       break;
     case RM_NODE_REMOVED:
       code = ErrorCode::StaleHandle;
@@ -274,100 +241,6 @@ std::unexpected<Error> LockEngine::failed(Context& context, Wait& wait, unsigned
   withdraw(context, wait);
   if (wait.report) error.error().with_detail(std::move(*wait.report));
   return error;
-}
-
-// Turns the cycle in the scratch memory into what the caller is told.
-void LockEngine::report_cycle(Context& context, Wait& wait) noexcept {
-  const auto members = graph_.cycle(context.scratch);
-  try {
-    wait.report = std::make_unique<ErrorDetail>();
-    wait.report->cycle.reserve(members.size());
-    for (const WaitGraph::Member& member : members) {
-      const Handle handle(member.waiter.slot, member.waiter.generation);
-      const HoldKind kind =
-          member.waiter.mode == RM_WAIT_SHARED ? HoldKind::Shared : HoldKind::Exclusive;
-      wait.report->cycle.push_back(
-          participant(member.waiter.context, handle, kind,
-                      Clock::elapsed_ns(member.waiter.enqueued_at)));
-    }
-  } catch (const std::bad_alloc&) {
-    wait.report.reset();  // the verdict stands without its explanation
-  }
-}
-
-// I7: after the node is visible. Victims are decided before anybody sleeps on a cycle.
-void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
-  if (HoldList(context).empty() && load_relaxed(wait.waiter.node->context_next_link) == 0) {
-    // Nobody waits for a context that holds nothing and waits for nothing else, but those it
-    // overtakes in this queue, and they wait for the same holders anyway: no new cycle. It only
-    // matters whether there is anyone to lend a priority to.
-    const StateWord seen{load(wait.slot.word)};
-    const rm_context* owner = t_.context(seen.owner());
-    if (!seen.has(RM_WORD_SHARED) && (!owner || load(owner->wait_link) == 0)) return;
-  }
-  while (graph_.find_cycle(context.scratch, context.id)) {
-    const auto members = graph_.cycle(context.scratch);
-    const std::size_t chosen = planted::kVictimSelf ? 0 : WaitGraph::choose_victim(members);
-    const Waiter victim = members[chosen].waiter;
-    const bool emergency = std::any_of(members.begin(), members.end(),
-                                       [](const auto& m) { return m.waiter.emergency; });
-    const bool self = victim.context == context.id;
-    if (self) report_cycle(context, wait);
-    const unsigned outcome =
-        emergency && !victim.emergency ? RM_NODE_PREEMPTED : RM_NODE_DEADLOCK;
-    if (decide(victim, outcome)) {
-      atomic(t_.region->deadlocks).fetch_add(1, std::memory_order_relaxed);
-      // A member that stopped waiting between our second pass and the decision had broken the
-      // cycle already: the victim was one too many, which is counted (I7).
-      const bool late = std::any_of(members.begin(), members.end(), [&](const auto& member) {
-        Waiter now;
-        return member.waiter.node != victim.node &&
-               (!read_waiter(*member.waiter.node, now) ||
-                now.word.sequence() != member.waiter.word.sequence());
-      });
-      if (late) atomic(t_.region->late_victims).fetch_add(1, std::memory_order_relaxed);
-      if (self) return;
-    } else if (self) {
-      wait.report.reset();
-    }
-    // On a second cycle perhaps; unless we are decided ourselves.
-    if (!NodeWord{load(wait.waiter.node->word)}.waiting()) return;
-  }
-  lend(context, wait.waiter);
-}
-
-// Those who hold what we wait for, and wait themselves, move up to our place in their queues; and so
-// on along the chain. A loan lasts until the borrower's wait ends.
-void LockEngine::lend(Context& context, const Waiter& waiter) noexcept {
-  const std::uint16_t rank = load_relaxed(waiter.node->priority);
-  struct Loan {
-    std::uint32_t slot;
-    std::uint32_t generation;
-  };
-  // So many are raised in one go; the others when their own chain is walked next.
-  std::array<Loan, 32> loans{};
-  std::size_t count = 0;
-  for (const WaitGraph::Step& step : graph_.steps(context.scratch).subspan(1)) {
-    if (!step.by_holds || count == loans.size()) continue;
-    graph_.for_each_wait(step.context, [&](const Waiter& other) {
-      std::uint16_t priority = load(other.node->priority);
-      while (priority < rank) {
-        if (!cas(other.node->priority, priority, rank)) continue;
-        if (rm_slot* slot = t_.slot(other.slot)) {
-          atomic(slot->attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_RESORT));
-        }
-        loans[count++] = {other.slot, other.generation};
-        break;
-      }
-      return count < loans.size();
-    });
-  }
-  for (std::size_t i = 0; i < count; ++i) {
-    if (recorder_.enabled(RM_TRACE_CONTENDED)) {
-      trace(context, RM_TRACE_LEND, Handle(loans[i].slot, loans[i].generation), 0, rank);
-    }
-    knock(context, loans[i].slot, loans[i].generation, false);
-  }
 }
 
 }  // namespace resmgr::lock

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "resmgr/base/clock.hpp"
 
 namespace resmgr::lock {
 
@@ -49,12 +50,15 @@ std::span<const WaitGraph::Step> WaitGraph::steps(const Mapping& scratch) const 
   return {view_of->steps, view_of->step_count};
 }
 
-WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* as_if) noexcept {
+WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* as_if,
+                                std::uint64_t deadline_ns) noexcept {
   s.step_count = 1;
   s.member_count = 0;
   s.steps[0] = {.context = start, .by_holds = true};
   Walk result = Walk::Acyclic;
   for (std::uint32_t i = 0; i < s.step_count && result == Walk::Acyclic; ++i) {
+    // Not at every step: the clock costs as much as an edge.
+    if (i % 16 == 15 && deadline_ns != kNoDeadline && monotonic_ns() >= deadline_ns) break;
     const std::uint16_t from = s.steps[i].context;
     const bool by_holds = s.steps[i].by_holds;
     const auto follow = [&](const Waiter& waiter) {
@@ -114,12 +118,12 @@ bool WaitGraph::confirm(Scratch& s, std::uint32_t last, const Waiter& closing,
   for (std::uint32_t i = 0; i < count; ++i) {
     const Member& member = s.members[i];
     Waiter again;
-    const bool own = as_if && i == 0;
+    const bool own = (as_if && i == 0) || planted::kNoSecondPass;
     if (!own && (!read_waiter(*member.waiter.node, again) ||
                  again.word.sequence() != member.waiter.word.sequence())) {
       return false;
     }
-    if (!still_blocks(member.waiter, member.blocked_by)) return false;
+    if (!planted::kNoSecondPass && !still_blocks(member.waiter, member.blocked_by)) return false;
   }
   s.member_count = count;
   return true;
@@ -134,15 +138,17 @@ bool WaitGraph::still_blocks(const Waiter& waiter, std::uint16_t blocker) const 
   return found;
 }
 
-bool WaitGraph::find_cycle(const Mapping& scratch, std::uint16_t start,
-                           const Waiter* as_if) noexcept {
+bool WaitGraph::find_cycle(const Mapping& scratch, std::uint16_t start, const Waiter* as_if,
+                           std::uint64_t deadline_ns) noexcept {
   Scratch& s = *view(scratch);
   // A cycle that moved under us may have left another one behind: walk again. Each round means that
-  // somebody else made progress. Looking back, a victim takes what it gets.
-  for (;;) {
-    const Walk result = walk(s, start, as_if);
-    if (result != Walk::Moved || as_if) return result == Walk::Cycle;
+  // somebody else made progress, so a victim that looks back gives up after a few.
+  constexpr int kLooksBack = 8;
+  for (int round = 0; !as_if || round < kLooksBack; ++round) {
+    const Walk result = walk(s, start, as_if, deadline_ns);
+    if (result != Walk::Moved) return result == Walk::Cycle;
   }
+  return false;
 }
 
 std::size_t WaitGraph::choose_victim(std::span<const Member> cycle) noexcept {
@@ -152,7 +158,7 @@ std::size_t WaitGraph::choose_victim(std::span<const Member> cycle) noexcept {
     const Waiter& b = cycle[victim].waiter;
     bool better = a.rank.ticket > b.rank.ticket;
     if (a.base_priority != b.base_priority) better = a.base_priority < b.base_priority;
-    if (a.emergency != b.emergency) better = !a.emergency;
+    if (a.emergency != b.emergency && !planted::kEmergencyVictim) better = !a.emergency;
     if (better) victim = i;
   }
   return victim;

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <span>
 
+#include "resmgr/base/futex.hpp"
 #include "resmgr/lock/context.hpp"
 #include "resmgr/lock/planted_bug.hpp"
 #include "resmgr/lock/pools.hpp"
@@ -49,9 +50,11 @@ class WaitGraph {
   /// Walks from `start` (an id), with `scratch` of some context of this process. With `as_if`, that
   /// wait counts for `start` instead of those in its list: a victim looks back at its cycle. Returns
   /// whether a cycle through `start` was found and confirmed; its members are in cycle(), the start
-  /// first. Without one, steps() are the contexts reached.
+  /// first. Without one, steps() are the contexts reached. Past `deadline_ns` the walk is given up:
+  /// links that a hostile peer wrote may make it long, and the wait is over anyway.
   [[nodiscard]] bool find_cycle(const Mapping& scratch, std::uint16_t start,
-                                const Waiter* as_if = nullptr) noexcept;
+                                const Waiter* as_if = nullptr,
+                                std::uint64_t deadline_ns = kNoDeadline) noexcept;
   /// Index of the victim in the cycle.
   [[nodiscard]] static std::size_t choose_victim(std::span<const Member> cycle) noexcept;
 
@@ -72,8 +75,16 @@ class WaitGraph {
   [[nodiscard]] bool confirm(Scratch& scratch, std::uint32_t last, const Waiter& closing,
                              const Waiter* as_if) const noexcept;
   [[nodiscard]] bool still_blocks(const Waiter& waiter, std::uint16_t blocker) const noexcept;
+  [[nodiscard]] bool is_offered(const Waiter& waiter, std::uint16_t owner) const noexcept {
+    if (owner == waiter.context) return true;
+    if (waiter.mode != RM_WAIT_SHARED) return false;
+    const rm_cell* cell = t_.cell(waiter.cell_link);
+    return cell && load(cell->word) == CellWord::make(waiter.generation, waiter.context,
+                                                      RM_CELL_OFFERED).bits;
+  }
   enum class Walk { Acyclic, Cycle, Moved };
-  [[nodiscard]] Walk walk(Scratch& scratch, std::uint16_t start, const Waiter* as_if) noexcept;
+  [[nodiscard]] Walk walk(Scratch& scratch, std::uint16_t start, const Waiter* as_if,
+                          std::uint64_t deadline_ns) noexcept;
 
   const LockTables& t_;
 };
@@ -111,8 +122,10 @@ void WaitGraph::for_each_blocker(const Waiter& waiter, Visit&& visit) const noex
   if (!slot) return;
   const StateWord word{load(slot->word)};
   if (!word.is_tenant(waiter.generation)) return;
-  // Between word and node of a grant the owner is the waiter himself: no edge to oneself.
   const std::uint16_t owner = word.owner();
+  // Between word and node of a grant he waits for nobody any more, whoever stands before him in the
+  // queue by now: a newcomer of higher rank, who waits for him, would make it a cycle.
+  if (!planted::kOfferedWaits && is_offered(waiter, owner)) return;
   if (owner != 0 && owner != waiter.context && !visit(owner, true)) return;
   if (word.has(RM_WORD_SHARED) && waiter.mode != RM_WAIT_SHARED) {
     bool stopped = false;

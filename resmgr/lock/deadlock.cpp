@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a waiter does once it is visible: looks for cycles, decides their victims, and lends its rank
+// to those it waits for.
+#include <algorithm>
+#include <bit>
+#include <memory>
+#include <new>
+#include <span>
+
+#include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/planted_bug.hpp"
+#include "resmgr/lock/wait.hpp"
+
+namespace resmgr::lock {
+
+// I7: after the node is visible. Victims are decided before anybody sleeps on a cycle.
+void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
+  if (HoldList(context).empty() && load_relaxed(wait.waiter.node->context_next_link) == 0) {
+    // Nobody waits for a context that holds nothing and waits for nothing else, but those it
+    // overtakes in this queue, and they wait for the same holders anyway: no new cycle. It only
+    // matters whether there is anyone to lend a priority to.
+    const StateWord seen{load(wait.slot.word)};
+    const rm_context* owner = t_.context(seen.owner());
+    if (!seen.has(RM_WORD_SHARED) && (!owner || load(owner->wait_link) == 0)) return;
+  }
+  if (!break_cycles(context, wait, context.id) || planted::kNoLoan) return;
+  Loans loans;
+  lend(context, wait.waiter, loans);
+  for (const Loan& loan : loans.view()) {
+    if (recorder_.enabled(RM_TRACE_CONTENDED)) {
+      trace(context, RM_TRACE_LEND, Handle(loan.slot, loan.generation), 0, loan.rank);
+    }
+    knock(context, loan.slot, loan.generation, false);
+    // Whom he overtook now waits for him: the lender made that edge, so the lender looks.
+    if (!break_cycles(context, wait, loan.context)) return;
+  }
+}
+
+// Decides a victim for each cycle through `start`. Returns whether the caller's own wait goes on.
+bool LockEngine::break_cycles(Context& context, Wait& wait, std::uint16_t start) noexcept {
+  const auto waits = [&] { return NodeWord{load(wait.waiter.node->word)}.waiting(); };
+  while (graph_.find_cycle(context.scratch, start, nullptr, wait.deadline_ns)) {
+    const auto members = graph_.cycle(context.scratch);
+    const std::size_t chosen = planted::kVictimSelf ? 0 : WaitGraph::choose_victim(members);
+    const Waiter victim = members[chosen].waiter;
+    const bool emergency = std::any_of(members.begin(), members.end(),
+                                       [](const auto& m) { return m.waiter.emergency; });
+    const bool self = victim.node == wait.waiter.node;
+    if (self) report_cycle(context, wait);
+    const unsigned outcome =
+        emergency && !victim.emergency ? RM_NODE_PREEMPTED : RM_NODE_DEADLOCK;
+    if (decide(victim, outcome)) {
+      atomic(t_.region->deadlocks).fetch_add(1, std::memory_order_relaxed);
+      if (self) note_if_late(members, chosen);
+      if (self) return false;
+    } else if (self) {
+      wait.report.reset();
+    }
+    // On a second cycle perhaps; unless we are decided ourselves.
+    if (!waits()) return false;
+  }
+  return waits();
+}
+
+// Of the victim's own wait, which still holds its part of the cycle, so that no other member can go
+// on because of the decision. One that stopped waiting between our second pass and the decision had
+// broken the cycle already: the victim was one too many, which is counted (I7).
+void LockEngine::note_if_late(std::span<const WaitGraph::Member> members,
+                              std::size_t victim) noexcept {
+  bool late = false;
+  for (std::size_t i = 0; i < members.size(); ++i) {
+    const Waiter& then = members[i].waiter;
+    Waiter now;
+    late = late || (i != victim && (!read_waiter(*then.node, now) ||
+                                    now.word.sequence() != then.word.sequence()));
+  }
+  if (late) atomic(t_.region->late_victims).fetch_add(1, std::memory_order_relaxed);
+}
+
+// A victim that another detector chose looks back: it still holds its part, so the cycle stands, or
+// was broken by somebody else as well.
+void LockEngine::look_back(Context& context, Wait& wait) noexcept {
+  if (graph_.find_cycle(context.scratch, context.id, &wait.waiter, kNoDeadline)) {
+    report_cycle(context, wait);
+  } else {
+    atomic(t_.region->late_victims).fetch_add(1, std::memory_order_relaxed);
+  }
+}
+
+// Turns the cycle in the scratch memory into what the caller is told.
+void LockEngine::report_cycle(Context& context, Wait& wait) noexcept {
+  const auto members = graph_.cycle(context.scratch);
+  try {
+    wait.report = std::make_unique<ErrorDetail>();
+    wait.report->cycle.reserve(members.size());
+    for (const WaitGraph::Member& member : members) {
+      const Handle handle(member.waiter.slot, member.waiter.generation);
+      const HoldKind kind =
+          member.waiter.mode == RM_WAIT_SHARED ? HoldKind::Shared : HoldKind::Exclusive;
+      wait.report->cycle.push_back(
+          participant(member.waiter.context, handle, kind,
+                      Clock::elapsed_ns(member.waiter.enqueued_at)));
+    }
+  } catch (const std::bad_alloc&) {
+    wait.report.reset();  // the verdict stands without its explanation
+  }
+}
+
+// Who waits for something this context holds lends it his place in the queue it joins now.
+std::uint16_t LockEngine::inherited_rank(Context& context) const noexcept {
+  const HoldList holds(context);
+  std::uint16_t best = 0;
+  for (std::uint64_t used = holds.bitmap(); used != 0; used &= used - 1) {
+    const auto position = static_cast<unsigned>(std::countr_zero(used));
+    const auto index = static_cast<std::uint32_t>(holds.entry(position) >> RM_HOLD_SLOT_SHIFT);
+    const rm_slot* slot = t_.slot(index);
+    if (!slot || !StateWord{load(slot->word)}.has(RM_WORD_WAITERS)) continue;
+    // The queue is sorted, upgrades first and then by priority; those still in the inbox lend when
+    // they walk.
+    std::uint32_t link = load_acquire(slot->queue_head_link);
+    for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
+      rm_node* node = t_.node(link);
+      Waiter waiter;
+      if (!node || !read_waiter(*node, waiter) || waiter.slot != index) break;
+      best = std::max(best, waiter.rank.priority);
+      if (!waiter.rank.upgrade) break;
+      link = load_acquire(node->next_link);
+    }
+  }
+  return best;
+}
+
+// Those who hold what we wait for, and wait themselves, get our rank; and so on along the chain. A
+// loan lasts until the borrower's wait ends. So many are raised in one go; the others when their own
+// chain is walked next.
+void LockEngine::lend(Context& context, const Waiter& waiter, Loans& loans) noexcept {
+  const std::uint16_t rank = load_relaxed(waiter.node->priority);
+  for (const WaitGraph::Step& step : graph_.steps(context.scratch).subspan(1)) {
+    if (!step.by_holds || loans.full()) continue;
+    graph_.for_each_wait(step.context, [&](const Waiter& other) {
+      rm_slot* slot = t_.slot(other.slot);
+      if (!slot) return true;
+      std::uint16_t priority = load(other.node->priority);
+      while (priority < rank) {
+        if (!cas(other.node->priority, priority, rank)) continue;
+        atomic(slot->attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_RESORT));
+        loans.add({other.slot, other.generation, rank, step.context});
+        break;
+      }
+      return !loans.full();
+    });
+  }
+}
+
+}  // namespace resmgr::lock

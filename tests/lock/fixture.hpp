@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the tests of the lock engine share: a domain without a registry, and threads that do one
+// call at a time.
+//
+// What it is: Domain (a lock region, an engine, a table of contexts and a record of what the engine
+// told its Names), and Actor, a thread with a context of its own that runs what it is given. What
+// it is not: timing; a test orders its threads by what the engine's own state says, through
+// Actor::settled(). Thread-safety: Domain as the engine; an Actor is driven by one thread.
+//
+//   Domain domain;
+//   const Handle h = domain.arm(0);
+//   Actor a(domain), b(domain);
+//   ASSERT_TRUE(a.acquire(h));
+//   b.begin(h, blocking());              // returns when b sleeps in the queue
+//   ASSERT_TRUE(a.release(h));
+//   EXPECT_TRUE(b.finish());
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <source_location>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "resmgr/base/clock.hpp"
+#include "resmgr/lock/context_table.hpp"
+#include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/region.hpp"
+
+namespace resmgr::lock::test {
+
+/// Calls name things by number; what they report is kept.
+class FakeNames : public Names {
+ public:
+  void describe(Participant& who, std::uint32_t driver) const noexcept override {
+    copy_text(who.driver, "driver-" + std::to_string(driver));
+    copy_text(who.resource, "resource-" + std::to_string(who.handle.slot()));
+  }
+  [[nodiscard]] std::string class_name(std::uint16_t class_id) const override {
+    return "class-" + std::to_string(class_id);
+  }
+  void report_order(std::string_view text) const noexcept override {
+    const std::lock_guard lock(mutex_);
+    reports_.emplace_back(text);
+  }
+  void accessed(Handle) const noexcept override { ++accesses_; }
+
+  [[nodiscard]] std::vector<std::string> reports() const {
+    const std::lock_guard lock(mutex_);
+    return reports_;
+  }
+  [[nodiscard]] int accesses() const { return accesses_; }
+
+ private:
+  mutable std::mutex mutex_;
+  mutable std::vector<std::string> reports_;
+  mutable std::atomic<int> accesses_ = 0;
+};
+
+/// Small tables: what runs full in a test, and what a walk over garbage may cost.
+inline constexpr Capacities kSmall{.slots = 64,
+                                   .contexts = 64,
+                                   .clients = 4,
+                                   .nodes = 256,
+                                   .cells = 512,
+                                   .classes = RM_MAX_CLASSES,
+                                   .drivers = 16,
+                                   .pairs = 0,
+                                   .dependencies = 0,
+                                   .shares = 0};
+
+struct Domain {
+  explicit Domain(const Capacities& capacities = kSmall)
+      : region(LockRegion::create(capacities, RegionIdentity{.domain_id = 1}).value()),
+        engine(region.tables(), names),
+        contexts(region.tables(), engine) {
+    store_relaxed(tables().client(0)->pid, 4711);
+  }
+
+  [[nodiscard]] const LockTables& tables() const { return region.tables(); }
+  Handle arm(std::uint32_t slot, std::uint16_t class_id = 0, std::uint8_t attributes = 0,
+             std::uint32_t generation = 1) {
+    engine.arm(slot, generation, class_id, attributes);
+    return {slot, generation};
+  }
+  [[nodiscard]] StateWord word(Handle handle) const { return engine.word(handle.slot()); }
+  [[nodiscard]] rm_slot& slot(Handle handle) const { return tables().slots[handle.slot()]; }
+  /// A context without a thread of its own.
+  Context& open(std::uint32_t driver = 0, const void* thread = nullptr) {
+    return *contexts.open(0, driver, 0, thread).value();
+  }
+
+  FakeNames names;
+  LockRegion region;
+  LockEngine engine;
+  ContextTable contexts;
+};
+
+inline Request blocking(HoldKind kind = HoldKind::Exclusive,
+                        ResourcePriority priority = ResourcePriority::Normal,
+                        const std::source_location& place = std::source_location::current()) {
+  return {.kind = kind, .mode = AcquisitionMode::Blocking, .priority = priority, .place = place};
+}
+inline Request trying(HoldKind kind = HoldKind::Exclusive) {
+  return {.kind = kind, .mode = AcquisitionMode::NonBlocking};
+}
+/// A deadline so far away that a test that reaches it has failed.
+inline constexpr std::uint64_t kLongNs = 100'000'000'000;
+inline Request timed(std::uint64_t ns, HoldKind kind = HoldKind::Exclusive,
+                     ResourcePriority priority = ResourcePriority::Normal) {
+  return {.kind = kind,
+          .mode = AcquisitionMode::Timeout,
+          .deadline_ns = monotonic_ns() + ns,
+          .priority = priority};
+}
+inline Request emergency(std::uint64_t ns = kLongNs, HoldKind kind = HoldKind::Exclusive) {
+  return {.kind = kind, .mode = AcquisitionMode::Emergency, .deadline_ns = monotonic_ns() + ns};
+}
+
+/// Lets others run until `done()`. Nothing but the test's own time limit ends it otherwise.
+template <typename Done>
+void wait_until(Done&& done) {
+  while (!done()) std::this_thread::yield();
+}
+
+/// The outcome of a call, and the grant where it has one.
+using Outcome = Result<Grant>;
+
+class Actor {
+ public:
+  explicit Actor(Domain& domain, std::uint32_t driver = 0)
+      : domain_(domain), thread_([this, driver] { run(driver); }) {
+    wait_until([&] { return context_.load() != nullptr; });
+  }
+  Actor(const Actor&) = delete;
+  Actor& operator=(const Actor&) = delete;
+  ~Actor() {
+    do_call([](Context&) { return Outcome(); }, true);
+    thread_.join();
+  }
+
+  [[nodiscard]] Context& context() const { return *context_.load(); }
+  [[nodiscard]] std::uint16_t id() const { return context().id; }
+
+  /// Starts a call on the actor's thread. The call before it must have finished.
+  void start(std::function<Outcome(Context&)> call) { do_call(std::move(call), false); }
+  /// Whether the call has finished, or sleeps in a queue with its walk behind it.
+  [[nodiscard]] bool settled() const {
+    if (finished()) return true;
+    bool asleep = false;
+    domain_.engine.graph().for_each_wait(id(), [&](const Waiter& waiter) {
+      asleep = waiter.word.asleep();
+      return !asleep;
+    });
+    return asleep;
+  }
+  [[nodiscard]] bool finished() const { return !busy_.load(); }
+  /// Waits for the end of the call.
+  Outcome finish() {
+    wait_until([&] { return finished(); });
+    return std::move(*outcome_);
+  }
+  /// start(), and finish().
+  Outcome run_call(std::function<Outcome(Context&)> call) {
+    start(std::move(call));
+    return finish();
+  }
+
+  /// Starts an acquisition and returns when it has ended or sleeps.
+  void begin(Handle handle, const Request& request) {
+    start([this, handle, request](Context& me) {
+      return domain_.engine.acquire(me, handle, request);
+    });
+    wait_until([&] { return settled(); });
+  }
+  void begin_upgrade(Handle handle, const Request& request = blocking()) {
+    start([this, handle, request](Context& me) {
+      return without_grant(domain_.engine.upgrade(me, handle, request));
+    });
+    wait_until([&] { return settled(); });
+  }
+  Outcome acquire(Handle handle, const Request& request = trying()) {
+    return run_call([&](Context& me) { return domain_.engine.acquire(me, handle, request); });
+  }
+  Outcome share(Handle handle) { return acquire(handle, trying(HoldKind::Shared)); }
+  Outcome release(Handle handle, HoldKind kind = HoldKind::Exclusive) {
+    return run_call([&](Context& me) {
+      return without_grant(domain_.engine.release(me, handle, kind));
+    });
+  }
+  Outcome upgrade(Handle handle, const Request& request = trying()) {
+    return run_call([&](Context& me) {
+      return without_grant(domain_.engine.upgrade(me, handle, request));
+    });
+  }
+  Outcome downgrade(Handle handle) {
+    return run_call([&](Context& me) {
+      return without_grant(domain_.engine.downgrade(me, handle));
+    });
+  }
+  Outcome consistent(Handle handle) {
+    return run_call([&](Context& me) {
+      return without_grant(domain_.engine.consistent(me, handle));
+    });
+  }
+  Outcome retire(Handle handle) {
+    return run_call([&](Context& me) {
+      return without_grant(domain_.engine.retire(me, handle, monotonic_ns() + kLongNs));
+    });
+  }
+  [[nodiscard]] std::optional<HoldKind> holds(Handle handle) const {
+    const auto kind = domain_.engine.held_kind(context(), handle);
+    return kind ? std::optional(*kind) : std::nullopt;
+  }
+
+ private:
+  static Outcome without_grant(Result<void> result) {
+    if (!result) return std::unexpected(std::move(result.error()));
+    return Grant{};
+  }
+  void do_call(std::function<Outcome(Context&)> call, bool last) {
+    {
+      const std::lock_guard lock(mutex_);
+      call_ = std::move(call);
+      last_ = last;
+      outcome_.reset();
+      busy_ = true;
+    }
+    changed_.notify_one();
+  }
+  void run(std::uint32_t driver) {
+    Context& mine = domain_.open(driver, &thread_mark);
+    context_ = &mine;
+    std::unique_lock lock(mutex_);
+    for (bool last = false; !last;) {
+      changed_.wait(lock, [&] { return busy_.load(); });
+      last = last_;
+      lock.unlock();
+      Outcome outcome = call_(mine);
+      lock.lock();
+      outcome_ = std::move(outcome);
+      busy_ = false;
+    }
+    const std::uint32_t left = domain_.engine.release_all(mine, [](Handle, HoldKind) {});
+    domain_.contexts.close(mine, left != 0);
+  }
+
+  Domain& domain_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::function<Outcome(Context&)> call_;
+  std::optional<Outcome> outcome_;
+  bool last_ = false;
+  std::atomic<bool> busy_ = false;
+  std::atomic<Context*> context_ = nullptr;
+  std::thread thread_;
+};
+
+inline ::testing::AssertionResult fails_with(const Outcome& outcome, ErrorCode code) {
+  if (outcome) return ::testing::AssertionFailure() << "succeeded";
+  if (outcome.error() == code) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << outcome.error().message();
+}
+
+/// Numbers that a run prints and can be given again: RESMGR_SEED, RESMGR_ROUNDS.
+[[nodiscard]] std::uint64_t seed_from_environment();
+[[nodiscard]] std::uint64_t rounds_from_environment(std::uint64_t otherwise);
+
+/// What of the pools is in use while nobody does anything.
+struct Census {
+  std::uint32_t nodes_lost = 0;   ///< neither free, nor the spare of an open context
+  std::uint32_t cells_lost = 0;   ///< neither free, nor in the chain of a slot
+  std::uint32_t cells_in_use = 0;
+  std::uint32_t cells_owned = 0;  ///< parked by a context, not in use
+};
+[[nodiscard]] Census take_census(Domain& domain);
+
+/// Whether the word says "free" and nothing else (INCONSISTENT and ABSENT apart).
+[[nodiscard]] ::testing::AssertionResult is_free(StateWord word);
+
+}  // namespace resmgr::lock::test
