@@ -63,7 +63,9 @@ Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_n
       return std::unexpected(std::move(begun.error()));
     }
   }
+  hooks_.mute(handle, true);
   const auto give_up = [&](Error error) -> Result<void> {
+    hooks_.mute(handle, false);
     const std::lock_guard lock(registry_mutex_);
     (void)writer_.cancel_unregister(handle);
     return std::unexpected(std::move(error));

@@ -29,10 +29,18 @@ Result<void> HookTable::add(Handle handle, Hooks hooks) {
 void HookTable::accessed(Handle handle) noexcept {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(handle);
-  if (found == entries_.end() || found->second->queued || !found->second->hooks.on_access) return;
-  found->second->queued = true;
-  accessed_.push_back(*found->second);
+  if (found == entries_.end()) return;
+  Entry& entry = *found->second;
+  if (entry.queued || entry.muted || !entry.hooks.on_access) return;
+  entry.queued = true;
+  accessed_.push_back(entry);
   ready_.notify_one();
+}
+
+void HookTable::mute(Handle handle, bool muted) noexcept {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(handle);
+  if (found != entries_.end()) found->second->muted = muted;
 }
 
 void HookTable::remove(Handle handle) {

@@ -46,6 +46,8 @@ class HookTable {
   [[nodiscard]] Result<void> add(Handle handle, Hooks hooks);
   /// Tells on_access, unless it is queued already.
   void accessed(Handle handle) noexcept;
+  /// While a resource is being unregistered, the hold that this takes is not an access.
+  void mute(Handle handle, bool muted) noexcept;
   /// Tells on_cleanup and forgets the hooks.
   void remove(Handle handle);
   void stop() noexcept;
@@ -55,6 +57,7 @@ class HookTable {
     Handle handle;
     Hooks hooks;
     bool queued = false;
+    bool muted = false;
   };
   struct Event {
     Handle handle;
