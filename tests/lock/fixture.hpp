@@ -144,7 +144,14 @@ class Actor {
   }
   Actor(const Actor&) = delete;
   Actor& operator=(const Actor&) = delete;
+  /// A wait that goes on is cancelled: so a test that failed in the middle ends.
   ~Actor() {
+    wait_until([&] {
+      domain_.engine.graph().for_each_wait(id(), [&](const Waiter& waiter) {
+        return !domain_.engine.decide(waiter, RM_NODE_CANCELLED);
+      });
+      return finished();
+    });
     do_call([](Context&) { return Outcome(); }, true);
     thread_.join();
   }
