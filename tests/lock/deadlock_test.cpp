@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Deadlocks one at a time: deadlock.cpp and wait_graph.cpp.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <memory>
+#include <vector>
+
+#include "tests/lock/fixture.hpp"
+
+namespace resmgr::lock::test {
+namespace {
+
+class Deadlock : public ::testing::Test {
+ protected:
+  [[nodiscard]] std::uint64_t deadlocks() const { return load(domain.tables().region->deadlocks); }
+  [[nodiscard]] std::uint64_t late() const { return load(domain.tables().region->late_victims); }
+  /// Each member waits for what the next one holds.
+  static std::vector<std::uint32_t> contexts(const Error& error) {
+    std::vector<std::uint32_t> ids;
+    for (const Participant& who : error.cycle()) ids.push_back(who.context);
+    return ids;
+  }
+
+  Domain domain;
+  std::array<Handle, 6> r{domain.arm(1), domain.arm(2), domain.arm(3),
+                          domain.arm(4), domain.arm(5), domain.arm(6)};
+  Actor a{domain, 1};
+  Actor b{domain, 2};
+  Actor c{domain, 3};
+};
+
+TEST_F(Deadlock, TheYoungestOfTwoIsRefusedWithTheWholeCycle) {
+  ASSERT_TRUE(a.acquire(r[0]));
+  ASSERT_TRUE(b.acquire(r[1]));
+  a.begin(r[1], blocking());
+  const Outcome refused = b.acquire(r[0], blocking());
+  ASSERT_TRUE(fails_with(refused, ErrorCode::Deadlock));
+  EXPECT_EQ(contexts(refused.error()), (std::vector<std::uint32_t>{b.id(), a.id()}));
+  EXPECT_EQ(refused.error().cycle()[0].handle, r[0]);
+  EXPECT_EQ(refused.error().cycle()[1].handle, r[1]);
+  EXPECT_STREQ(refused.error().cycle()[1].driver.data(), "driver-1");
+  EXPECT_EQ(refused.error().blame().context, a.id());
+  EXPECT_EQ(deadlocks(), 1u);
+  EXPECT_FALSE(a.finished());
+  ASSERT_TRUE(b.release(r[1]));
+  EXPECT_TRUE(a.finish());
+  EXPECT_EQ(late(), 0u);
+}
+
+TEST_F(Deadlock, TheLowestPriorityIsTheVictimWhoeverFindsIt) {
+  ASSERT_TRUE(a.acquire(r[0]));
+  ASSERT_TRUE(b.acquire(r[1]));
+  a.begin(r[1], blocking(HoldKind::Exclusive, ResourcePriority::Low));
+  b.begin(r[0], blocking(HoldKind::Exclusive, ResourcePriority::High));
+  const Outcome refused = a.finish();
+  ASSERT_TRUE(fails_with(refused, ErrorCode::Deadlock)) << "woken though he slept";
+  EXPECT_EQ(contexts(refused.error()), (std::vector<std::uint32_t>{a.id(), b.id()}));
+  EXPECT_FALSE(b.finished());
+  ASSERT_TRUE(a.release(r[0]));
+  EXPECT_TRUE(b.finish());
+  EXPECT_EQ(late(), 0u);
+}
+
+// A lent priority moves one up in the queue; as a victim he is worth what he asked for.
+TEST_F(Deadlock, ALoanDoesNotChangeTheVictim) {
+  Actor patron(domain);
+  ASSERT_TRUE(a.acquire(r[0]));
+  ASSERT_TRUE(b.acquire(r[1]));
+  a.begin(r[1], blocking(HoldKind::Exclusive, ResourcePriority::Low));
+  patron.begin(r[0], blocking(HoldKind::Exclusive, ResourcePriority::Critical));
+  b.begin(r[0], blocking(HoldKind::Exclusive, ResourcePriority::Normal));
+  EXPECT_TRUE(fails_with(a.finish(), ErrorCode::Deadlock));
+  ASSERT_TRUE(a.release(r[0]));
+  ASSERT_TRUE(patron.finish());
+  ASSERT_TRUE(patron.release(r[0]));
+  EXPECT_TRUE(b.finish());
+}
+
+TEST_F(Deadlock, AnEmergencyWoundsTheOthers) {
+  ASSERT_TRUE(a.acquire(r[0]));
+  ASSERT_TRUE(b.acquire(r[1]));
+  a.begin(r[1], blocking(HoldKind::Exclusive, ResourcePriority::Critical));
+  b.begin(r[0], emergency());
+  EXPECT_TRUE(fails_with(a.finish(), ErrorCode::Preempted));
+  ASSERT_TRUE(a.release(r[0]));
+  EXPECT_TRUE(b.finish());
+}
+
+TEST_F(Deadlock, AmongEmergenciesTheYoungestIsTheVictim) {
+  ASSERT_TRUE(a.acquire(r[0]));
+  ASSERT_TRUE(b.acquire(r[1]));
+  a.begin(r[1], emergency());
+  EXPECT_TRUE(fails_with(b.acquire(r[0], emergency()), ErrorCode::Deadlock));
+  ASSERT_TRUE(b.release(r[1]));
+  EXPECT_TRUE(a.finish());
+}
+
+TEST_F(Deadlock, EverySharedHolderIsFollowed) {
+  ASSERT_TRUE(a.share(r[0]));
+  ASSERT_TRUE(b.share(r[0]));
+  ASSERT_TRUE(c.acquire(r[1]));
+  // Whichever of the two stands first in the chain.
+  for (Actor* holder : {&a, &b}) {
+    holder->begin(r[1], blocking());
+    ASSERT_FALSE(holder->finished());
+    EXPECT_TRUE(fails_with(c.acquire(r[0], blocking()), ErrorCode::Deadlock));
+    ASSERT_TRUE(c.release(r[1]));
+    ASSERT_TRUE(holder->finish());
+    ASSERT_TRUE(holder->release(r[1]));
+    ASSERT_TRUE(c.acquire(r[1]));
+  }
+}
+
+// a holds R shared; b queues for it exclusively; c, who wants to share R and would, waits for b.
+TEST_F(Deadlock, EarlierWaitersAreFollowed) {
+  ASSERT_TRUE(a.share(r[0]));
+  ASSERT_TRUE(c.acquire(r[1]));
+  b.begin(r[0], blocking());
+  a.begin(r[1], blocking());
+  const Outcome refused = c.acquire(r[0], blocking(HoldKind::Shared));
+  ASSERT_TRUE(fails_with(refused, ErrorCode::Deadlock));
+  EXPECT_EQ(contexts(refused.error()), (std::vector<std::uint32_t>{c.id(), b.id(), a.id()}));
+  ASSERT_TRUE(c.release(r[1]));
+  ASSERT_TRUE(a.finish());
+  ASSERT_TRUE(a.release(r[0], HoldKind::Shared));
+  EXPECT_TRUE(b.finish());
+}
+
+TEST_F(Deadlock, SharingWithoutConflictIsNone) {
+  ASSERT_TRUE(a.share(r[0]));
+  ASSERT_TRUE(b.share(r[1]));
+  EXPECT_TRUE(a.acquire(r[1], blocking(HoldKind::Shared)));
+  EXPECT_TRUE(b.acquire(r[0], blocking(HoldKind::Shared)));
+  EXPECT_EQ(deadlocks(), 0u);
+}
+
+TEST_F(Deadlock, AChainOfAnyDepthIsFollowed) {
+  Capacities deep = kSmall;
+  deep.slots = 256;
+  deep.contexts = 256;
+  Domain wide(deep);
+  constexpr std::uint32_t kDepth = 100;
+  std::vector<std::unique_ptr<Actor>> chain;
+  for (std::uint32_t i = 0; i < kDepth; ++i) {
+    chain.push_back(std::make_unique<Actor>(wide));
+    ASSERT_TRUE(chain[i]->acquire(wide.arm(i)));
+  }
+  for (std::uint32_t i = 0; i + 1 < kDepth; ++i) chain[i]->begin(Handle(i + 1, 1), blocking());
+  const Outcome refused = chain[kDepth - 1]->acquire(Handle(0, 1), blocking());
+  ASSERT_TRUE(fails_with(refused, ErrorCode::Deadlock));
+  EXPECT_EQ(refused.error().cycle().size(), kDepth);
+  for (std::uint32_t i = kDepth - 1; i > 0; --i) {
+    ASSERT_TRUE(chain[i]->release(Handle(i, 1)));
+    ASSERT_TRUE(chain[i - 1]->finish());
+    ASSERT_TRUE(chain[i - 1]->release(Handle(i, 1)));
+  }
+}
+
+TEST_F(Deadlock, OneRequestMayCloseTwoCycles) {
+  ASSERT_TRUE(a.share(r[0]));
+  ASSERT_TRUE(b.share(r[0]));
+  ASSERT_TRUE(c.acquire(r[1]));
+  ASSERT_TRUE(c.acquire(r[2]));
+  a.begin(r[1], blocking(HoldKind::Exclusive, ResourcePriority::Low));
+  b.begin(r[2], blocking(HoldKind::Exclusive, ResourcePriority::Low));
+  c.begin(r[0], blocking(HoldKind::Exclusive, ResourcePriority::High));
+  EXPECT_TRUE(fails_with(a.finish(), ErrorCode::Deadlock));
+  EXPECT_TRUE(fails_with(b.finish(), ErrorCode::Deadlock));
+  EXPECT_EQ(deadlocks(), 2u);
+  ASSERT_TRUE(a.release(r[0], HoldKind::Shared));
+  ASSERT_TRUE(b.release(r[0], HoldKind::Shared));
+  EXPECT_TRUE(c.finish());
+}
+
+// The granter was stopped after it wrote b into the word and before it told b's node. Who comes now,
+// and stands before b in the queue, waits for b; b waits for nobody.
+TEST_F(Deadlock, WhoIsOfferedTheResourceWaitsForNobody) {
+  ASSERT_TRUE(a.acquire(r[0]));
+  b.begin(r[0], blocking());
+  const std::uint16_t stopped = domain.open().id;
+  rm_slot& slot = domain.slot(r[0]);
+  store(slot.word, domain.word(r[0]).with_latch(stopped).bits);
+  ASSERT_TRUE(a.release(r[0]));
+  store(slot.word, domain.word(r[0]).with_owner(b.id()).with(RM_WORD_GRANTING).bits);
+  ASSERT_TRUE(c.acquire(r[1]));  // holds something, so that it walks
+  c.begin(r[0], blocking(HoldKind::Exclusive, ResourcePriority::Critical));
+  EXPECT_FALSE(b.finished());
+  EXPECT_FALSE(c.finished());
+  EXPECT_EQ(deadlocks(), 0u);
+}
+
+TEST_F(Deadlock, WhoIsOfferedAShareWaitsForNobody) {
+  ASSERT_TRUE(a.acquire(r[0]));
+  b.begin(r[0], blocking(HoldKind::Shared));
+  const std::uint16_t stopped = domain.open().id;
+  rm_slot& slot = domain.slot(r[0]);
+  store(slot.word, domain.word(r[0]).with_latch(stopped).bits);
+  ASSERT_TRUE(a.release(r[0]));
+  rm_cell* cell = domain.tables().cell(load(slot.cell_link));
+  ASSERT_NE(cell, nullptr);
+  store(cell->word, CellWord::make(1, b.id(), RM_CELL_OFFERED).bits);
+  store(slot.word, domain.word(r[0]).with(RM_WORD_SHARED).bits);
+  ASSERT_TRUE(c.acquire(r[1]));
+  c.begin(r[0], blocking(HoldKind::Exclusive, ResourcePriority::Critical));
+  EXPECT_FALSE(b.finished());
+  EXPECT_FALSE(c.finished());
+  EXPECT_EQ(deadlocks(), 0u);
+}
+
+// Nothing of the sort can come out of memory that others wrote.
+TEST_F(Deadlock, ALoanStaysInsideTheTable) {
+  ASSERT_TRUE(a.acquire(r[0]));
+  ASSERT_TRUE(b.acquire(r[1]));
+  a.begin(r[1], blocking(HoldKind::Exclusive, ResourcePriority::Low));
+  domain.engine.graph().for_each_wait(a.id(), [](const Waiter& waiter) {
+    store(waiter.node->slot, 0xfffffff0u);
+    return true;
+  });
+  c.begin(r[0], timed(1'000'000, HoldKind::Exclusive, ResourcePriority::Critical));
+  EXPECT_TRUE(fails_with(c.finish(), ErrorCode::TimedOut));
+}
+
+TEST_F(Deadlock, AWalkEndsAtItsDeadline) {
+  WaitGraph& graph = domain.engine.graph();
+  std::vector<Context*> chain;
+  for (std::uint32_t i = 0; i < 40; ++i) chain.push_back(&domain.open());
+  // By hand: each waits for the next one's resource, the last for the first's.
+  for (std::uint32_t i = 0; i < chain.size(); ++i) {
+    const Handle handle = domain.arm(10 + i);
+    store(domain.slot(handle).word, domain.word(handle).with_owner(chain[i]->id).bits);
+    rm_node& node = domain.tables().nodes[i];
+    store(node.slot, 10 + (i + 1) % static_cast<std::uint32_t>(chain.size()));
+    store(node.generation, 1);
+    store(node.context, chain[i]->id);
+    store(node.ticket, i);
+    store(node.word, std::uint64_t{1} << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING);
+    store(chain[i]->record->wait_link, i + 1);
+  }
+  store(domain.tables().region->node_high_water, 40);
+  EXPECT_TRUE(graph.find_cycle(chain[0]->scratch, chain[0]->id));
+  EXPECT_EQ(graph.cycle(chain[0]->scratch).size(), 40u);
+  EXPECT_FALSE(graph.find_cycle(chain[0]->scratch, chain[0]->id, nullptr, 1));
+}
+
+TEST(ChooseVictim, LowestPriorityThenYoungestAndEmergenciesLast) {
+  const auto member = [](std::uint16_t priority, std::uint64_t ticket, bool is_emergency) {
+    WaitGraph::Member made;
+    made.waiter.base_priority = priority;
+    made.waiter.rank.ticket = ticket;
+    made.waiter.emergency = is_emergency;
+    return made;
+  };
+  const WaitGraph::Member low = member(1, 1, false);
+  const WaitGraph::Member old = member(2, 1, false);
+  const WaitGraph::Member young = member(2, 9, false);
+  const WaitGraph::Member urgent = member(kEmergencyRank, 99, true);
+  const WaitGraph::Member urgent_low = member(0, 100, true);
+  const auto victim = [](std::vector<WaitGraph::Member> cycle) {
+    return cycle[WaitGraph::choose_victim(cycle)].waiter.rank.ticket;
+  };
+  EXPECT_EQ(victim({old, young}), 9u);
+  EXPECT_EQ(victim({young, old}), 9u);
+  EXPECT_EQ(victim({young, low, old}), 1u);
+  EXPECT_EQ(victim({urgent, young}), 9u);
+  EXPECT_EQ(victim({urgent_low, young, old}), 9u);
+  EXPECT_EQ(victim({urgent, member(kEmergencyRank, 98, true)}), 99u);
+}
+
+}  // namespace
+}  // namespace resmgr::lock::test
