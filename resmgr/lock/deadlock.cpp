@@ -81,7 +81,9 @@ void LockEngine::note_if_late(std::span<const WaitGraph::Member> members,
 // A victim that another detector chose looks back: it still holds its part, so the cycle stands, or
 // was broken by somebody else as well.
 void LockEngine::look_back(Context& context, Wait& wait) noexcept {
-  if (graph_.find_cycle(context.scratch, context.id, &wait.waiter, kNoDeadline)) {
+  Waiter mine = wait.waiter;
+  mine.rank.priority = load_relaxed(mine.node->priority);
+  if (graph_.find_cycle(context.scratch, context.id, &mine)) {
     report_cycle(context, wait);
   } else {
     atomic(t_.region->late_victims).fetch_add(1, std::memory_order_relaxed);

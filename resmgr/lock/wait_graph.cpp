@@ -62,7 +62,7 @@ WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* a
     const std::uint16_t from = s.steps[i].context;
     const bool by_holds = s.steps[i].by_holds;
     const auto follow = [&](const Waiter& waiter) {
-      for_each_blocker(waiter, [&](std::uint16_t to, bool holder) {
+      for_each_blocker_as_if(waiter, as_if, [&](std::uint16_t to, bool holder) {
         if (to == start) {
           result = confirm(s, i, waiter, as_if) ? Walk::Cycle : Walk::Moved;
           return false;
@@ -123,15 +123,18 @@ bool WaitGraph::confirm(Scratch& s, std::uint32_t last, const Waiter& closing,
                  again.word.sequence() != member.waiter.word.sequence())) {
       return false;
     }
-    if (!planted::kNoSecondPass && !still_blocks(member.waiter, member.blocked_by)) return false;
+    if (!planted::kNoSecondPass && !still_blocks(member.waiter, member.blocked_by, as_if)) {
+      return false;
+    }
   }
   s.member_count = count;
   return true;
 }
 
-bool WaitGraph::still_blocks(const Waiter& waiter, std::uint16_t blocker) const noexcept {
+bool WaitGraph::still_blocks(const Waiter& waiter, std::uint16_t blocker,
+                             const Waiter* as_if) const noexcept {
   bool found = false;
-  for_each_blocker(waiter, [&](std::uint16_t context, bool) {
+  for_each_blocker_as_if(waiter, as_if, [&](std::uint16_t context, bool) {
     found = context == blocker;
     return !found;
   });

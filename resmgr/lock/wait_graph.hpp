@@ -74,7 +74,21 @@ class WaitGraph {
   [[nodiscard]] Scratch* view(const Mapping& mapping) const noexcept;
   [[nodiscard]] bool confirm(Scratch& scratch, std::uint32_t last, const Waiter& closing,
                              const Waiter* as_if) const noexcept;
-  [[nodiscard]] bool still_blocks(const Waiter& waiter, std::uint16_t blocker) const noexcept;
+  [[nodiscard]] bool still_blocks(const Waiter& waiter, std::uint16_t blocker,
+                                  const Waiter* as_if) const noexcept;
+  /// for_each_blocker(), and the place in the queue that the victim who looks back has lost.
+  template <typename Visit>
+  void for_each_blocker_as_if(const Waiter& waiter, const Waiter* as_if,
+                              Visit&& visit) const noexcept {
+    const rm_slot* slot = as_if && waiter.slot == as_if->slot ? t_.slot(waiter.slot) : nullptr;
+    if (slot && waiter.context != as_if->context && waiter.generation == as_if->generation &&
+        conflicts(waiter.mode, as_if->mode) && as_if->rank.before(waiter.rank) &&
+        !is_offered(waiter, StateWord{load(slot->word)}.owner()) &&
+        !visit(as_if->context, false)) {
+      return;
+    }
+    for_each_blocker(waiter, visit);
+  }
   [[nodiscard]] bool is_offered(const Waiter& waiter, std::uint16_t owner) const noexcept {
     if (owner == waiter.context) return true;
     if (waiter.mode != RM_WAIT_SHARED) return false;

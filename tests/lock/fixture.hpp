@@ -279,6 +279,13 @@ inline ::testing::AssertionResult fails_with(const Outcome& outcome, ErrorCode c
   return ::testing::AssertionFailure() << outcome.error().message();
 }
 
+/// Instrumented builds do fewer rounds of what repeats.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+inline constexpr bool kSanitized = true;
+#else
+inline constexpr bool kSanitized = false;
+#endif
+
 /// Numbers that a run prints and can be given again: RESMGR_SEED, RESMGR_ROUNDS.
 [[nodiscard]] std::uint64_t seed_from_environment();
 [[nodiscard]] std::uint64_t rounds_from_environment(std::uint64_t otherwise);
