@@ -79,7 +79,8 @@ void LockEngine::note_if_late(std::span<const WaitGraph::Member> members,
 }
 
 // A victim that another detector chose looks back: it still holds its part, so the cycle stands, or
-// was broken by somebody else as well.
+// was broken by others too. (Where a place in a queue closed it, perhaps by one who was served past
+// that place since: counted as late as well, for the two look the same from here.)
 void LockEngine::look_back(Context& context, Wait& wait) noexcept {
   Waiter mine = wait.waiter;
   mine.rank.priority = load_relaxed(mine.node->priority);

@@ -12,7 +12,6 @@
 #include <random>
 #include <set>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "tests/lock/fixture.hpp"
@@ -39,7 +38,7 @@ class Game {
   }
   [[nodiscard]] Domain& domain() { return domain_; }
   [[nodiscard]] std::uint64_t victims() const { return victims_; }
-  /// Victims whose cycle another victim broke before it could be named.
+  /// Victims whose cycle was broken before they could name it.
   [[nodiscard]] std::uint64_t dissolved() const { return dissolved_; }
 
  private:
@@ -121,11 +120,8 @@ class Game {
         continue;
       }
       victims.push_back(i);
-      check_victim(i, outcome.error());
+      check_victim(context, i, outcome.error());
     }
-    // Of two cycles that overlap, each may cost a victim; who looks back then may find his broken.
-    EXPECT_TRUE(unexplained_ == 0 || victims.size() > 1) << at();
-    dissolved_ += std::exchange(unexplained_, 0);
     ASSERT_EQ(cycles.empty(), victims.empty())
         << (cycles.empty() ? "a false cycle" : "a missed cycle") << at();
     if (cycles.size() == 1) {
@@ -145,15 +141,17 @@ class Game {
     EXPECT_FALSE(oracle_.has_cycle()) << "a cycle is left" << at();
   }
   /// I8, I9: every edge of the reported cycle is real, and the victim is the right one.
-  void check_victim(int victim, const Error& error) {
+  void check_victim(int context, int victim, const Error& error) {
     std::vector<int> cycle;
     for (const Participant& who : error.cycle()) cycle.push_back(number_of(who.context));
     if (cycle.empty()) {
-      ++unexplained_;
+      // Chosen by another, who went on before this one looked back: a second victim, or somebody
+      // served past this one's place in a queue, has broken the cycle by then. Counted as late.
+      EXPECT_NE(victim, context) << at();
+      ++dissolved_;
       return;
     }
     EXPECT_EQ(cycle.front(), victim) << at();
-    bool wounded = false;
     for (std::size_t i = 0; i < cycle.size(); ++i) {
       ASSERT_TRUE(cycle[i] >= 0 && oracle_.wish(cycle[i])) << at();
       const std::vector<int> blockers = oracle_.blockers(cycle[i]);
@@ -161,11 +159,19 @@ class Game {
       EXPECT_TRUE(std::find(blockers.begin(), blockers.end(), next) != blockers.end())
           << cycle[i] << " does not wait for " << next << at();
       EXPECT_EQ(error.cycle()[i].handle, handle(oracle_.wish(cycle[i])->resource)) << at();
-      wounded = wounded || oracle_.wish(cycle[i])->emergency;
     }
-    EXPECT_EQ(oracle_.victim_of(cycle), victim) << at();
-    wounded = wounded && !oracle_.wish(victim)->emergency;
-    EXPECT_EQ(error, wounded ? ErrorCode::Preempted : ErrorCode::Deadlock) << at();
+    // On several cycles, who looks back may name another one than he was chosen for.
+    std::vector<std::vector<int>> all{cycle};
+    if (victim != context) all = oracle_.cycles_through(victim);
+    EXPECT_TRUE(std::any_of(all.begin(), all.end(), [&](const std::vector<int>& one) {
+      return oracle_.victim_of(one) == victim && verdict_for(one, victim) == error.code();
+    })) << "victim " << victim << ": " << error.message() << at();
+  }
+  [[nodiscard]] ErrorCode verdict_for(const std::vector<int>& cycle, int victim) const {
+    const bool urgent = std::any_of(cycle.begin(), cycle.end(),
+                                    [&](int member) { return oracle_.wish(member)->emergency; });
+    const bool wounded = urgent && !oracle_.wish(victim)->emergency;
+    return wounded ? ErrorCode::Preempted : ErrorCode::Deadlock;
   }
   /// Those who are due have been granted, all others still wait. `lent` is the rank of a request that
   /// came: whoever it waits for may have moved up, and have been served because of it.
@@ -232,7 +238,6 @@ class Game {
   WaitOracle oracle_{kContexts, kResources};
   std::set<int> early_;
   std::uint64_t victims_ = 0;
-  std::uint64_t unexplained_ = 0;
   std::uint64_t dissolved_ = 0;
 };
 
@@ -247,6 +252,7 @@ TEST(DeadlockProperty, NothingIsMissedAndNothingInvented) {
   const rm_lock_region& region = *game.domain().tables().region;
   EXPECT_EQ(load(region.deadlocks), game.victims());
   EXPECT_EQ(load(region.late_victims), game.dissolved());
+  EXPECT_LE(game.dissolved(), game.victims() / 10);
   EXPECT_GT(game.victims(), rounds / 10) << "too few deadlocks to say anything";
   EXPECT_EQ(take_census(game.domain()).nodes_lost, 0u);
   EXPECT_EQ(take_census(game.domain()).cells_in_use, 0u);
