@@ -2,7 +2,7 @@
 #include "tests/lock/fixture.hpp"
 
 #include <cstdlib>
-#include <ios>
+#include <iostream>
 #include <random>
 #include <set>
 
