@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 #include "resmgr/registry/chains.hpp"
@@ -128,6 +129,50 @@ class DepthFirst {
   std::unordered_map<std::uint32_t, bool> open_;  // visited; true while on the stack
 };
 
+// A search from one resource along one side, edge by edge.
+class Frontier {
+ public:
+  Frontier(const Tables& tables, const Side& side, std::uint32_t start)
+      : tables_(tables), side_(side), pending_{start}, visited_{start} {}
+
+  /// Follows one more edge; false when there is none left.
+  bool step() {
+    while (link_ == 0) {
+      if (pending_.empty()) return false;
+      link_ = get(tables_.entries.at(pending_.back()), side_.head);
+      pending_.pop_back();
+    }
+    const Word* const record = tables_.dependencies.find(link_);
+    if (record == nullptr) return false;
+    link_ = get(record, side_.next);
+    const std::uint32_t other = get(record, side_.there);
+    if (tables_.entries.at(other) != nullptr && visited_.insert(other).second) {
+      pending_.push_back(other);
+    }
+    return true;
+  }
+  [[nodiscard]] bool has_seen(std::uint32_t slot) const { return visited_.contains(slot); }
+
+ private:
+  const Tables& tables_;
+  const Side& side_;
+  std::vector<std::uint32_t> pending_;
+  std::unordered_set<std::uint32_t> visited_;
+  std::uint32_t link_ = 0;
+};
+
+// Whether `from` needs `to`, directly or not. Searches from both ends in step, so that the smaller
+// side decides how long it takes: a new resource, which nobody needs yet, costs nothing.
+bool reaches(const Tables& tables, std::uint32_t from, std::uint32_t to) {
+  Frontier forward(tables, kNeeds, from);
+  Frontier backward(tables, kNeeded, to);
+  for (std::uint32_t budget = tables.dependencies.count(); budget > 0; --budget) {
+    if (!forward.step()) return forward.has_seen(to);
+    if (!backward.step()) return backward.has_seen(from);
+  }
+  return forward.has_seen(to);
+}
+
 std::string name_of(const Tables& tables, std::uint32_t slot) {
   auto entry = read_entry(tables, live_handle(tables, slot));
   return entry ? std::string(entry->name_text()) : "resource " + std::to_string(slot);
@@ -220,10 +265,11 @@ Result<void> DependencyWriter::add(Handle from, Handle to) {
   }
   if (locate(from.slot(), to.slot()) != 0) return fail(ErrorCode::AlreadyExists, "dependency");
 
-  const std::vector<std::uint32_t> way = path(to.slot(), from.slot());
-  if (!way.empty()) {
+  if (reaches(tables_, to.slot(), from.slot())) {
     std::string text = name_of(tables_, from.slot());
-    for (const std::uint32_t slot : way) text += " needs " + name_of(tables_, slot);
+    for (const std::uint32_t slot : path(to.slot(), from.slot())) {
+      text += " needs " + name_of(tables_, slot);
+    }
     Error cycle(ErrorCode::DependencyCycle);
     cycle.with_detail({.cycle = {}, .text = std::move(text)});
     return std::unexpected(std::move(cycle));

@@ -20,16 +20,6 @@ bool is_stored_state(std::uint8_t state) noexcept {
   return state != RM_STATE_DEALLOCATED && state != RM_STATE_ACTIVE && state != RM_STATE_LOCKED;
 }
 
-bool is_sound(const rm_entry& entry) noexcept {
-  return entry.name_bytes <= kMaxNameBytes && is_valid_name({entry.name, entry.name_bytes}) &&
-         entry.name[entry.name_bytes] == '\0' && is_stored_state(entry.lifecycle & RM_STATE_MASK) &&
-         entry.type < kResourceTypes &&
-         entry.priority <= static_cast<std::uint8_t>(ResourcePriority::Critical) &&
-         entry.access_pattern <= static_cast<std::uint8_t>(AccessPattern::Streaming) &&
-         (entry.flags & ~kKnownResourceFlags) == 0 &&
-         (entry.alignment == 0 || std::has_single_bit(entry.alignment));
-}
-
 EntryCopy typed(std::uint32_t slot, const rm_entry& entry) noexcept {
   EntryCopy copy;
   copy.handle = Handle(slot, entry.generation);
@@ -55,6 +45,16 @@ EntryCopy typed(std::uint32_t slot, const rm_entry& entry) noexcept {
 }
 
 }  // namespace
+
+bool is_sound(const rm_entry& entry) noexcept {
+  return entry.name_bytes <= kMaxNameBytes && is_valid_name({entry.name, entry.name_bytes}) &&
+         entry.name[entry.name_bytes] == '\0' && is_stored_state(entry.lifecycle & RM_STATE_MASK) &&
+         entry.type < kResourceTypes &&
+         entry.priority <= static_cast<std::uint8_t>(ResourcePriority::Critical) &&
+         entry.access_pattern <= static_cast<std::uint8_t>(AccessPattern::Streaming) &&
+         (entry.flags & ~kKnownResourceFlags) == 0 &&
+         (entry.alignment == 0 || std::has_single_bit(entry.alignment));
+}
 
 const Word* live_entry(const Tables& tables, Handle handle) noexcept {
   const Word* const entry = tables.entries.at(handle.slot());

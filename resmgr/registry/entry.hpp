@@ -47,6 +47,9 @@ struct EntryCopy {
   [[nodiscard]] std::string_view name_text() const noexcept { return {name.data(), name_bytes}; }
 };
 
+/// Whether everything in a published entry is in its documented range.
+[[nodiscard]] bool is_sound(const rm_entry& entry) noexcept;
+
 /// The entry's words while `handle` names a published resource, null otherwise. The resource may go
 /// at any time after.
 [[nodiscard]] const Word* live_entry(const Tables& tables, Handle handle) noexcept;

@@ -3,7 +3,6 @@
 #include <cstddef>
 
 #include "resmgr/registry/entry.hpp"
-#include "resmgr/registry/names.hpp"
 #include "resmgr/registry/writer.hpp"
 
 namespace resmgr::registry {
@@ -11,11 +10,8 @@ namespace {
 
 // Whether a new authority can take the entry over as it is.
 bool is_kept(const rm_entry& entry) noexcept {
-  const unsigned state = entry.lifecycle & RM_STATE_MASK;
-  return entry.name_bytes <= kMaxNameBytes && is_valid_name({entry.name, entry.name_bytes}) &&
-         (entry.lifecycle & RM_STATE_UNPUBLISHED) == 0 && state != RM_STATE_DEALLOCATED &&
-         state != RM_STATE_ACTIVE && state != RM_STATE_LOCKED && entry.generation != 0 &&
-         entry.generation <= Handle::kGenerationMask;
+  return (entry.lifecycle & RM_STATE_UNPUBLISHED) == 0 && is_sound(entry) &&
+         entry.generation != 0 && entry.generation <= Handle::kGenerationMask;
 }
 
 }  // namespace

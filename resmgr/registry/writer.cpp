@@ -82,12 +82,19 @@ Result<std::uint32_t> RegistryWriter::take_slot() noexcept {
     store_release(root.free_slots_link, load_field<std::uint32_t>(entry, kFreeOffset));
     return link - 1;
   }
-  const std::uint32_t slot = load_relaxed(root.slot_high_water);
-  if (slot >= tables_.entries.count()) {
-    return table_full("table of resources", std::uint64_t{slot} + 1, tables_.entries.count());
+  for (;;) {
+    const std::uint32_t slot = load_relaxed(root.slot_high_water);
+    Word* const entry = tables_.entries.at(slot);
+    if (entry == nullptr) {
+      return table_full("table of resources", std::uint64_t{slot} + 1, tables_.entries.count());
+    }
+    store_release(root.slot_high_water, slot + 1);
+    const std::uint32_t generation = generation_of(entry);
+    if (generation < last_generation_) return slot;
+    // Only damage makes an unused slot look used up; a handle must not repeat even then.
+    store_release(entry[0], vacant(generation));
+    bump(root.retired_slots);
   }
-  store_release(root.slot_high_water, slot + 1);
-  return slot;
 }
 
 void RegistryWriter::give_slot_back(std::uint32_t slot, std::uint32_t generation) noexcept {

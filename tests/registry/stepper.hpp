@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Stepper: runs a function in a child process, instruction by instruction, and shows what shared
+// memory looks like after each store.
+//
+// What it is: the honest form of "killed between any two instructions": the images are what a real
+// SIGKILL would have left. What it is not: usable where tracing is forbidden, or where a
+// sanitizer's runtime multiplies the instructions. Thread-safety: call it from a process with one
+// thread.
+//
+//   for_each_store(region.bytes(), [&] { writer.publish(prepared); },
+//                  [&](std::span<const std::byte> image) { check(image); });
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace resmgr::registry::test {
+
+/// Why stepping is not possible here; nothing if it is.
+[[nodiscard]] std::optional<std::string> stepping_is_impossible();
+
+/// Runs `operation` in a child that shares `memory` (MAP_SHARED), and calls `visit` with a copy of
+/// the memory as it was at first and after each change. Returns the number of images, 0 if the
+/// child could not be run to its end.
+[[nodiscard]] std::size_t for_each_store(
+    std::span<const std::byte> memory, const std::function<void()>& operation,
+    const std::function<void(std::span<const std::byte>)>& visit);
+
+}  // namespace resmgr::registry::test
