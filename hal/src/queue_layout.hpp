@@ -93,8 +93,7 @@ struct Geometry {
 /// VersionMismatch.
 [[nodiscard]] Result<Geometry> read_geometry(const Header& header, std::uint64_t file_bytes);
 
-// ---- slot words of MultiProducer rings
-// ------------------------------------------------------------
+// ---- slot words of MultiProducer rings ------------------------------------------------------
 
 enum class SlotState : std::uint8_t {
   Free = 0,     ///< for the producer that claims the word's lap

@@ -113,8 +113,7 @@ class HAL_EXPORT Queue {
   void close() noexcept;
   [[nodiscard]] explicit operator bool() const noexcept { return impl_ != nullptr; }
 
-  // ---- producers
-  // ----------------------------------------------------------------------------------
+  // ---- producers ----------------------------------------------------------------------------
 
   /// Appends a message of exactly message_bytes(). Errors: WouldBlock (the ring is full, or a
   /// thousand other producers were faster), InvalidArgument (size), Cancelled (the consumer skipped
@@ -125,8 +124,7 @@ class HAL_EXPORT Queue {
   /// deadline that has passed still tries once.
   Result<void> push(std::span<const std::byte> message, TimePoint deadline) noexcept;
 
-  // ---- the consumer
-  // -------------------------------------------------------------------------------
+  // ---- the consumer -------------------------------------------------------------------------
 
   /// Takes the oldest message into `message`, of exactly message_bytes(). Errors: WouldBlock (none
   /// is there, or the next slot is stalled), InvalidArgument (size), System with EBADMSG (a peer
@@ -154,8 +152,7 @@ class HAL_EXPORT Queue {
   /// The eventfd to poll, -1 if there is none. Owned by the Queue.
   [[nodiscard]] int bell() const noexcept;
 
-  // ---- what it is
-  // ---------------------------------------------------------------------------------
+  // ---- what it is ---------------------------------------------------------------------------
 
   /// 0 for an empty Queue, as all below.
   [[nodiscard]] std::uint32_t message_bytes() const noexcept;
