@@ -70,31 +70,28 @@ Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_n
     (void)writer_.cancel_unregister(handle);
     return std::unexpected(std::move(error));
   };
-  // Unregistering is an exclusive hold that never ends: it waits its turn before everybody else. What
-  // the caller holds exclusively himself goes with it.
-  const auto held = engine_.held_kind(**context, handle);
-  const bool own = held && *held == HoldKind::Exclusive;
-  if (!own) {
-    const bool waits = deadline_ns > monotonic_ns();
-    const lock::Request request{
-        .mode = waits ? AcquisitionMode::Timeout : AcquisitionMode::NonBlocking,
-        .deadline_ns = deadline_ns,
-        .priority = ResourcePriority::Critical};
-    auto grant = engine_.acquire(**context, handle, request);
-    if (!grant) {
-      const ErrorCode code = grant.error().code();
-      if (code != ErrorCode::WouldBlock && code != ErrorCode::TimedOut) {
-        return give_up(std::move(grant.error()));
-      }
-      Error error(ErrorCode::InUse, "unregister");
-      error.with_blame(grant.error().blame(), grant.error().blamed());
-      return give_up(std::move(error));
+  // Unregistering is an exclusive hold that never ends: it waits its turn before everybody else.
+  const bool waits = deadline_ns > monotonic_ns();
+  const lock::Request request{
+      .mode = waits ? AcquisitionMode::Timeout : AcquisitionMode::NonBlocking,
+      .deadline_ns = deadline_ns,
+      .priority = ResourcePriority::Critical};
+  auto grant = engine_.acquire(**context, handle, request);
+  if (!grant) {
+    const ErrorCode code = grant.error().code();
+    // Deadlock without a cycle: the caller holds it himself.
+    const bool own = code == ErrorCode::Deadlock && grant.error().cycle().empty();
+    if (code != ErrorCode::WouldBlock && code != ErrorCode::TimedOut && !own) {
+      return give_up(std::move(grant.error()));
     }
+    Error error(ErrorCode::InUse, "unregister");
+    error.with_blame(grant.error().blame(), grant.error().blamed());
+    return give_up(std::move(error));
   }
   constexpr std::uint64_t kLatchPatienceNs = 100'000'000;  // a holder descheduled, not stopped
   if (auto retired = engine_.retire(**context, handle, monotonic_ns() + kLatchPatienceNs);
       !retired) {
-    if (!own) (void)engine_.release(**context, handle, HoldKind::Exclusive);
+    (void)engine_.release(**context, handle.with_tenure(grant->tenure), HoldKind::Exclusive);
     return give_up(std::move(retired.error()));
   }
   {

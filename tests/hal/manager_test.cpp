@@ -121,16 +121,26 @@ TEST_F(ResourceManagerTest, HeldOrNeededResourcesStay) {
   EXPECT_EQ(manager_->size(), 0u);
 }
 
-TEST_F(ResourceManagerTest, UnregisteringAnswersWaiters) {
+TEST_F(ResourceManagerTest, UnregisteringGoesFirstAndAnswersWaiters) {
   const Handle handle = add("a");
   auto hold = manager_->try_acquire(handle);
+  ASSERT_TRUE(hold);
+  const auto own = manager_->unregister_resource(handle);
+  EXPECT_EQ(code_of(own), ErrorCode::InUse);
+  const auto await_waiters = [&](std::uint32_t count) {
+    while (manager_->get_resource_stats(handle)->waiting != count) std::this_thread::yield();
+  };
   std::thread waiter([&] {
     EXPECT_EQ(code_of(manager_->acquire_scoped_resource(handle)), ErrorCode::StaleHandle);
   });
-  while (manager_->get_resource_stats(handle)->waiting != 1) std::this_thread::yield();
-  EXPECT_TRUE(manager_->unregister_resource(handle));  // by the holder: his hold goes with it
+  await_waiters(1);
+  std::thread remover(
+      [&] { EXPECT_TRUE(manager_->unregister_resource(handle, std::chrono::hours(1))); });
+  await_waiters(2);
+  EXPECT_TRUE(hold->release());
+  remover.join();
   waiter.join();
-  EXPECT_EQ(code_of(hold->release()), ErrorCode::StaleHandle);
+  EXPECT_EQ(manager_->size(), 0u);
 }
 
 TEST_F(ResourceManagerTest, TypedResourcesAreOpenedOrMade) {
