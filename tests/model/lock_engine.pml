@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is done under the latch: LockEngine::service with its grants, and
+// LockEngine::repair. Each inline names the function it models; S0..S5, GX, GS, GU
+// are the protocol's step numbers.
+//
+// Every step is one access to shared memory (a load, a store or a CAS), or a group
+// of loads that the next CAS is decided from. -DFINE takes those groups apart, to
+// show that they need not be atomic.
+
+#define UNLATCH 1
+#define REAP 2
+#define GRANT_X 3
+#define GRANT_S 4
+#define GRANT_U 5
+
+// FORGET: what the latch holder knows is stale once he looks again.
+#ifdef FINE
+#define ENGINE_LOCALS byte n, q, w, so, act, k, held; bit sh, left, t, clear, others
+#define FORGET n = 0; q = 0; w = 0; so = 0; act = 0; sh = 0; left = 0; t = 0; clear = 0; \
+  k = 0; held = 0; others = 0
+#else
+#define ENGINE_LOCALS byte n, q, w, so, act; bit sh, left, t, clear
+#define FORGET n = 0; q = 0; w = 0; so = 0; act = 0; sh = 0; left = 0; t = 0; clear = 0
+#endif
+
+// The word is what S0 saw, and nobody left WORK. A grant may ignore WORK (-DTOLERANT),
+// the unlatch may not.
+#ifdef NEG_NOREPAIR
+#define SAME_WORD (owner == so && shared == sh)
+#else
+#define SAME_WORD (owner == so && shared == sh && !granting)
+#endif
+#ifdef TOLERANT
+#define UNCHANGED SAME_WORD
+#else
+#define UNCHANGED (SAME_WORD && !work)
+#endif
+
+#ifdef NEG_NOSEQ
+#define SAME_REQUEST (node_state[n] == WAITING)
+#else
+#define SAME_REQUEST (node_state[n] == WAITING && node_seq[n] == q)
+#endif
+
+#ifdef NEG_S2_NOPARKING
+#define SAME_PARKING 1
+#else
+#define SAME_PARKING (parking[k] == q)
+#endif
+
+#ifdef NEG_NODEADCHECK
+#define OWNER_DEAD(me) (me == REC && SEES_DEAD(so))
+#else
+#define OWNER_DEAD(me) SEES_DEAD(so)
+#endif
+
+// FUTEX_WAKE of a node's word: whoever sleeps on it wakes.
+inline wake(node) {
+  d_step {
+    if
+    :: node_state[node] != IDLE && doing[node_ctx[node]] == ASLEEP ->
+         doing[node_ctx[node]] = RUNNING
+    :: else
+    fi
+  }
+}
+
+// S4. The inbox is emptied in an order that a death can't harm: mark each node
+// QUEUED where it stands, take the whole inbox by one CAS (mark again if somebody
+// pushed meanwhile), insert. A node that is LINKED only is in the inbox, or its pusher
+// is on the way to it: a repair leaves it alone.
+inline mark_inbox() {
+  for (i_ : 0 .. NODES - 1) {
+    if
+    :: in_inbox[i_] -> node_mark[i_] = QUEUED
+    :: else
+    fi
+  };
+  i_ = 0
+}
+
+inline take_inbox(ok) {
+  ok = 1;
+  for (i_ : 0 .. NODES - 1) { ok = ok && !(in_inbox[i_] && node_mark[i_] != QUEUED) }
+  if
+  :: ok -> for (i_ : 0 .. NODES - 1) { in_inbox[i_] = 0 }
+  :: else
+  fi;
+  i_ = 0
+}
+
+// Nothing else is QUEUED and not in the list, unless a latch holder died.
+inline insert_marked() {
+  for (i_ : 0 .. NODES - 1) { in_queue[i_] = (node_mark[i_] == QUEUED) };
+  i_ = 0
+}
+
+inline drain() {
+  for (i_ : 0 .. NODES - 1) {
+    if
+    :: in_inbox[i_] -> node_mark[i_] = QUEUED; in_inbox[i_] = 0; in_queue[i_] = 1
+    :: else
+    fi
+  };
+  i_ = 0
+}
+
+inline any_left() {
+  left = 0;
+  for (i_ : 0 .. NODES - 1) { left = left || in_queue[i_] };
+  i_ = 0
+}
+
+inline drop_decided() {
+  for (i_ : 0 .. NODES - 1) {
+    if
+    :: in_queue[i_] && node_state[i_] != WAITING -> in_queue[i_] = 0; node_mark[i_] = UNMARKED
+    :: else
+    fi
+  };
+  i_ = 0
+}
+
+// S2: the holds of the dead, looked for where the word is SHARED. What else they left in a
+// cell, by dying in try_shared(), is the recoverer's.
+#define REAPS(me) (sh || me == REC)
+inline reap_cells(me) {
+  for (i_ : 0 .. NCTX - 1) {
+    if
+    :: REAPS(me) && cell[i_] == HELD && SEES_DEAD(i_) -> cell[i_] = FREE
+    :: else
+    fi
+  };
+  i_ = 0
+}
+
+// Upgrades first (everybody else waits for their cells), then by priority.
+#define RANK(node) (node_ctx[node] + (node_mode[node] == U -> 0 : MAXC))
+
+inline pick() {
+  any_left();
+  n = NONE; q = 0; w = 0; j_ = 2 * MAXC;
+  for (i_ : 0 .. NODES - 1) {
+    if
+    :: in_queue[i_] && node_state[i_] == WAITING && !DEAD(node_ctx[i_]) && RANK(i_) < j_ ->
+         n = i_; j_ = RANK(i_)
+    :: else
+    fi
+  }
+  if
+  :: n != NONE -> q = node_seq[n]; w = node_ctx[n]
+  :: else
+  fi
+}
+
+// A grant that the snapshot permits, or S5. `others`: cells in use besides the upgrader's.
+inline decide(count, others) {
+  act = UNLATCH;
+  if
+  :: n != NONE && so == NONE ->
+    if
+    :: node_mode[n] == X && (!sh || count == 0) -> act = GRANT_X
+    :: node_mode[n] == S -> act = GRANT_S
+    :: node_mode[n] == U && others == 0 -> act = GRANT_U
+    :: else
+    fi
+  :: else
+  fi;
+  if
+  :: act == UNLATCH -> n = 0; q = 0; w = 0; clear = (sh && count == 0)
+  :: else
+  fi
+}
+
+// Everything between S0 and the next CAS on the word.
+inline look(me) {
+#ifdef FINE
+  if
+  :: OWNER_DEAD(me) -> act = REAP
+  :: else ->
+    do // S2: the cell first, then its context, then one CAS
+    :: REAPS(me) && k < NCTX ->
+      d_step { t = (cell[k] == HELD); q = parking[k] };
+      t = (t && SEES_DEAD(k));
+      if
+#ifdef NEG_S2_STORE
+      :: t -> cell[k] = FREE
+#else
+      :: t -> d_step { if :: cell[k] == HELD && SAME_PARKING -> cell[k] = FREE :: else fi }
+#endif
+      :: else
+      fi;
+      d_step { t = 0; q = 0; k++ }
+    :: atomic { else -> k = 0; break }
+    od;
+#ifdef NEG_TAKE_FIRST
+    // The chain is only in the latch holder's hands, until he has marked and sorted it.
+    if :: d_step {
+      for (i_ : 0 .. NODES - 1) { hand[i_] = in_inbox[i_]; in_inbox[i_] = 0 }
+      i_ = 0
+    } fi;
+    d_step {
+      for (i_ : 0 .. NODES - 1) { if :: hand[i_] -> node_mark[i_] = QUEUED; hand[i_] = 0 :: else fi }
+      i_ = 0
+    };
+#else
+    do
+    :: d_step { mark_inbox() };
+       d_step { take_inbox(t) };
+       if :: t -> break :: else fi
+    od;
+#endif
+    if :: d_step { t = 0; insert_marked() } fi;
+    do
+    :: k < NODES ->
+      d_step {
+        if
+        :: in_queue[k] && node_state[k] != WAITING -> in_queue[k] = 0; t = 1
+        :: else
+        fi
+      };
+      if :: t -> node_mark[k] = UNMARKED :: else fi;
+      d_step { t = 0; k++ }
+    :: atomic { else -> k = 0; break }
+    od;
+    if :: d_step { pick() } fi;
+    do
+    :: k < NCTX -> d_step {
+        if
+        :: IN_USE(k) -> held++; others = others || k != w
+        :: else
+        fi;
+        k++
+      }
+    :: else -> break
+    od;
+    if :: d_step { decide(held, others); k = 0; held = 0; others = 0 } fi
+  fi
+#else
+  d_step {
+    if
+    :: OWNER_DEAD(me) -> act = REAP
+    :: else ->
+      reap_cells(me);
+      drain(); drop_decided();
+      pick();
+      decide((IN_USE(0) + IN_USE(1) + IN_USE(2)), OTHER(w, IN_USE))
+    fi
+  }
+#endif
+}
+
+// LockEngine::service: runs with the latch held, ends without it.
+inline service(me) {
+  if :: d_step { work = 0; so = owner; sh = shared; t = 0 } fi;                  // S0
+  look(me);
+  if
+  :: act == REAP ->
+    d_step { if :: SAME_WORD -> owner = NONE :: else fi; FORGET };               // S1
+    goto serve
+  :: act == UNLATCH ->
+    d_step {                                                                     // S3, S5
+#ifdef NEG_PLAINUNLATCH
+      owner = so; shared = sh && !clear; granting = 0; work = 0; latch = NONE; waiters = left; t = 1;
+#else
+#ifdef NEG_NOSNAPSHOT
+      t = !work;
+#else
+      t = (SAME_WORD && !work);
+#endif
+      if
+      :: t -> latch = NONE; waiters = left; shared = shared && !clear
+      :: else
+      fi;
+#endif
+      so = 0; act = 0; sh = 0; left = 0; clear = 0
+    };
+    if :: atomic { t -> t = 0; goto served } :: else -> goto serve fi
+  :: act == GRANT_S -> goto granting_shared
+  :: else -> goto granting_exclusive
+  fi;
+
+granting_exclusive:
+  grant_exclusive(me);
+granting_shared:
+  grant_shared(me);
+
+served:
+  skip
+}

@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of runs for run_models.py."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    name: str
+    model: str
+    defines: tuple
+    # Rules of which one must be broken (a regular expression), None if all must hold.
+    breaks: str | None = None
+    tier: str = "ci"
+    # Looks for cycles as well: none means that nothing goes round for ever.
+    cycles: bool = False
+    # States by a 64-bit hash of each: less memory, no longer quite a proof.
+    hash_compact: bool = False
+    megabytes: int = 2000
+    hash_bits: int = 20
+    # Time limit for meson, generous.
+    seconds: int = 300
+
+
+def _lock(name, defines, **more):
+    return Run(f"lock-{name}", "lock", tuple(defines.split()), **more)
+
+
+def _deadlock(name, defines, **more):
+    return Run(f"deadlock-{name}", "deadlock", tuple(defines.split()), **more)
+
+
+def _control(make, name, breaks, defines, **more):
+    """One rule removed. HARM_ONLY leaves out what only asks for tidiness."""
+    if "TIDY" in defines:
+        defines = defines.replace("TIDY", "")
+    else:
+        defines += " HARM_ONLY"
+    return make(f"control-{name}", defines, breaks=breaks, **more)
+
+
+ANY2 = "M0=EITHER M1=EITHER"
+ANY3 = "NCTX=3 M0=EITHER M1=EITHER M2=EITHER"
+ALL = f"{ANY2} TRY PATHB DOWNGRADE UPGRADERS=3"
+# One is offered a share of a resource while a third, of higher priority, joins the queue.
+OFFER = (
+    "COARSE ATOMIC_WALK BYSTANDER EARLY=4 PRIO2=1 SCRIPT O0=2 O1=1 A0=1 B0=3 A1=6 B1=1 A2=6 B2=0"
+)
+
+_LOCK_CONTROLS = [
+    _control(_lock, name, breaks, defines)
+    for name, breaks, defines in [
+        # I1, I2: who holds
+        ("acquire-ignores-shared", "I1_one_exclusive_or_only_shared", "NEG_A1_NOSHARED M0=S"),
+        ("share-ignores-latch", "I2_word_and_cells_say_who_holds", f"NEG_S2_NOLATCH {ANY2}"),
+        ("share-word-before-cell", "I2_word_and_cells_say_who_holds", "NEG_S_ORDER M0=S M1=S"),
+        ("plain-store-unlatch", "I2_no_phantom_hold", f"NEG_PLAINUNLATCH {ANY2}"),
+        ("unlatch-without-snapshot", "I6_head_waits_for_a_holder", f"NEG_NOSNAPSHOT {ANY2}"),
+        ("node-first", "I2_word_and_cells_say_who_holds", f"NEG_NODEFIRST {ANY2}"),
+        ("no-undo", "I2_no_phantom_hold", "NEG_NOUNDO"),
+        ("no-offer", "I6_no_waiter_is_cancelled", f"NEG_NOOFFER KILLS=1 {ANY2}"),
+        (
+            "offer-cell-by-store",
+            "I2_word_and_cells_say_who_holds",
+            "NEG_GS1_STORE NOPS=2 M0=X M1=S",
+        ),
+        (
+            "take-cell-back-by-store",
+            "I2_word_and_cells_say_who_holds",
+            "NEG_GS6_STORE NOPS=2 M0=X M1=S",
+        ),
+        (
+            "granter-clears-upgraders-cell",
+            "I2_word_and_cells_say_who_holds",
+            "NEG_GCELL UPGRADERS=1 DOWNGRADE M0=S M1=X",
+        ),
+        (
+            "consumed-before-confirmed",
+            "I2_word_and_cells_say_who_holds",
+            "NEG_CONSUMEFIRST KILLS=1 NCTX=3",
+        ),
+        # I3: killed between any two steps
+        ("no-granting", "I2_no_phantom_hold", "NEG_NOGRANTING KILLS=1"),
+        ("no-repair", "I2_no_phantom_hold", "NEG_NOREPAIR KILLS=1"),
+        ("repair-does-not-relink", "I6_head_waits_for_a_holder", "NEG_NORELINK KILLS=1"),
+        ("repair-relinks-unpushed", "lists_hold_a_node_once", "NEG_RELINKALL KILLS=1 NOPS=2"),
+        ("two-step-release", "I6_head_waits_for_a_holder", "NEG_TWOSTEP NEG_NAMEDONLY KILLS=1"),
+        ("recovery-where-named-only", "I6_head_waits_for_a_holder", "NEG_NAMEDONLY KILLS=1 M0=S"),
+        # I4: nothing stays granted to the dead
+        ("granter-ignores-death", "I4_nothing_left_with_the_dead", "NEG_NODEADCHECK KILLS=1"),
+        ("marked-after-scan", "I4_nothing_left_with_the_dead", "NEG_MARKLATE KILLS=1"),
+        # I5: reuse
+        ("slot-reused-before-scan", "I2_no_phantom_hold", "NEG_EARLYREUSE KILLS=1 REUSE"),
+        ("linked-node-reused", "I5_a_linked_node_is_not_reused", "NEG_REUSELINKED NOPS=2"),
+        ("no-sequence", "I2_word_and_cells_say_who_holds", f"NEG_NOSEQ DIRECT NOPS=2 {ANY2}"),
+        (
+            "no-sequence-shared",
+            "I2_word_and_cells_say_who_holds",
+            f"NEG_NOSEQ NOPS=2 {ANY2} NODES=3",
+        ),
+        (
+            "reap-cell-by-store",
+            "I2_word_and_cells_say_who_holds",
+            f"NEG_S2_STORE FINE KILLS=1 REUSE {ANY2}",
+        ),
+        (
+            "cell-without-parking-number",
+            "I2_word_and_cells_say_who_holds",
+            f"NEG_S2_NOPARKING FINE KILLS=1 REUSE {ANY2}",
+        ),
+        # I6: each waiter is served, or gets one other result
+        ("timeout-by-store", "I2_no_phantom_hold", "NEG_T1_STORE"),
+        (
+            "quiet-timeout",
+            "I6_head_waits_for_a_holder",
+            "NEG_QUIETTIMEOUT HOLD NCTX=3 M0=S M1=X M2=S",
+        ),
+        ("no-second-wake", "I6_no_wake_is_lost", "NEG_NOREWAKE KILLS=1"),
+        (
+            "shared-release-waits-for-latch",
+            "I6_nobody_is_stuck",
+            "NEG_SREL_LATCH M0=S M1=S STOPS=1",
+        ),
+        (
+            "silent-false-hold",
+            "I6_head_waits_for_a_holder",
+            "NEG_FALSEHELD TRY NCTX=3 M0=S M1=X M2=S",
+        ),
+        (
+            "path-b-without-exchange",
+            "I6_head_waits_for_a_holder",
+            "NEG_B_NOXCHG PATHB NCTX=3 M0=S M1=S M2=X",
+        ),
+        ("path-b-without-second-look", "word_is_tidy", "NEG_B_NORECHECK PATHB M0=S M1=S TIDY"),
+        (
+            "path-b-ignores-waiters",
+            "I6_head_waits_for_a_holder",
+            "NEG_B_NOWORD PATHB M0=S M1=S UPGRADERS=2",
+        ),
+        (
+            "merged-unlatch-ignores-work",
+            "I6_head_waits_for_a_holder",
+            "NEG_MERGED_BLIND MERGED NCTX=3",
+        ),
+        (
+            "direct-pick-not-checked",
+            "I6_head_waits_for_a_holder",
+            "NEG_DIRECT_NOCHECK DIRECT NOPS=2",
+        ),
+    ]
+]
+
+_LOCK_CONTROLS += [
+    _control(
+        _lock, "spins-for-the-latch", "non-progress cycle", "NEG_SPIN NCTX=2 M0=X M1=X", cycles=True
+    ),
+]
+
+_LOCK_CONTROLS_FULL = [
+    _control(
+        _lock,
+        "inbox-taken-before-marked",
+        "I6_head_waits_for_a_holder",
+        "NEG_TAKE_FIRST FINE KILLS=1 NOPS=2",
+        tier="full",
+    ),
+]
+
+_DEADLOCK_CONTROLS = [
+    _control(_deadlock, name, breaks, defines)
+    for name, breaks, defines in [
+        ("check-then-publish", "I7_no_deadlock_is_missed", "NEG_CHECK_FIRST"),
+        ("victim-is-self", "I7_one_victim_a_cycle", "NEG_VICTIM_SELF ONE_VICTIM"),
+        ("one-pass", "I8_no_false_victim", "NEG_ONE_PASS"),
+        (
+            "offered-still-waits",
+            "I8_no_false_victim",
+            "NEG_OFFER_BLOCKS ONE_VICTIM SHARED=3 UPGRADERS=3",
+        ),
+        (
+            "first-holder-only",
+            "I7_no_deadlock_is_missed",
+            "NEG_ONE_HOLDER NCTX=3 COARSE SCRIPT A0=1 B0=6 A1=1 B1=3 A2=3 B2=0",
+        ),
+        (
+            "queue-not-followed",
+            "I7_no_deadlock_is_missed",
+            "NEG_NO_QUEUE NCTX=3 COARSE SCRIPT A0=1 B0=3 A1=0 B1=6 A2=3 B2=1",
+        ),
+        (
+            "no-second-walk",
+            "I7_no_deadlock_is_missed",
+            "NEG_NO_REWALK NCTX=3 COARSE SCRIPT A0=1 B0=3 A1=1 B1=3 A2=3 B2=0 PRIO2=1",
+        ),
+        ("offer-taken-back", "I7_no_deadlock_is_missed", f"NCTX=3 TAKE_BACK {OFFER}"),
+        ("late-victim-by-timeout", "I7_one_victim_a_cycle", "TIMED=3 ONE_VICTIM"),
+        ("late-victim-by-release", "I7_one_victim_a_cycle", "ASYNC=3 ONE_VICTIM"),
+    ]
+]
+
+# The protocol as it is, and its variants. Where contexts die, each kind of victim has a run:
+# V1=0 is the better waiter, V1=1 the other one.
+_LOCK = [
+    _lock("two-contexts", f"{ANY2} NOPS=2 TRY PATHB"),
+    _lock("upgrade-downgrade", f"{ANY2} DOWNGRADE UPGRADERS=3"),
+    _lock("three-shared-and-exclusive", "NCTX=3 M0=S M1=S M2=X TRY PATHB HOLD"),
+    _lock("three-direct-handoff", "NCTX=3 DIRECT MERGED"),
+    _lock("spare-node", f"{ANY2} NOPS=2 NODES=3"),
+    _lock("cancelled", f"{ANY2} CANCEL=0 KILLS=1 V1=1"),
+    _lock("killed", f"{ANY2} KILLS=1 V1=0 TRY PATHB"),
+    _lock("killed-other", f"{ANY2} KILLS=1 V1=1 TRY PATHB"),
+    _lock("killed-direct-handoff", "KILLS=1 DIRECT MERGED WAKE_LATE M0=X M1=EITHER"),
+    _lock("killed-reused", f"{ANY2} KILLS=1 V1=0 REUSE"),
+    _lock("killed-both", "KILLS=2 V1=0 V2=1"),
+    _lock("killed-both-at-once", f"{ANY2} KILLS=1 TWOCLIENTS V1=0 V2=1"),
+    _lock("killed-recoverer", "KILLS=1 RCRASH M0=X M1=EITHER"),
+    _lock("killed-step-by-step", "KILLS=1 FINE"),
+    _lock("killed-variants", f"{ANY2} KILLS=1 STRICT_GS2 TOLERANT REPAIR_COMPLETES"),
+    _lock("stopped", f"{ANY2} STOPS=1 TRY PATHB DOWNGRADE UPGRADERS=3"),
+    _lock("nothing-goes-round", "M0=X M1=S KILLS=1", cycles=True),
+]
+
+_DEADLOCK = [
+    _deadlock("exclusive", "ONE_VICTIM"),
+    _deadlock("shared", "ONE_VICTIM SHARED=3"),
+    _deadlock("upgrade", "ONE_VICTIM SHARED=3 UPGRADERS=3"),
+    _deadlock("timeouts", "TIMED=3 SHARED=3"),
+    _deadlock("emergency", "ONE_VICTIM EMERGENCY=1 PRIO1=1"),
+    _deadlock("release-while-waiting", "ASYNC=3"),
+    _deadlock("behind-a-waiter", "NCTX=3 COARSE ONE_VICTIM SCRIPT A0=1 B0=3 A1=0 B1=6 A2=3 B2=1"),
+    _deadlock("several-holders", "NCTX=3 COARSE ONE_VICTIM SCRIPT A0=1 B0=6 A1=1 B1=3 A2=3 B2=0"),
+    _deadlock("bystander-serves", f"NCTX=3 {OFFER}"),
+    _deadlock("nothing-goes-round", "SHARED=3", cycles=True),
+]
+
+_LOCK_FULL = [
+    _lock(name, defines, tier="full", megabytes=8000, hash_bits=24, seconds=3600, **more)
+    for name, defines, more in [
+        ("all-two-operations", f"{ALL} NOPS=2", {}),
+        ("all-three-operations", f"{ANY2} NOPS=3 NODES=3 TRY PATHB", {}),
+        ("all-step-by-step", f"{ALL} NOPS=2 FINE", {}),
+        ("three-any", f"{ANY3} TRY PATHB", {}),
+        ("three-any-direct-handoff", f"{ANY3} DIRECT MERGED PATHB", {}),
+        ("three-upgrades", "NCTX=3 M0=S M1=S M2=X DOWNGRADE UPGRADERS=3 PATHB", {}),
+        ("killed-all", f"{ALL} KILLS=1 V1=0", {}),
+        ("killed-other-all", f"{ALL} KILLS=1 V1=1", {}),
+        ("killed-all-variants", f"{ALL} KILLS=1 V1=0 STRICT_GS2 TOLERANT REPAIR_COMPLETES", {}),
+        ("killed-two-operations", f"{ANY2} KILLS=1 NOPS=2", {}),
+        ("killed-both-any", f"{ANY2} KILLS=2 V1=0 V2=1", {}),
+        ("killed-step-by-step-any", f"{ANY2} KILLS=1 FINE TRY PATHB REPAIR_COMPLETES", {}),
+        ("killed-step-by-step-reused", f"{ANY2} KILLS=1 FINE REUSE", {}),
+        ("killed-twice-reused", "KILLS=2 V1=0 V2=0 REUSE FINE M0=S M1=EITHER", {}),
+        ("killed-direct-recoverer", f"{ANY2} KILLS=1 FINE DIRECT MERGED RCRASH", {}),
+        ("killed-of-three", "NCTX=3 KILLS=1 V1=1", {}),
+        ("killed-two-of-three-at-once", "NCTX=3 KILLS=1 TWOCLIENTS V1=0 V2=1", {}),
+        ("killed-of-three-mixed", "NCTX=3 KILLS=1 V1=1 M0=X M1=S M2=X", {"hash_compact": True}),
+        ("stopped-and-killed", f"{ANY2} STOPS=2 V1=0 V2=1", {}),
+        ("stopped-of-three", "NCTX=3 STOPS=1 M0=S M1=X M2=S TRY PATHB", {}),
+        ("nothing-goes-round-any", f"{ANY2} KILLS=1 TRY PATHB", {"cycles": True}),
+    ]
+]
+
+_DEADLOCK_FULL = [
+    _deadlock(name, defines, tier="full", megabytes=8000, hash_bits=24, seconds=3600, **more)
+    for name, defines, more in [
+        ("shared-three-requests", "ONE_VICTIM SHARED=3 NOPS=3", {}),
+        ("timeouts-three-requests", "TIMED=3 NOPS=3", {}),
+        ("emergency-shared", "ONE_VICTIM EMERGENCY=1 PRIO1=1 SHARED=3", {}),
+        ("ring-of-three", f"NCTX=3 NRES=3 ONE_VICTIM SCRIPT A0=0 B0=3 A1=3 B1=6 A2=6 B2=0", {}),
+        ("three-step-by-step", "NCTX=3 ONE_VICTIM SCRIPT A0=0 B0=3 A1=3 B1=0 A2=0 B2=3", {}),
+        ("two-cycles", "NCTX=3 COARSE SCRIPT A0=1 B0=3 A1=1 B1=3 A2=3 B2=0", {}),
+        ("two-cycles-priority", "NCTX=3 COARSE PRIO2=1 SCRIPT A0=1 B0=3 A1=1 B1=3 A2=3 B2=0", {}),
+        ("offer-taken-back-walked-again", f"NCTX=3 TAKE_BACK WALK_AGAIN {OFFER}", {}),
+    ]
+]
+
+TABLE = [
+    *_LOCK,
+    *_LOCK_CONTROLS,
+    *_DEADLOCK,
+    *_DEADLOCK_CONTROLS,
+    *_LOCK_FULL,
+    *_LOCK_CONTROLS_FULL,
+    *_DEADLOCK_FULL,
+]
