@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/bench/core_pairs.hpp"
+
+#include <absl/synchronization/mutex.h>
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <vector>
+
+#include "tests/bench/domain.hpp"
+#include "tests/bench/must.hpp"
+#include "tests/bench/peers.hpp"
+#include "tests/bench/shared_memory.hpp"
+
+namespace bench {
+namespace {
+
+constexpr std::uint32_t kMillion = 1'000'000;
+
+/// Pairs on a lock of another hand.
+template <typename Lock>
+Batch pairs_on(Lock& lock) {
+  return [&lock](std::uint64_t operations) {
+    for (; operations != 0; --operations) {
+      if (!lock.lock() || !lock.unlock()) [[unlikely]] {
+        throw std::runtime_error("the peer failed");
+      }
+    }
+  };
+}
+
+/// Pairs on a resource of ours: acquired, and released by the end of its scope.
+Batch our_pairs(hal::ResourceManager& manager, hal::Handle handle,
+                const hal::AcquireOptions& options) {
+  return [&manager, handle, options](std::uint64_t operations) {
+    for (; operations != 0; --operations) {
+      auto hold = manager.acquire_scoped_resource(handle, options);
+      if (!hold) [[unlikely]] {
+        give_up(hold.error());
+      }
+    }
+  };
+}
+
+constexpr hal::AcquireOptions kExclusive{.mode = hal::AcquisitionMode::Blocking};
+constexpr hal::AcquireOptions kShared{.mode = hal::AcquisitionMode::Blocking,
+                                      .kind = hal::HoldKind::Shared};
+
+template <typename Lock>
+void compare_pairs(Run& run, const hal::AcquireOptions& options) {
+  Domain domain(1);
+  const Shared<Lock> peer;
+  run.add(run.compare(our_pairs(domain.manager(), domain.handles()[0], options), pairs_on(*peer)));
+}
+
+/// Goes through places round and round, over as many batches as it takes.
+template <typename Pair>
+Batch round_and_round(std::span<const hal::Handle> places, const Pair& pair) {
+  return [places, pair, at = std::size_t{0}](std::uint64_t operations) mutable {
+    for (; operations != 0; --operations) {
+      pair(places[at]);
+      if (++at == places.size()) at = 0;
+    }
+  };
+}
+
+}  // namespace
+
+void pair_vs_cas(Run& run) { compare_pairs<CasLine>(run, kExclusive); }
+void pair_vs_robust(Run& run) { compare_pairs<RobustMutex>(run, kExclusive); }
+void shared_pair_vs_rwlock(Run& run) { compare_pairs<SharedRwLock>(run, kShared); }
+void shared_pair_vs_boost(Run& run) { compare_pairs<BoostSharableMutex>(run, kShared); }
+
+void try_pair_vs_cas(Run& run) {
+  Domain domain(1);
+  const Shared<CasLine> peer;
+  const hal::Handle handle = domain.handles()[0];
+  const Batch ours = [&manager = domain.manager(), handle](std::uint64_t operations) {
+    for (; operations != 0; --operations) {
+      auto hold = manager.try_acquire(handle);
+      if (!hold) [[unlikely]] {
+        give_up(hold.error());
+      }
+    }
+  };
+  run.add(run.compare(ours, pairs_on(*peer)));
+}
+
+void pair_1m_vs_cas(Run& run) {
+  Domain domain(kMillion);
+  std::vector<hal::Handle> places;
+  for (const std::uint32_t i : random_order(kMillion)) places.push_back(domain.handles()[i]);
+  std::uint32_t lines = 0;
+  for (const hal::Handle place : places) lines = std::max(lines, place.slot() + 1);
+  const SharedMemory memory(lines * sizeof(CasLine));
+  const std::span<CasLine> peers(reinterpret_cast<CasLine*>(memory.data()), lines);
+  std::uninitialized_default_construct(peers.begin(), peers.end());
+
+  // Both read the same array of handles: what that costs, each pays.
+  const Batch ours = round_and_round(places, [&manager = domain.manager()](hal::Handle place) {
+    auto hold = manager.acquire_scoped_resource(place, kExclusive);
+    if (!hold) [[unlikely]] {
+      give_up(hold.error());
+    }
+  });
+  const Batch peer = round_and_round(places, [peers](hal::Handle place) {
+    CasLine& line = peers[place.slot()];
+    if (!line.lock() || !line.unlock()) [[unlikely]] {
+      throw std::runtime_error("the peer failed");
+    }
+  });
+  run.add(run.compare(ours, peer));
+}
+
+void pair_vs_absl(Run& run, unsigned held) {
+  // Ours: others of different classes, taken in an order that is known after the first round.
+  Domain domain(0);
+  std::deque<hal::ScopedResource> holds;
+  for (unsigned i = 0; i < held; ++i) {
+    const hal::Handle other = domain.add(fmt::format("held/{}", i), fmt::format("class-{}", i));
+    holds.push_back(must(domain.manager().acquire_scoped_resource(other, kExclusive)));
+  }
+  const hal::Handle measured = domain.add("measured", "class-last");
+  const Batch ours = our_pairs(domain.manager(), measured, kExclusive);
+
+  std::deque<absl::Mutex> others(held);
+  absl::Mutex mutex;
+  const Batch peer = [&mutex](std::uint64_t operations) {
+    for (; operations != 0; --operations) {
+      mutex.Lock();
+      mutex.Unlock();
+    }
+  };
+  // Tells whether the detector is at work below: a library built without it shows no difference.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
+  run.note(fmt::format("absl::Mutex with detection off: {:.1f} ns", run.measure(peer)));
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kReport);
+  std::deque<absl::MutexLock> locks;
+  for (absl::Mutex& other : others) locks.emplace_back(&other);
+  run.add(run.compare(ours, peer));
+}
+
+void handle_check(Run& run) {
+  constexpr std::uint32_t kHandles = 64;
+  Domain domain(kHandles);
+  const Batch ours =
+      round_and_round(domain.handles(), [&manager = domain.manager()](hal::Handle handle) {
+        benchmark::DoNotOptimize(manager.is_valid(handle));
+      });
+  Figure figure = run.figure();
+  figure.value = run.measure(ours);
+  run.add(std::move(figure));
+}
+
+}  // namespace bench
