@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/lock/damage.hpp"
+
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "resmgr/base/clock.hpp"
+#include "resmgr/lock/context_table.hpp"
+#include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/region.hpp"
+
+namespace resmgr::lock::test {
+namespace {
+
+constexpr Capacities kTiny{.slots = 72,  // two of them share a place in the cache of cells
+                           .contexts = 6,
+                           .clients = 1,
+                           .nodes = 12,
+                           .cells = 16,
+                           .classes = 4,
+                           .drivers = 2,
+                           .pairs = 0,
+                           .dependencies = 0,
+                           .shares = 0};
+constexpr std::array<std::uint32_t, 4> kSlots{0, 1, 2, 1 + Context::kParked};
+constexpr std::size_t kContexts = 3;
+/// Long enough to be asleep, short enough for many.
+constexpr std::uint64_t kMomentNs = 60'000;
+
+class NoNames final : public Names {
+ public:
+  void describe(Participant&, std::uint32_t) const noexcept override {}
+  [[nodiscard]] std::string class_name(std::uint16_t) const override { return "class"; }
+  void report_order(std::string_view) const noexcept override {}
+  void accessed(Handle) const noexcept override {}
+};
+
+/// The script, read from its start; zeros once it is over.
+class Script {
+ public:
+  explicit Script(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
+  [[nodiscard]] bool over() const { return bytes_.empty(); }
+  std::uint8_t next() {
+    if (bytes_.empty()) return 0;
+    const std::uint8_t byte = bytes_.front();
+    bytes_ = bytes_.subspan(1);
+    return byte;
+  }
+  std::size_t next_below(std::size_t most) {
+    const std::size_t high = next();
+    return (high << 8 | next()) % most;
+  }
+
+ private:
+  std::span<const std::uint8_t> bytes_;
+};
+
+class Run {
+ public:
+  explicit Run(Script script) : script_(script) {
+    engine_.order().set_policy(OrderPolicy::Warn);
+    for (const std::uint32_t slot : kSlots) {
+      engine_.arm(slot, 1, static_cast<std::uint16_t>(slot % 4), 0);
+    }
+    for (Context*& context : contexts_) context = table_.open(0, 0, 0, &thread_mark).value();
+    (void)engine_.acquire(*contexts_[0], Handle(0, 1), {});
+    (void)engine_.acquire(*contexts_[0], Handle(1, 1), {.kind = HoldKind::Shared});
+    (void)engine_.acquire(*contexts_[1], Handle(1, 1), {.kind = HoldKind::Shared});
+    (void)engine_.acquire(*contexts_[1], Handle(2, 1), {});
+    for (std::uint32_t i = 0; i < 3; ++i) add_waiter(i);
+  }
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+  ~Run() {
+    for (Context* context : contexts_) table_.close(*context, false);
+  }
+
+  std::uint64_t play() {
+    std::uint64_t calls = 0;
+    while (!script_.over()) {
+      damage();
+      for (int i = script_.next() % 4; i >= 0; --i, ++calls) call();
+    }
+    for (Context* context : contexts_) {
+      (void)engine_.release_all(*context, [](Handle, HoldKind) {});
+    }
+    return calls;
+  }
+
+ private:
+  /// Somebody who waits and never looks: a stopped peer's node.
+  void add_waiter(std::uint32_t number) {
+    Context& context = *contexts_.at(number % kContexts);
+    rm_node* node = NodePool(region_.tables()).take(context);
+    if (node == nullptr) return;
+    const std::uint32_t slot = number % 3;
+    store(node->slot, slot);
+    store(node->generation, 1);
+    store(node->ticket, number);
+    store(node->priority, static_cast<std::uint16_t>(number));
+    store(node->context, context.id);
+    store(node->mode, static_cast<std::uint8_t>(number % 3));
+    store(node->refs, RM_NODE_REF_OWNER | RM_NODE_REF_LINKED);
+    store(node->word, std::uint64_t{1} << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING);
+    store(context.record->wait_link, region_.tables().link_of(node));
+    WaitQueue(region_.tables(), region_.tables().slots[slot], slot, 1).push(*node);
+  }
+
+  /// Some bytes over one of the tables, mostly over its first entries, which are in use.
+  void damage() {
+    const LockTables& t = region_.tables();
+    const std::array<std::span<std::byte>, 8> tables{
+        bytes_of(t.slots, 4),
+        bytes_of(t.nodes, t.node_count),
+        bytes_of(t.cells, t.cell_count),
+        bytes_of(t.contexts, t.context_count),
+        bytes_of(t.region, 1),
+        bytes_of(t.slots, t.slot_count),
+        bytes_of(t.order_bits, std::size_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64)),
+        bytes_of(t.order_edges, RM_ORDER_EDGES)};
+    const std::span<std::byte> table = tables.at(script_.next() % tables.size());
+    const std::size_t start = script_.next_below(table.size());
+    const std::size_t count = std::size_t{script_.next()} % 24;
+    for (std::size_t i = 0; i < count && start + i < table.size(); ++i) {
+      store_relaxed(table[start + i], std::byte{script_.next()});
+    }
+  }
+  template <typename T>
+  static std::span<std::byte> bytes_of(T* first, std::size_t count) {
+    return std::as_writable_bytes(std::span<T>(first, count));
+  }
+
+  [[nodiscard]] Request any_request() {
+    const std::uint8_t choice = script_.next();
+    const HoldKind kind = choice % 2 == 0 ? HoldKind::Exclusive : HoldKind::Shared;
+    const auto priority = static_cast<ResourcePriority>(choice / 2 % 5);
+    const std::uint64_t until = monotonic_ns() + kMomentNs;
+    switch (choice / 16 % 3) {
+      case 0:
+        return {.kind = kind};
+      case 1:
+        return {.kind = kind, .mode = AcquisitionMode::Emergency, .deadline_ns = until};
+      default:
+        return {.kind = kind,
+                .mode = AcquisitionMode::Timeout,
+                .deadline_ns = until,
+                .priority = priority};
+    }
+  }
+
+  void call() {
+    Context& me = *contexts_.at(script_.next() % kContexts);
+    const std::uint32_t slot = kSlots.at(script_.next() % kSlots.size());
+    // The generation that stands there now, for calls must get past the first check.
+    const std::uint32_t generation = engine_.word(slot).generation();
+    const Handle handle(slot, generation, load_relaxed(region_.tables().slots[slot].tenure));
+    Grant grant;
+    switch (script_.next() % 16) {
+      case 0:
+        (void)engine_.try_exclusive(me, handle, true, {}, grant);
+        break;
+      case 1:
+        (void)engine_.try_shared(me, handle, true, {}, grant);
+        break;
+      case 2:
+        (void)engine_.try_release_exclusive(me, handle);
+        break;
+      case 3:
+        (void)engine_.try_release_shared(me, handle);
+        break;
+      case 4:
+        (void)engine_.release(me, handle, HoldKind::Exclusive);
+        break;
+      case 5:
+        (void)engine_.release(me, handle, HoldKind::Shared);
+        break;
+      case 6:
+        (void)engine_.downgrade(me, handle);
+        break;
+      case 7:
+        (void)engine_.upgrade(me, handle, any_request());
+        break;
+      case 8:
+        (void)engine_.consistent(me, handle);
+        break;
+      case 9:
+        (void)engine_.retire(me, handle, monotonic_ns() + kMomentNs);
+        break;
+      case 10:
+        engine_.arm(slot, generation + 1, script_.next(), script_.next());
+        break;
+      case 11:
+        look(me, handle);
+        break;
+      case 12:
+        (void)engine_.release_all(me, [](Handle, HoldKind) {});
+        break;
+      default:
+        (void)engine_.acquire(me, handle, any_request());
+    }
+  }
+  void look(Context& me, Handle handle) {
+    (void)engine_.is_valid(handle);
+    (void)engine_.held_kind(me, handle);
+    (void)engine_.counters(handle);
+    (void)engine_.count_waiters(handle);
+    engine_.for_each_holder(handle, [](const Participant&) {});
+    (void)engine_.graph().find_cycle(me.scratch, me.id);
+  }
+
+  Script script_;
+  NoNames names_;
+  LockRegion region_ = LockRegion::create(kTiny, {.domain_id = 1}).value();
+  LockEngine engine_{region_.tables(), names_};
+  ContextTable table_{region_.tables(), engine_};
+  std::array<Context*, kContexts> contexts_{};
+};
+
+}  // namespace
+
+std::uint64_t play_damage(std::span<const std::uint8_t> script) {
+  return Run(Script(script)).play();
+}
+
+}  // namespace resmgr::lock::test
