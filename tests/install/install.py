@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Installs into a folder of its own and builds another project's driver against that.
 
-Usage: install.py BUILD DRIVER_SOURCE VERSION PREFIX LIBDIR PUBLIC_HEADER...
+The driver that the README shows is built in the same way: who copies it must not be the first to
+compile it.
+
+Usage: install.py BUILD DRIVER_SOURCE README VERSION PREFIX LIBDIR PUBLIC_HEADER...
 """
 
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -16,13 +20,19 @@ import tap
 _WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
 _COMPILERS = ("g++", "clang++-19")
 
+# The README's first block of C++, and what its program says.
+_BLOCK = re.compile(r"^```cpp\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_README_SAYS = "dma0/channel/0 is held by dma-example"
+_README_LINES = 25
+
 
 def main():
-    build, source, version, prefix, libdir = sys.argv[1:6]
-    headers = sys.argv[6:]
+    build, source, readme, version, prefix, libdir = sys.argv[1:7]
+    headers = sys.argv[7:]
     report = tap.Report()
-    with tempfile.TemporaryDirectory() as folder:
-        copy = pathlib.Path(folder) / "copy"
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        copy = folder / "copy"
         install = ["meson", "install", "-C", build, "--quiet", "--destdir", copy]
         report.run("meson install succeeds", run, install)
         libraries = copy / prefix.lstrip("/") / libdir
@@ -37,13 +47,18 @@ def main():
         report.run("the engine is not", without_engine, copy)
         report.run("pkg-config knows the version", has_version, environment, version)
         for compiler in _COMPILERS:
-            name = f"{compiler} builds a driver that runs"
-            report.run(name, driver_runs, compiler, source, pathlib.Path(folder), environment)
+            case = f"{compiler} builds a driver that runs"
+            report.run(case, driver_runs, compiler, source, folder, environment)
+        example = folder / "readme.cpp"
+        report.run("the README shows a short driver", extract_example, readme, example)
+        for compiler in _COMPILERS:
+            case = f"{compiler} builds the README's driver, which names a holder"
+            report.run(case, driver_runs, compiler, example, folder, environment, _README_SAYS)
     return report.finish()
 
 
-def run(command, environment=None):
-    """Returns what a command that fails printed."""
+def run(command, environment=None, says=""):
+    """Returns what a command printed that fails, or doesn't say what it should."""
     done = subprocess.run(
         [str(part) for part in command],
         stdin=subprocess.DEVNULL,
@@ -53,7 +68,9 @@ def run(command, environment=None):
         env=environment,
         check=False,
     )
-    return [f"{command[0]}: status {done.returncode}", done.stdout] if done.returncode else []
+    if done.returncode == 0 and says in done.stdout:
+        return []
+    return [f"{command[0]}: status {done.returncode}", done.stdout]
 
 
 def files(folder):
@@ -88,13 +105,22 @@ def pkg_config(environment, *options):
     ).stdout.split()
 
 
-def driver_runs(compiler, source, folder, environment):
+def extract_example(readme, example):
+    found = _BLOCK.search(pathlib.Path(readme).read_text())
+    if not found:
+        return ["it has no block of C++"]
+    example.write_text(found[1])
+    lines = len(found[1].splitlines())
+    return [f"it has {lines} lines"] if lines > _README_LINES else []
+
+
+def driver_runs(compiler, source, folder, environment, says=""):
     if shutil.which(compiler) is None:
         raise tap.Skip(f"no {compiler} on this machine")
-    program = folder / f"driver-{compiler}"
+    program = folder / f"{pathlib.Path(source).stem}-{compiler}"
     flags = pkg_config(environment, "--cflags", "--libs")
     built = run([compiler, "-std=c++23", *_WARNINGS, source, "-o", program, *flags], environment)
-    return built or needs_by_soname(program) + run([program], environment)
+    return built or needs_by_soname(program) + run([program], environment, says)
 
 
 def needs_by_soname(program):
