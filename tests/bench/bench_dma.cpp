@@ -140,7 +140,8 @@ void latency(Run& run) {
     std::vector<double> groups(kGroups);
     for (double& group : groups) group = bench::time_batch(ours, kGroup);
     round.latency = bench::median(std::move(groups));
-    return bench::Sample{round, bench::times_preempted() != before};
+    return bench::Sample{round,
+                         bench::times_preempted() != before || !std::isfinite(round.transfer)};
   });
   std::vector<double> latencies;
   std::vector<double> bounds;

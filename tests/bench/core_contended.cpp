@@ -164,7 +164,7 @@ void contended(Run& run, std::uint64_t think_steps) {
     our_total += round.ours.total();
     peer_total += round.peer.total();
     before = round.after = duel.line_transfer_ns();
-    return Sample{round, round.peer.disturbed || round.ours.disturbed};
+    return Sample{round, round.peer.disturbed || round.ours.disturbed || !round.together()};
   });
   if (our_counter->value != our_total || peer_counter->value != peer_total) {
     throw std::runtime_error("the lock did not exclude: the counter is wrong");

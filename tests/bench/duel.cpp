@@ -71,11 +71,12 @@ void Duel::serve(unsigned thread, int processor) {
 
 Duel::Part Duel::do_part(unsigned thread) {
   Part part;
+  // From before the start: who is preempted on the way leaves the other alone.
+  const long before = times_preempted();
   // Nobody else has to run for both to start: whoever woke them sleeps by now.
   ready_ += 1;
   while (ready_ != threads_.size()) {
   }
-  const long before = times_preempted();
   part.start = Clock::now();
   Stop stop(over_, part.start + duration_);
   try {
@@ -113,26 +114,22 @@ double Duel::line_transfer_ns() {
   struct alignas(64) Ball {
     std::atomic<std::uint64_t> turn{0};
   };
+  Ball ball;
   // Each waits for its turn and gives it to the other.
-  const auto play = [this] {
-    Ball ball;
-    const Tally tally = run(
-        [&ball](unsigned thread, Stop& stop) {
-          std::uint64_t passes = 0;
-          while (!stop()) {
-            const std::uint64_t turn = ball.turn.load(std::memory_order_acquire);
-            if (turn % 2 != thread) continue;
-            ball.turn.store(turn + 1, std::memory_order_release);
-            ++passes;
-          }
-          return passes;
-        },
-        kTransferTime);
-    const bool together = !tally.disturbed && tally.total() != 0;
-    return Sample{together ? tally.ns_per_operation() : std::numeric_limits<double>::infinity(),
-                  !together};
-  };
-  return undisturbed(1, play).front();
+  const Tally tally = run(
+      [&ball](unsigned thread, Stop& stop) {
+        std::uint64_t passes = 0;
+        while (!stop()) {
+          const std::uint64_t turn = ball.turn.load(std::memory_order_acquire);
+          if (turn % 2 != thread) continue;
+          ball.turn.store(turn + 1, std::memory_order_release);
+          ++passes;
+        }
+        return passes;
+      },
+      kTransferTime);
+  const bool together = !tally.disturbed && tally.total() != 0;
+  return together ? tally.ns_per_operation() : std::numeric_limits<double>::infinity();
 }
 
 }  // namespace bench

@@ -99,18 +99,22 @@ struct Sample {
 };
 
 /// Calls `measure`, which returns a Sample<T>, until so many were undisturbed, and returns their
-/// values. Where a machine is never quiet, some that were disturbed are among them.
+/// values. Where a machine is never quiet, some that were disturbed are among them, or there are
+/// fewer than wanted; never none.
 template <typename Measure>
 [[nodiscard]] auto undisturbed(unsigned rounds, const Measure& measure) {
   constexpr unsigned kPatience = 4;  // so many are dropped for each that is wanted, at most
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   std::vector<decltype(measure().value)> kept;
   for (unsigned droppable = rounds * kPatience; kept.size() < rounds;) {
     auto sample = measure();
-    if (sample.disturbed && droppable != 0) {
+    const bool late = std::chrono::steady_clock::now() >= deadline;
+    if (sample.disturbed && droppable != 0 && !(late && kept.empty())) {
       --droppable;
     } else {
       kept.push_back(std::move(sample.value));
     }
+    if (late && !kept.empty()) break;
   }
   return kept;
 }
