@@ -23,9 +23,9 @@ namespace drivers::dma {
 /// How to open a channel. A backend may grant less than is asked for, never more: see
 /// Channel::limits().
 struct ChannelOptions {
-  std::string name = "dma";             ///< shown as its thread's name, cut to 15 bytes
-  std::uint32_t ring_entries = 256;     ///< descriptors in flight, a power of two, up to 65,536
-  std::uint32_t max_buffers = 256;      ///< attached at a time, 1 to 65,536
+  std::string name = "dma";          ///< shown as its thread's name, cut to 15 bytes
+  std::uint32_t ring_entries = 256;  ///< descriptors in flight, a power of two, up to 65,536
+  std::uint32_t max_buffers = 256;   ///< attached at a time, 1 to 65,536
   /// Bytes, a power of two up to 4096, and the longest descriptor: stricter than the engine's own,
   /// to develop on one engine for another.
   std::uint64_t alignment = 1;

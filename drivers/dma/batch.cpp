@@ -24,7 +24,7 @@ void Batch::prefetch(std::size_t index) const noexcept {
 bool Batch::claim(std::size_t index) noexcept {
   Status expected = Status::Queued;
   return slots_[index].status.compare_exchange_strong(expected, Status::Running,
-                                                    std::memory_order_acq_rel);
+                                                      std::memory_order_acq_rel);
 }
 
 void Batch::settle(std::size_t index, const Outcome& outcome) noexcept {
@@ -43,7 +43,7 @@ std::size_t Batch::cancel() noexcept {
     Status expected = Status::Queued;
     // The other fields keep their initial values, which are those of a descriptor that never began.
     if (slots_[index].status.compare_exchange_strong(expected, Status::Cancelled,
-                                                   std::memory_order_acq_rel)) {
+                                                     std::memory_order_acq_rel)) {
       ++kept;
     }
   }
@@ -52,8 +52,8 @@ std::size_t Batch::cancel() noexcept {
 }
 
 void Batch::leave(std::uint32_t count) noexcept {
-  // Who brings it to 0 has seen what all the others settled, and passes it on below. If only ours are
-  // left, nobody else will write it, and a locked instruction can be saved.
+  // Who brings it to 0 has seen what all the others settled, and passes it on below. If only ours
+  // are left, nobody else will write it, and a locked instruction can be saved.
   if (left_.load(std::memory_order_acquire) == count) {
     left_.store(0, std::memory_order_relaxed);
   } else if (left_.fetch_sub(count, std::memory_order_acq_rel) != count) {

@@ -54,8 +54,8 @@ struct Work {
 
 class Batch {
  public:
-  /// Room for so many descriptors and pieces, to be filled in by work() and piece() before the batch
-  /// is queued.
+  /// Room for so many descriptors and pieces, to be filled in by work() and piece() before the
+  /// batch is queued.
   Batch(const Channel* owner, std::size_t descriptors, std::size_t pieces, Callback on_done);
   Batch(const Batch&) = delete;
   Batch& operator=(const Batch&) = delete;
@@ -133,8 +133,8 @@ class Batch {
   Callback on_done_;
   std::atomic<std::uint32_t> left_;  ///< descriptors that are not final
   std::atomic<bool> stop_{false};
-  // A waiter spins on the next word while the engine writes those above. Not alignas: memory that is
-  // aligned to more than 16 bytes comes from the slow part of the allocator.
+  // A waiter spins on the next word while the engine writes those above. Not alignas: memory that
+  // is aligned to more than 16 bytes comes from the slow part of the allocator.
   [[maybe_unused]] std::array<std::byte, kCacheLine> distance_;
   std::atomic<std::uint32_t> done_{kPending};
 };

@@ -3,8 +3,8 @@
 // BufferTable: the memory attached to one channel, found by BufferId.
 //
 // What it is: a fixed number of slots with generations: an id that was detached stays stale for
-// good, whatever is attached later. A slot whose generations are used up is retired. What it is not:
-// an owner of the memory, or synchronised: the channel's lock guards it.
+// good, whatever is attached later. A slot whose generations are used up is retired. What it is
+// not: an owner of the memory, or synchronised: the channel's lock guards it.
 //
 //   BufferId id = table.attach({memory, Access::ReadWrite}).value();
 //   const AttachedBuffer* buffer = table.find(id);

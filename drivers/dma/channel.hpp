@@ -39,11 +39,11 @@ struct Limits {
   /// Bytes, a power of two: address and length of each segment are multiples of it. (The slot of a
   /// CRC32C result needs 4 instead.)
   std::uint64_t alignment = 1;
-  std::uint64_t max_length = 0;     ///< bytes of one descriptor, all segments together
-  std::uint32_t max_segments = 0;   ///< in one list
-  std::uint32_t ring_entries = 0;   ///< descriptors in flight
-  std::uint32_t max_buffers = 0;    ///< attached at a time
-  bool in_order = true;             ///< see Order above
+  std::uint64_t max_length = 0;    ///< bytes of one descriptor, all segments together
+  std::uint32_t max_segments = 0;  ///< in one list
+  std::uint32_t ring_entries = 0;  ///< descriptors in flight
+  std::uint32_t max_buffers = 0;   ///< attached at a time
+  bool in_order = true;            ///< see Order above
 };
 
 class Channel {
@@ -79,14 +79,15 @@ class Channel {
   /// Submits all of `batch`, or nothing. Never waits. Memory is read and written between this call
   /// and the batch's end only.
   ///
-  /// `on_done` is called once, on the channel's own thread, when every outcome is final, however the
-  /// batch ended; under no lock. It may call any function of this channel but the destructor. While
-  /// it runs the channel does nothing else. Where submit() fails, it is dropped without a call.
+  /// `on_done` is called once, on the channel's own thread, when every outcome is final, however
+  /// the batch ended; under no lock. It may call any function of this channel but the destructor.
+  /// While it runs the channel does nothing else. Where submit() fails, it is dropped without a
+  /// call.
   ///
   /// Errors, with the number of the descriptor and segment in detail():
-  ///   InvalidArgument   an empty batch; an unknown operation; no segments where there must be some,
-  ///                     or some where there must be none; a length of 0; a segment that reaches out
-  ///                     of its buffer; totals that differ; source and destination that overlap in
+  ///   InvalidArgument   an empty batch; an unknown operation; a list of segments that is missing, or
+  ///                     is there where none may be; a length of 0; a segment that reaches out of
+  ///                     its buffer; totals that differ; source and destination that overlap in
   ///                     memory; misalignment; a result slot that is not one segment of 4 bytes
   ///   StaleHandle       a BufferId that names nothing attached
   ///   NotPermitted      a destination in memory attached for reading
@@ -96,25 +97,25 @@ class Channel {
   [[nodiscard]] virtual hal::Result<Ticket> submit(std::span<const Descriptor> batch,
                                                    Callback on_done = {}) = 0;
   /// Submits, waits, and returns the finished ticket: the shortest way for work that is waited for,
-  /// because the engine may do it at once in the calling thread. When this returns, the memory is at
-  /// rest. It counts for completion_fd() as any batch. Errors: those of submit(); TimedOut (the rest
-  /// was cancelled, and has stopped); those of Ticket::result(); Deadlock (called from a callback of
-  /// this channel).
+  /// because the engine may do it at once in the calling thread. When this returns, the memory is
+  /// at rest. It counts for completion_fd() as any batch. Errors: those of submit(); TimedOut (the
+  /// rest was cancelled, and has stopped); those of Ticket::result(); Deadlock (called from a
+  /// callback of this channel).
   [[nodiscard]] virtual hal::Result<Ticket> run(std::span<const Descriptor> batch,
                                                 Clock::time_point deadline);
   /// Cancels what is left of a batch. Descriptors that have not begun will never touch memory, and
-  /// are final when this returns, though they leave the ring and are told of in their turn; one that
-  /// runs is asked to stop, and becomes Cancelled, or Done if it was at its end. Returns how many
-  /// were kept from beginning. Errors: InvalidArgument (empty
-  /// ticket, or of another channel).
+  /// are final when this returns, though they leave the ring and are told of in their turn; one
+  /// that runs is asked to stop, and becomes Cancelled, or Done if it was at its end. Returns how
+  /// many were kept from beginning. Errors: InvalidArgument (empty ticket, or of another channel).
   virtual hal::Result<std::size_t> cancel(const Ticket& ticket) = 0;
   /// Waits until every outcome is final, then returns Ticket::result(). The batch's callback may
-  /// still be about to run. A deadline that has passed looks once. Errors: TimedOut (nothing changes;
-  /// wait again or cancel), Deadlock (called from a callback of this channel for work behind it),
-  /// InvalidArgument (empty ticket, or of another channel), and those of Ticket::result().
+  /// still be about to run. A deadline that has passed looks once. Errors: TimedOut (nothing
+  /// changes; wait again or cancel), Deadlock (called from a callback of this channel for work
+  /// behind it), InvalidArgument (empty ticket, or of another channel), and those of
+  /// Ticket::result().
   virtual hal::Result<void> wait(const Ticket& ticket, Clock::time_point deadline) = 0;
-  /// An eventfd, nonblocking, to poll or read: each batch that finishes after the first call of this
-  /// adds one, after its callback returned. The channel owns it. Errors: System.
+  /// An eventfd, nonblocking, to poll or read: each batch that finishes after the first call of
+  /// this adds one, after its callback returned. The channel owns it. Errors: System.
   [[nodiscard]] virtual hal::Result<int> completion_fd() = 0;
 
   // ---- stopping ---------------------------------------------------------------------------------

@@ -97,8 +97,8 @@ class Shift {
     }
   }
   [[nodiscard]] std::uint32_t operator()(std::uint64_t crc) const noexcept {
-    return tables_[0][crc & 0xff] ^ tables_[1][(crc >> 8) & 0xff] ^
-           tables_[2][(crc >> 16) & 0xff] ^ tables_[3][(crc >> 24) & 0xff];
+    return tables_[0][crc & 0xff] ^ tables_[1][(crc >> 8) & 0xff] ^ tables_[2][(crc >> 16) & 0xff] ^
+           tables_[3][(crc >> 24) & 0xff];
   }
 
  private:

@@ -63,8 +63,8 @@ hal::Result<void> DmaDriver::add_channel(std::uint32_t number, const DmaOptions&
   hal::RegisterOptions how;
   how.driver = id_;
   how.cookie = number;
-  const auto handle = manager_.register_resource(options.name + "/channel/" + decimal, metadata,
-                                                 std::move(how));
+  const auto handle =
+      manager_.register_resource(options.name + "/channel/" + decimal, metadata, std::move(how));
   if (!handle) return std::unexpected(handle.error());
   channels_.push_back(*std::move(channel));
   handles_.push_back(*handle);

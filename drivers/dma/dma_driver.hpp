@@ -70,10 +70,10 @@ class DmaDriver {
   /// StaleHandle (unregistered), Disconnected (this driver or the manager is closed).
   [[nodiscard]] hal::Result<Channel*> open(const hal::ScopedResource& hold);
 
-  /// Refuses open(), waits up to `drain` in all for holders to let go and for submitted work to end,
-  /// cancels the rest, stops all channels and unregisters their resources. May be repeated. Errors:
-  /// those of ResourceManager::unregister_resource() for the first resource that stays registered:
-  /// InUse names who holds it. The channels are stopped all the same.
+  /// Refuses open(), waits up to `drain` in all for holders to let go and for submitted work to
+  /// end, cancels the rest, stops all channels and unregisters their resources. May be repeated.
+  /// Errors: those of ResourceManager::unregister_resource() for the first resource that stays
+  /// registered: InUse names who holds it. The channels are stopped all the same.
   hal::Result<void> close(std::chrono::nanoseconds drain = {});
 
  private:

@@ -34,7 +34,8 @@ class SystemMover final : public Mover {
     }
   }
 
-  std::uint32_t crc32c(std::uint32_t seed, std::span<const std::byte> data) const noexcept override {
+  std::uint32_t crc32c(std::uint32_t seed,
+                       std::span<const std::byte> data) const noexcept override {
     return dma::crc32c(seed, data);
   }
 };

@@ -15,8 +15,7 @@ constexpr std::uint64_t kEverything = std::numeric_limits<std::uint64_t>::max();
 /// Goes through the descriptors of one batch; remembers where it is, for the error.
 class Resolver {
  public:
-  Resolver(const Limits& limits, const BufferTable& buffers)
-      : limits_(limits), buffers_(buffers) {}
+  Resolver(const Limits& limits, const BufferTable& buffers) : limits_(limits), buffers_(buffers) {}
 
   /// How many pieces the descriptors have, once none has more than it may.
   hal::Result<std::size_t> count(std::span<const Descriptor> descriptors);

@@ -2,17 +2,19 @@
 //
 // Ring: batches on their way from those who submit to the one worker.
 //
-// What it is: a bounded first-in, first-out queue, bounded by the descriptors in it, with a doorbell
-// for a worker that sleeps. What it is not: lock-free among producers, who take turns under the
-// channel's lock; they and the worker meet without one.
+// What it is: a bounded first-in, first-out queue, bounded by the descriptors in it, with a
+// doorbell for a worker that sleeps. What it is not: lock-free among producers, who take turns
+// under the channel's lock; they and the worker meet without one.
 //
 // Positions count up for ever; a slot is named by its position modulo their number.
-//  R1. The slot of position p is full when its sequence is p + 1. The producer writes the batch, then
+//  R1. The slot of position p is full when its sequence is p + 1. The producer writes the batch,
+//  then
 //      the sequence. So the worker polls the line that brings it the batch, too.
 //  R2. The worker has done with a batch, then writes `retired`; the producer reads `retired`, then
 //      writes a slot again. Until then the slot keeps the batch alive; batches are so freed by
 //      producers, who made them.
-//  R3. The worker sets `sleeping`, then looks at the slot; the producer fills the slot, then looks at
+//  R3. The worker sets `sleeping`, then looks at the slot; the producer fills the slot, then looks
+//  at
 //      `sleeping` (all seq_cst): one of them sees the other, so no work is slept through.
 //  R4. Beside the batches that still have descriptors in the ring, at most as many as there are
 //      entries, only the one that the worker is at can be unretired: twice the entries are slots
@@ -63,8 +65,8 @@ class Ring {
 
   // ---- the worker -------------------------------------------------------------------------------
 
-  /// The oldest batch that is not retired; waits for one, spinning for `spin` before it sleeps. Null
-  /// when closed and empty.
+  /// The oldest batch that is not retired; waits for one, spinning for `spin` before it sleeps.
+  /// Null when closed and empty.
   [[nodiscard]] const std::shared_ptr<Batch>* front(std::chrono::nanoseconds spin) noexcept;
   /// Starts to bring the batch after the front here, if there is one.
   void prefetch_next() const noexcept;

@@ -162,9 +162,7 @@ void SoftwareChannel::follow_memory() {
 hal::Result<void> SoftwareChannel::detach_buffer(BufferId buffer) {
   const std::lock_guard lock(mutex_);
   bool used = false;
-  ring_.for_each([&](const std::shared_ptr<Batch>& batch) {
-    used = used || batch->uses(buffer);
-  });
+  ring_.for_each([&](const std::shared_ptr<Batch>& batch) { used = used || batch->uses(buffer); });
   if (used) return fail(hal::ErrorCode::InUse, "a descriptor in flight refers to the buffer");
   return buffers_.detach(buffer);
 }

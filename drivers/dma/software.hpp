@@ -6,8 +6,9 @@
 // for all others. One ring and one worker for each channel; the worker runs near the memory that
 // is attached, spins a little before it sleeps, copies with memcpy, and looks for a cancel between
 // chunks. run() does a small batch that has nothing before it in the calling thread: handing it to
-// the worker and back would take longer. What it is not: containment. A page that can't be read or written (a file that was cut
-// while it is mapped) hits the process with SIGBUS, as any access to it would.
+// the worker and back would take longer. What it is not: containment. A page that can't be read or
+// written (a file that was cut while it is mapped) hits the process with SIGBUS, as any access to
+// it would.
 //
 // Lifetime and thread-safety: as Channel. Callbacks run on the worker.
 //
@@ -81,8 +82,8 @@ class SoftwareChannel final : public Channel {
   hal::Result<void> start(const std::string& name);
   /// The worker's life.
   void work() noexcept;
-  /// Does all of a batch that was not cancelled, and returns when it is finished. REQUIRES: the worker,
-  /// or mutex_ and an empty ring.
+  /// Does all of a batch that was not cancelled, and returns when it is finished. REQUIRES: the
+  /// worker, or mutex_ and an empty ring.
   void perform(Batch& batch, bool in_ring) noexcept;
   /// Rings the eventfd, if there is one.
   void tell() noexcept;
@@ -94,9 +95,7 @@ class SoftwareChannel final : public Channel {
 
   [[nodiscard]] std::vector<std::shared_ptr<Batch>> in_flight();
   hal::Result<void> wait_for(Batch& batch, Clock::time_point deadline) const;
-  [[nodiscard]] bool on_worker() const noexcept {
-    return std::this_thread::get_id() == worker_id_;
-  }
+  [[nodiscard]] bool on_worker() const noexcept { return std::this_thread::get_id() == worker_id_; }
 
   const Limits limits_;
   const SoftwareOptions software_;

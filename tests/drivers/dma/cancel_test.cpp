@@ -27,7 +27,9 @@ constexpr std::byte kCopied{0x22};
 
 class CancelTest : public testing::Test {
  protected:
-  [[nodiscard]] Descriptor copy() const { return Descriptor::copy({from_, 0, kSize}, {to_, 0, kSize}); }
+  [[nodiscard]] Descriptor copy() const {
+    return Descriptor::copy({from_, 0, kSize}, {to_, 0, kSize});
+  }
   [[nodiscard]] Descriptor read() const { return Descriptor::crc32c({from_, 0, kSize}); }
   Ticket submit(std::span<const Descriptor> batch) { return channel_->submit(batch).value(); }
   [[nodiscard]] std::ptrdiff_t copied() const { return std::ranges::count(to_memory_, kCopied); }

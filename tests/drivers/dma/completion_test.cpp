@@ -207,7 +207,8 @@ TEST_F(CompletionTest, RunReturnsTheFinishedTicket) {
   // Small enough for the calling thread, and too large for it.
   Bytes large(1 << 20);
   const BufferId id = channel_->attach_buffer(large).value();
-  for (const std::uint64_t length : {std::uint64_t{1}, std::uint64_t{4096}, std::uint64_t{1} << 20}) {
+  for (const std::uint64_t length :
+       {std::uint64_t{1}, std::uint64_t{4096}, std::uint64_t{1} << 20}) {
     const std::array batch = {Descriptor::fill({id, 0, length}, ~std::uint64_t{0}),
                               Descriptor::crc32c({id, 0, length})};
     const auto ticket = channel_->run(batch, soon());

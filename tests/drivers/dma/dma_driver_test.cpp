@@ -49,8 +49,8 @@ TEST_F(DmaDriverTest, RegistersEachChannel) {
     EXPECT_EQ(info.metadata.class_name, "dma-channel");
     EXPECT_TRUE(has(info.metadata.flags, hal::ResourceFlags::Shareable));
     EXPECT_TRUE(has(info.metadata.flags, hal::ResourceFlags::Transient));
-    const auto pair = std::ranges::find(info.metadata.pairs, "ring",
-                                        &std::pair<std::string, std::string>::first);
+    const auto pair =
+        std::ranges::find(info.metadata.pairs, "ring", &std::pair<std::string, std::string>::first);
     ASSERT_NE(pair, info.metadata.pairs.end());
     EXPECT_EQ(pair->second, "32");
   }

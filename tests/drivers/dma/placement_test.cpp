@@ -74,7 +74,8 @@ TEST_F(WorkerPlacementTest, BindsItsWorker) {
   pthread_t worker{};
   const Descriptor fill = Descriptor::fill({id, 0, 1}, 0);
   static_cast<void>(
-      channel->submit({&fill, 1}, [&](const Ticket&) noexcept { worker = ::pthread_self(); }).value());
+      channel->submit({&fill, 1}, [&](const Ticket&) noexcept { worker = ::pthread_self(); })
+          .value());
   channel->close();
   ASSERT_EQ(fake_->threads_.size(), 1u);
   EXPECT_NE(::pthread_equal(fake_->threads_[0], worker), 0);

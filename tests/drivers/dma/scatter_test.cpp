@@ -44,8 +44,8 @@ class Model {
   [[nodiscard]] Bytes gather(const Segments& from) const {
     Bytes stream;
     for (const Segment& segment : from) {
-      const auto part = std::span(memories_[segment.buffer.bits]).subspan(segment.offset,
-                                                                        segment.length);
+      const auto part =
+          std::span(memories_[segment.buffer.bits]).subspan(segment.offset, segment.length);
       stream.insert(stream.end(), part.begin(), part.end());
     }
     return stream;
@@ -184,8 +184,7 @@ TEST_F(ScatterTest, StoresTheCrcWhereItIsTold) {
   const std::uint32_t expected = crc32c_by_table(7, memories_[0]);
   Bytes around = memories_[1];
   std::memcpy(around.data() + 64, &expected, sizeof(expected));
-  const Descriptor crc =
-      Descriptor::crc32c({ids_[0], 0, kBytes}, 7).store_result({ids_[1], 64, 4});
+  const Descriptor crc = Descriptor::crc32c({ids_[0], 0, kBytes}, 7).store_result({ids_[1], 64, 4});
   const Ticket ticket = channel_->submit({&crc, 1}).value();
   ASSERT_TRUE(channel_->wait(ticket, soon()).has_value());
   EXPECT_EQ(ticket.outcome(0)->crc32c, expected);

@@ -73,8 +73,8 @@ class User {
                              from_.begin()));
       EXPECT_EQ(ended->outcome(2)->crc32c, crc32c(0, std::span(from_).first(length)));
     } else {
-      // Cancelled, or run() found the ring full. It is quiet either way: writing to the memory is ours
-      // alone, as the sanitizer checks.
+      // Cancelled, or run() found the ring full. It is quiet either way: writing to the memory is
+      // ours alone, as the sanitizer checks.
       EXPECT_TRUE(ended.error() == hal::ErrorCode::Cancelled ||
                   ended.error() == hal::ErrorCode::WouldBlock)
           << ended.error().message();
@@ -94,8 +94,8 @@ TEST(StressTest, ManyUsersOfOneChannel) {
   constexpr int kUsers = 6;
   constexpr int kRounds = 400;
   // A short ring and short spins, so that it is full and asleep often.
-  const auto channel = open_channel(
-      {.ring_entries = 8}, {.spin = std::chrono::microseconds(1), .chunk_bytes = 1000});
+  const auto channel = open_channel({.ring_entries = 8},
+                                    {.spin = std::chrono::microseconds(1), .chunk_bytes = 1000});
   ASSERT_TRUE(channel->completion_fd().has_value());
   std::atomic<bool> stop{false};
   std::jthread quiescer([&] {

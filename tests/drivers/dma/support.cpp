@@ -56,11 +56,10 @@ std::uint32_t GatedMover::crc32c(std::uint32_t seed,
 }
 
 BlockedWorker::BlockedWorker(Channel& channel, const Descriptor& descriptor) {
-  const auto ticket =
-      channel.submit({&descriptor, 1}, [state = state_](const Ticket&) noexcept {
-        state->blocked.count_down();
-        state->released.wait();
-      });
+  const auto ticket = channel.submit({&descriptor, 1}, [state = state_](const Ticket&) noexcept {
+    state->blocked.count_down();
+    state->released.wait();
+  });
   if (!ticket) {
     std::cerr << "the worker can't be blocked: " << ticket.error().message() << '\n';
     std::exit(EXIT_FAILURE);
