@@ -85,8 +85,8 @@ class Channel {
   /// call.
   ///
   /// Errors, with the number of the descriptor and segment in detail():
-  ///   InvalidArgument   an empty batch; an unknown operation; a list of segments that is missing, or
-  ///                     is there where none may be; a length of 0; a segment that reaches out of
+  ///   InvalidArgument   an empty batch; an unknown operation; a list of segments missing, or there
+  ///                     where none may be; a length of 0; a segment that reaches out of
   ///                     its buffer; totals that differ; source and destination that overlap in
   ///                     memory; misalignment; a result slot that is not one segment of 4 bytes
   ///   StaleHandle       a BufferId that names nothing attached
