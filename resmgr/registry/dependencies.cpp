@@ -299,7 +299,6 @@ Result<void> DependencyWriter::add(Handle from, Handle to) {
 void DependencyWriter::unlink(std::uint32_t link) noexcept {
   Word* const record = tables_.dependencies.find(link);
   if (record == nullptr) return;
-  // "Needs" first: what that chain says is the truth.
   for (const Side* side : {&kNeeds, &kNeeded}) {
     const std::uint32_t next = get(record, side->next);
     Word* const previous_record = tables_.dependencies.find(get(record, side->previous));

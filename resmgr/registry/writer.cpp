@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/registry/writer.hpp"
 
-#include <array>
-#include <bit>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -135,11 +133,8 @@ Result<PreparedSlot> RegistryWriter::prepare(std::string_view name,
   Word* const entry = tables_.entries.at(*slot);
   const PreparedSlot prepared{
       .slot = *slot, .generation = generation_of(entry) + 1, .class_id = *class_id};
-  const auto words = std::bit_cast<std::array<Word, sizeof(rm_entry) / kWordBytes>>(
-      entry_from(name, description, prepared, pairs_.write(description.pairs)));
-  // The first word last: while it says that nobody is here, nothing else counts.
-  for (std::size_t i = 1; i < words.size(); ++i) store_release(entry[i], words[i]);
-  store_release(entry[0], words[0]);
+  // Unpublished in whichever order the words get there: readers pass it by, recovery undoes it.
+  store_record(entry, entry_from(name, description, prepared, pairs_.write(description.pairs)));
   index_.insert(hash, *slot + 1);
   return prepared;
 }
