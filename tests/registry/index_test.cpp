@@ -23,11 +23,6 @@ Capacities with_slots(std::uint32_t slots) {
   return capacities;
 }
 
-IndexState index_state(const World& world) {
-  const Tables& tables = world.region.tables();
-  return IndexState::decode(tables.root->index_state, tables.index_buckets).value();
-}
-
 TEST(Index, GrowsAndFindsEverything) {
   World world(with_slots(1u << 15));
   std::vector<Handle> handles;
@@ -70,19 +65,6 @@ TEST(Index, ChurnAtFullSizeAgreesWithAMap) {
   }
   EXPECT_GT(index_state(world).rebuilds, 3u);
   EXPECT_TRUE(is_sound(world));
-}
-
-// Names of one home, found by trial, as an adversary who knows the seed would.
-std::vector<std::string> colliding_names(const World& world, std::uint32_t home, int count) {
-  std::vector<std::string> names;
-  const IndexState state = index_state(world);
-  for (int i = 0; static_cast<int>(names.size()) < count; ++i) {
-    std::string name = "x" + std::to_string(i);
-    if (state.home(hash_bytes(name, world.region.tables().name_seed)) == home) {
-      names.push_back(std::move(name));
-    }
-  }
-  return names;
 }
 
 TEST(Index, CollidingNamesAreSlowButRight) {

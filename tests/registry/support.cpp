@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "resmgr/abi/region_file.hpp"
+#include "resmgr/base/hash.hpp"
 
 namespace resmgr::registry::test {
 namespace {
@@ -135,6 +136,23 @@ std::uint32_t World::driver(std::string_view name) {
   auto id = writer.drivers().intern(name);
   EXPECT_TRUE(succeeded(id)) << name;
   return id.value_or(0);
+}
+
+IndexState index_state(const World& world) {
+  const Tables& tables = world.region.tables();
+  return IndexState::decode(tables.root->index_state, tables.index_buckets).value();
+}
+
+std::vector<std::string> colliding_names(const World& world, std::uint32_t home, int count) {
+  std::vector<std::string> names;
+  const IndexState state = index_state(world);
+  for (int i = 0; static_cast<int>(names.size()) < count; ++i) {
+    std::string name = "x" + std::to_string(i);
+    if (state.home(hash_bytes(name, world.region.tables().name_seed)) == home) {
+      names.push_back(std::move(name));
+    }
+  }
+  return names;
 }
 
 std::string describe(const RegistryView& view) {

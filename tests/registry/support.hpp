@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "resmgr/registry/index_state.hpp"
 #include "resmgr/registry/region.hpp"
 #include "resmgr/registry/view.hpp"
 #include "resmgr/registry/writer.hpp"
@@ -48,6 +49,14 @@ struct World {
   RegistryWriter writer;
   RegistryView view;
 };
+
+/// The part of the index that is in use.
+[[nodiscard]] IndexState index_state(const World& world);
+
+/// Names whose search begins in the same bucket, found by trial, as an adversary who knows the seed
+/// would.
+[[nodiscard]] std::vector<std::string> colliding_names(const World& world, std::uint32_t home,
+                                                       int count);
 
 /// Passes if `result` failed with `code`.
 template <typename T>
