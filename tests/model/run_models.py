@@ -27,7 +27,7 @@ import runs
 
 _FOLDER = pathlib.Path(__file__).resolve().parent
 _SKIPPED = 77
-_MAX_DEPTH = 1_000_000
+_MAX_DEPTH = 100_000
 
 
 def main():

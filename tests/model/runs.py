@@ -19,7 +19,7 @@ class Run:
     megabytes: int = 2000
     hash_bits: int = 20
     # Time limit for meson, generous.
-    seconds: int = 300
+    seconds: int = 900
 
 
 def _lock(name, defines, **more):
@@ -234,10 +234,11 @@ _DEADLOCK = [
 ]
 
 _LOCK_FULL = [
-    _lock(name, defines, tier="full", megabytes=8000, hash_bits=24, seconds=3600, **more)
+    _lock(name, defines, tier="full", megabytes=8000, hash_bits=24, seconds=7200, **more)
     for name, defines, more in [
         ("all-two-operations", f"{ALL} NOPS=2", {}),
         ("all-three-operations", f"{ANY2} NOPS=3 NODES=3 TRY PATHB", {}),
+        ("all-direct-handoff", f"{ALL} NOPS=2 DIRECT MERGED WAKE_LATE", {}),
         ("all-step-by-step", f"{ALL} NOPS=2 FINE", {}),
         ("three-any", f"{ANY3} TRY PATHB", {}),
         ("three-any-direct-handoff", f"{ANY3} DIRECT MERGED PATHB", {}),
@@ -261,7 +262,7 @@ _LOCK_FULL = [
 ]
 
 _DEADLOCK_FULL = [
-    _deadlock(name, defines, tier="full", megabytes=8000, hash_bits=24, seconds=3600, **more)
+    _deadlock(name, defines, tier="full", megabytes=8000, hash_bits=24, seconds=7200, **more)
     for name, defines, more in [
         ("shared-three-requests", "ONE_VICTIM SHARED=3 NOPS=3", {}),
         ("timeouts-three-requests", "TIMED=3 NOPS=3", {}),
