@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the lock engine once for each planted bug, and demands that a test notices.
+
+Usage: planted_bugs.py SOURCE BUILD [NAME ...]; without names all bugs of
+resmgr/lock/planted_bug.hpp, and none at all, which must pass. A program that
+does not end in its time has noticed. Output is TAP, and a table in comments.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+# Cheapest first: one that fails is enough.
+PROGRAMS = [
+    "tests/test-lock",
+    "tests/lock/test-lock-deadlocks",
+    "tests/test-lock-races",
+    "tests/test-lock-conservation",
+    "tests/test-lock-allocation",
+]
+OPTIONS = [
+    "-Dbuildtype=debugoptimized",
+    "-Ddebug=false",
+    "-Dtests=enabled",
+    "-Dtools=disabled",
+    "-Dbenchmarks=disabled",
+]
+# Several times what the slowest program takes without a bug.
+LIMIT_SECONDS = 120
+# A race that a bug opens is not met in every run.
+ATTEMPTS = 3
+
+
+def bugs_of(source):
+    header = source / "resmgr" / "lock" / "planted_bug.hpp"
+    return re.findall(r'kName == "(\w+)"', header.read_text(encoding="utf-8"))
+
+
+def build(source, folder, bug):
+    """Configures and builds the programs. Returns what went wrong, or None."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    commands = [
+        ["meson", "setup", folder, source, f"-Dplanted_bug={bug}", *OPTIONS],
+        ["ninja", "-C", folder, *PROGRAMS],
+    ]
+    for command in commands:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            return done.stdout[-2000:]
+    return None
+
+
+def run(program, seed):
+    """Returns how the program failed, or None if it passed."""
+    environment = {**os.environ, "RESMGR_SEED": str(seed)}
+    # A session of its own: whatever it started ends with it.
+    with subprocess.Popen(
+        [program, "--gtest_brief=1", "--gtest_fail_fast"],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=LIMIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            output, _ = process.communicate()
+            return "hangs"
+    if process.returncode == 0:
+        return None
+    if process.returncode < 0:
+        return signal.Signals(-process.returncode).name
+    failed = re.search(r"^\[  FAILED  \] (\S+)", output, re.MULTILINE)
+    return failed.group(1).rstrip(",") if failed else f"exit {process.returncode}"
+
+
+def first_failure(folder, attempts):
+    """Runs the programs until one fails. Returns (program, how), or None."""
+    for seed in range(1, attempts + 1):
+        for name in PROGRAMS:
+            how = run(folder / name, seed)
+            if how is not None:
+                return f"{pathlib.Path(name).name}: {how} (seed {seed})"
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", type=pathlib.Path)
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("names", nargs="*")
+    arguments = parser.parse_args()
+    known = bugs_of(arguments.source)
+    unknown = set(arguments.names) - set(known)
+    if unknown or not known:
+        print(f"Bail out! no such bug: {', '.join(sorted(unknown)) or 'none at all'}")
+        return 1
+    chosen = ["", *(arguments.names or known)]
+    print(f"1..{len(chosen)}", flush=True)
+
+    failures = 0
+    for number, bug in enumerate(chosen, 1):
+        start = time.monotonic()
+        folder = arguments.build / (bug or "none")
+        broken = build(arguments.source, folder, bug)
+        if broken is not None:
+            verdict, passed = "does not build: " + broken, False
+        else:
+            verdict = first_failure(folder, ATTEMPTS if bug else 1)
+            passed = (verdict is not None) == bool(bug)
+        shutil.rmtree(folder, ignore_errors=True)
+        failures += not passed
+        seconds = time.monotonic() - start
+        print(f"{'ok' if passed else 'not ok'} {number} - {bug or 'without a bug'}")
+        for line in (verdict or "no test fails").splitlines():
+            print(f"# {seconds:5.0f} s  {line}", flush=True)
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
