@@ -14,7 +14,9 @@ namespace hal {
 
 using resmgr::fail;
 using resmgr::client::Domain;
+using resmgr::lock::FastPath;
 using resmgr::lock::Grant;
+using Outcome = FastPath::Outcome;
 
 namespace {
 
@@ -26,48 +28,37 @@ ResourcePriority default_priority(const Domain& domain, Handle handle) noexcept 
 
 }  // namespace
 
-// The hot functions have no object of their own to destroy, so that what is rare is a tail call and
-// costs them neither a frame nor a saved register.
+// The two hot functions call nothing but what is compiled into them, so that they need no frame.
 
-Result<ScopedResource> ResourceManager::try_acquire(Handle handle,
-                                                    std::source_location where) noexcept {
+ScopedResource::Held ResourceManager::acquire_at_once(Handle handle,
+                                                      std::source_location where) noexcept {
   resmgr::lock::Context* context = domain_ ? domain_->known_thread_context() : nullptr;
-  Grant grant;
-  if (!context || !domain_->engine().try_exclusive(*context, handle, false, where, grant))
+  std::uint8_t tenure = 0;
+  if (!context || FastPath::try_exclusive(*context, handle, where, tenure) != Outcome::Done)
       [[unlikely]] {
-    return try_slowly(handle, HoldKind::Exclusive, where);
+    return {};
   }
-  return ScopedResource(handle.with_tenure(grant.tenure), context, HoldKind::Exclusive);
+  return {handle.with_tenure(tenure), reinterpret_cast<std::uintptr_t>(context)};
 }
 
-Result<ScopedResource> ResourceManager::try_acquire_shared(Handle handle,
-                                                           std::source_location where) noexcept {
+ScopedResource::Held ResourceManager::acquire_shared_at_once(Handle handle,
+                                                             std::source_location where) noexcept {
   resmgr::lock::Context* context = domain_ ? domain_->known_thread_context() : nullptr;
-  Grant grant;
-  if (!context || !domain_->engine().try_shared(*context, handle, false, where, grant))
-      [[unlikely]] {
-    return try_slowly(handle, HoldKind::Shared, where);
+  if (!context) [[unlikely]]
+    return {};
+  std::uint8_t tenure = 0;
+  const Outcome outcome = FastPath::try_shared(*context, handle, where, tenure);
+  if (outcome == Outcome::Done) [[likely]] {
+    return {handle.with_tenure(tenure),
+            reinterpret_cast<std::uintptr_t>(context) | ScopedResource::kSharedBit};
   }
-  return ScopedResource(handle.with_tenure(grant.tenure), context, HoldKind::Shared);
+  if (outcome == Outcome::Owing) return take_shared_back(handle);
+  return {};
 }
 
-Result<ScopedResource> ResourceManager::acquire_scoped_resource(
-    Handle handle, const AcquireOptions& options, std::source_location where) noexcept {
-  resmgr::lock::Context* context =
-      domain_ && !options.context ? domain_->known_thread_context() : nullptr;
-  // An attempt that never waits teaches no lock order and need not ask for one.
-  const bool ordered = options.mode != AcquisitionMode::NonBlocking;
-  Grant grant;
-  if (!context || options.kind != HoldKind::Exclusive ||
-      !domain_->engine().try_exclusive(*context, handle, ordered, where, grant)) [[unlikely]] {
-    return acquire_slowly(handle, options, where);
-  }
-  return ScopedResource(handle.with_tenure(grant.tenure), context, HoldKind::Exclusive);
-}
-
-Result<ScopedResource> ResourceManager::try_slowly(Handle handle, HoldKind kind,
-                                                   std::source_location where) noexcept {
-  return acquire_slowly(handle, AcquireOptions{.kind = kind}, where);
+ScopedResource::Held ResourceManager::take_shared_back(Handle handle) noexcept {
+  domain_->engine().take_false_hold_back(*domain_->known_thread_context(), handle);
+  return {};
 }
 
 Result<resmgr::lock::Context*> ResourceManager::context_of(Context* given) const noexcept {
@@ -84,11 +75,14 @@ Result<ScopedResource> ResourceManager::acquire_slowly(Handle handle, const Acqu
   auto context = context_of(options.context);
   if (!context) return std::unexpected(std::move(context.error()));
   resmgr::lock::LockEngine& engine = domain_->engine();
-  Grant quick;
-  if (options.kind == HoldKind::Shared && options.mode <= AcquisitionMode::Emergency &&
-      engine.try_shared(**context, handle, options.mode != AcquisitionMode::NonBlocking, where,
-                        quick)) {
-    return ScopedResource(handle.with_tenure(quick.tenure), *context, HoldKind::Shared);
+  if (options.mode <= AcquisitionMode::Emergency && options.kind <= HoldKind::Shared) {
+    const bool ordered = options.mode != AcquisitionMode::NonBlocking;
+    Grant grant;
+    if (options.kind == HoldKind::Exclusive
+            ? engine.try_exclusive(**context, handle, ordered, where, grant)
+            : engine.try_shared(**context, handle, ordered, where, grant)) {
+      return ScopedResource(handle.with_tenure(grant.tenure), *context, options.kind);
+    }
   }
   auto request = convert::request(options, default_priority(*domain_, handle), where);
   if (!request) return std::unexpected(std::move(request.error()));
@@ -97,8 +91,9 @@ Result<ScopedResource> ResourceManager::acquire_slowly(Handle handle, const Acqu
   return ScopedResource(handle.with_tenure(grant->tenure), *context, options.kind);
 }
 
-Result<std::vector<ScopedResource>> ResourceManager::acquire_bundle(
-    std::span<const Handle> handles, const AcquireOptions& options, std::source_location where) {
+Result<std::vector<ScopedResource>> ResourceManager::acquire_bundle(std::span<const Handle> handles,
+                                                                    const AcquireOptions& options,
+                                                                    std::source_location where) {
   auto context = context_of(options.context);
   if (!context) return std::unexpected(std::move(context.error()));
   auto request = convert::request(options, ResourcePriority::Normal, where);

@@ -10,28 +10,29 @@
 namespace hal {
 
 using resmgr::fail;
+using resmgr::lock::FastPath;
 using resmgr::lock::LockEngine;
+using Outcome = FastPath::Outcome;
 
-void ScopedResource::release_now() noexcept {
-  resmgr::lock::Context& holder = *context();
-  // Acquire: pairs with the release store of close(), which frees what the engine stands on.
-  LockEngine* engine = holder.engine.load(std::memory_order_acquire);
-  if (!engine || (context_ & kSharedBit) != 0 || !engine->try_release_exclusive(holder, handle_))
-      [[unlikely]] {
-    return release_slowly();
+void ScopedResource::let_go(Handle handle, std::uintptr_t context) noexcept {
+  auto& holder = *reinterpret_cast<resmgr::lock::Context*>(context & ~kSharedBit);
+  const Outcome outcome = (context & kSharedBit) == 0
+                              ? FastPath::try_release_exclusive(holder, handle)
+                              : FastPath::try_release_shared(holder, handle);
+  if (outcome != Outcome::Done) [[unlikely]] {
+    let_go_slowly(handle, context, outcome == Outcome::Owing);
   }
-  context_ = 0;
 }
 
-void ScopedResource::release_slowly() noexcept {
-  resmgr::lock::Context& holder = *context();
-  const bool shared = (context_ & kSharedBit) != 0;
+// There is nobody to tell if the hold was revoked, or its resource is gone.
+void ScopedResource::let_go_slowly(Handle handle, std::uintptr_t context, bool ended) noexcept {
+  auto& holder = *reinterpret_cast<resmgr::lock::Context*>(context & ~kSharedBit);
+  // Acquire: pairs with the release store of close(), which frees what the engine stands on.
   LockEngine* engine = holder.engine.load(std::memory_order_acquire);
-  if (engine && !(shared && engine->try_release_shared(holder, handle_))) {
-    // Nothing to tell anybody here: the hold was revoked, or its resource is gone.
-    (void)engine->release(holder, handle_, kind());
-  }
-  context_ = 0;
+  if (!engine) return;
+  if (ended) return engine->finish_release_shared(holder, handle);
+  (void)engine->release(holder, handle,
+                        (context & kSharedBit) != 0 ? HoldKind::Shared : HoldKind::Exclusive);
 }
 
 Result<void> ScopedResource::release() noexcept {
@@ -95,7 +96,8 @@ bool WeakResource::expired() const noexcept {
   return !domain || domain->closed() || !domain->engine().is_valid(handle_);
 }
 
-Result<ScopedResource> WeakResource::lock(HoldKind kind, std::source_location where) const noexcept {
+Result<ScopedResource> WeakResource::lock(HoldKind kind,
+                                          std::source_location where) const noexcept {
   const auto domain = domain_.lock();
   if (!domain || domain->closed()) return fail(ErrorCode::Disconnected);
   auto context = domain->thread_context();

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Clock: the domain's time stamps, nanoseconds of CLOCK_MONOTONIC, in two grains.
+// Clock: the domain's time, nanoseconds of CLOCK_MONOTONIC, and stamps that say how exact they are.
 //
-// What it is: now() for waits and reports, exact; stamp() for the start of a hold, which every pair
-// pays for. stamp() reads the kernel's last tick (1 to 4 ms old at most) without touching the time
-// stamp counter, whose reading costs more than a compare-and-swap on many virtual machines. What it
-// is not: a wall clock. Both are one time line for all processes of a machine. Thread-safety: all
-// functions may be called from any thread.
+// What it is: now() for waits and reports; coarse() for what many pay for, the kernel's last tick
+// (1 to 10 ms old at most), which spares the time stamp counter, whose reading costs more than a
+// compare-and-swap on many machines. A stamp is a time whose lowest bit tells whether it was read
+// by now(). What it is not: a wall clock. All are one time line for all processes of a machine.
+// Thread-safety: all functions may be called from any thread.
 //
-//   slot.acquired_at = Clock::stamp();
-//   std::uint64_t age_ns = Clock::age_ns(slot.acquired_at);   // a multiple of the tick
+//   slot.acquired_at = Clock::stamp(Clock::coarse());
+//   std::uint64_t age_ns = Clock::elapsed_ns(slot.acquired_at);   // as exact as the stamp
 #pragma once
 
 #include <time.h>
@@ -36,17 +36,23 @@ struct Clock {
   /// Exact, some 20 ns.
   [[nodiscard]] static std::uint64_t now() noexcept { return monotonic_ns(); }
   /// Of the last tick, some 5 ns.
-  [[nodiscard]] static std::uint64_t stamp() noexcept {
+  [[nodiscard]] static std::uint64_t coarse() noexcept {
     return detail::read_clock(CLOCK_MONOTONIC_COARSE);
   }
-  /// Nanoseconds since an exact time; 0 if it lies ahead or is 0.
+  /// The stamp of a time that may be some milliseconds old.
+  [[nodiscard]] static constexpr std::uint64_t stamp(std::uint64_t coarse) noexcept {
+    return coarse & ~std::uint64_t{1};
+  }
+  /// The stamp of a time that now() returned.
+  [[nodiscard]] static constexpr std::uint64_t exact_stamp(std::uint64_t now) noexcept {
+    return now | 1;
+  }
+  [[nodiscard]] static constexpr bool is_exact(std::uint64_t stamp) noexcept {
+    return (stamp & 1) != 0;
+  }
+  /// Nanoseconds since a time or a stamp; 0 if it lies ahead or is 0.
   [[nodiscard]] static std::uint64_t elapsed_ns(std::uint64_t since) noexcept {
     const std::uint64_t present = now();
-    return since == 0 || since > present ? 0 : present - since;
-  }
-  /// Nanoseconds since a stamp, in ticks: 0 within the same tick. 0 if it lies ahead or is 0.
-  [[nodiscard]] static std::uint64_t age_ns(std::uint64_t since) noexcept {
-    const std::uint64_t present = stamp();
     return since == 0 || since > present ? 0 : present - since;
   }
 };

@@ -62,8 +62,10 @@ Domain::Domain(Parts parts, DomainOptions options)
       writer_(std::move(parts.writer)),
       locks_(std::move(parts.locks)),
       engine_(locks_.tables(), *this),
+      ticker_(engine_),
       contexts_(locks_.tables(), engine_) {
   engine_.order().set_policy(options.order_policy);
+  (void)ticker_.start();  // without it the clock is read
   rm_client& self = *locks_.tables().client(0);
   store_relaxed(self.pid, static_cast<std::uint32_t>(::getpid()));
   store_release(self.state, std::uint64_t{1} << RM_CONTEXT_SEQ_SHIFT | RM_CONTEXT_LIVE);
@@ -81,6 +83,7 @@ void Domain::close() noexcept {
     return true;
   });
   hooks_.stop();
+  ticker_.stop();
   memory_.clear();
 }
 
@@ -90,7 +93,7 @@ Result<lock::Context*> Domain::make_thread_context() {
   lock::Context* context = mine.find(serial_);
   if (!context) {
     const auto tid = static_cast<std::uint32_t>(::syscall(SYS_gettid));
-    auto opened = contexts_.open(0, 0, tid, &lock::thread_mark);
+    auto opened = contexts_.open(0, 0, tid, lock::this_thread());
     if (!opened) return std::unexpected(std::move(opened.error()));
     context = *opened;
     mine.add(serial_, weak_from_this(), context);
@@ -176,6 +179,8 @@ bool Domain::knows_driver(std::uint32_t driver) const {
 void Domain::report_order(std::string_view text) const noexcept { log(LogLevel::Warning, text); }
 
 void Domain::accessed(Handle handle) const noexcept { hooks_.accessed(handle); }
+
+void Domain::busy() const noexcept { ticker_.wake(); }
 
 std::vector<Participant> Domain::holds() const {
   std::vector<Participant> all;

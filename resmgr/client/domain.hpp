@@ -28,6 +28,7 @@
 #include "resmgr/client/hooks.hpp"
 #include "resmgr/client/memory.hpp"
 #include "resmgr/client/thread_contexts.hpp"
+#include "resmgr/client/ticker.hpp"
 #include "resmgr/lock/context_table.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/region.hpp"
@@ -47,9 +48,9 @@ struct DomainOptions {
 /// What comes with a registration besides its description.
 struct Registration {
   registry::Description description;  ///< views what the caller keeps for the call
-  BackedFile file;   ///< the owner's
-  MakeFile make;     ///< or what makes one
-  bool lazy = false;  ///< `make` waits for the first use
+  BackedFile file;                    ///< the owner's
+  MakeFile make;                      ///< or what makes one
+  bool lazy = false;                  ///< `make` waits for the first use
   Hooks hooks;
 };
 
@@ -68,11 +69,13 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void close() noexcept;
   [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
 
-  // ---- contexts (domain.cpp) -----------------------------------------------------------------------
+  // ---- contexts (domain.cpp)
+  // -----------------------------------------------------------------------
 
   /// The calling thread's own context, made at first use. Errors: CapacityExceeded, Disconnected.
   [[nodiscard]] Result<lock::Context*> thread_context() {
-    if (last_context.domain == serial_) [[likely]] return last_context.context;
+    if (last_context.domain == serial_) [[likely]]
+      return last_context.context;
     return make_thread_context();
   }
   /// Its fast form: null if the slow one has to be asked.
@@ -84,7 +87,8 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void close_context(lock::Context& context, const char* why) noexcept;
   Result<void> set_driver(lock::Context& context, std::uint32_t driver);
 
-  // ---- registry (domain_registry.cpp) ------------------------------------------------------------------
+  // ---- registry (domain_registry.cpp)
+  // ------------------------------------------------------------------
 
   [[nodiscard]] Result<std::uint32_t> register_driver(std::string_view name);
   [[nodiscard]] Result<Handle> register_resource(std::string_view name, Registration registration);
@@ -103,14 +107,16 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
     return std::forward<Change>(change)(writer_);
   }
 
-  // ---- memory -------------------------------------------------------------------------------------------
+  // ---- memory
+  // -------------------------------------------------------------------------------------------
 
   /// Errors: StaleHandle, NotPermitted, Unsupported, System.
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, std::uint32_t driver);
   [[nodiscard]] Result<UniqueFd> duplicate_fd(Handle handle, std::uint32_t driver);
   [[nodiscard]] bool has_file(Handle handle) const { return memory_.contains(handle); }
 
-  // ---- acquiring ------------------------------------------------------------------------------------------
+  // ---- acquiring
+  // ------------------------------------------------------------------------------------------
 
   [[nodiscard]] lock::LockEngine& engine() noexcept { return engine_; }
   [[nodiscard]] const lock::LockEngine& engine() const noexcept { return engine_; }
@@ -119,7 +125,8 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
                                                              std::span<const Handle> handles,
                                                              const lock::Request& request);
 
-  // ---- what goes on ------------------------------------------------------------------------------------------
+  // ---- what goes on
+  // ------------------------------------------------------------------------------------------
 
   void log(LogLevel level, std::string_view line) const noexcept;
   [[nodiscard]] std::vector<Participant> holds() const;
@@ -145,6 +152,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void describe(Participant& who, std::uint32_t driver) const noexcept override;
   void report_order(std::string_view text) const noexcept override;
   void accessed(Handle handle) const noexcept override;
+  void busy() const noexcept override;
 
   std::uint64_t serial_;
   std::atomic<bool> closed_{false};
@@ -155,6 +163,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   registry::RegistryWriter writer_;
   lock::LockRegion locks_;
   lock::LockEngine engine_;
+  mutable Ticker ticker_;
   lock::ContextTable contexts_;
   MemoryTable memory_;
   mutable HookTable hooks_;

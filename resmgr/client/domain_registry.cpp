@@ -122,7 +122,9 @@ Lifecycle Domain::lifecycle(const registry::EntryCopy& entry) const noexcept {
   if (!word.is_tenant(entry.handle.generation())) return Lifecycle::Deallocated;
   if (word.has(RM_WORD_QUARANTINED)) return Lifecycle::Quarantined;
   if (word.owner() != 0) return Lifecycle::Locked;
-  if (word.has(RM_WORD_SHARED)) return Lifecycle::Active;
+  bool held = false;
+  engine_.for_each_holder(entry.handle, [&](const Participant&) { held = true; });
+  if (held) return Lifecycle::Active;
   return entry.state;
 }
 

@@ -75,6 +75,17 @@ bool LockEngine::attempt(Context& context, rm_slot& slot, Handle handle, const R
              : attempt_exclusive(context, slot, handle, request, grant);
 }
 
+bool LockEngine::try_exclusive(Context& context, Handle handle, bool ordered,
+                               const std::source_location& place, Grant& grant) noexcept {
+  rm_slot* slot = t_.slot(handle.slot());
+  if (!slot || handle.is_null()) return false;
+  if (ordered && !order_.permits(context, load_relaxed(slot->class_id))) return false;
+  std::uint64_t word = StateWord::free(handle.generation()).bits;
+  if (!cas(slot->word, word, word | context.owner_bits)) return false;
+  note_exclusive(context, *slot, handle, place, grant);
+  return true;
+}
+
 // A1 in full: the latch may be somebody else's, and flags that bar nobody are kept.
 bool LockEngine::attempt_exclusive(Context& context, rm_slot& slot, Handle handle,
                                    const Request& request, Grant& grant) noexcept {
@@ -83,14 +94,37 @@ bool LockEngine::attempt_exclusive(Context& context, rm_slot& slot, Handle handl
     const StateWord seen{word};
     const bool tenant = planted::kIgnoreGeneration || seen.is_tenant(handle.generation());
     const std::uint32_t passing = planted::kBarge ? std::uint32_t{RM_WORD_WAITERS} : 0u;
-    if (!tenant || seen.owner() != 0 || seen.has_any((kBarring | RM_WORD_SHARED) & ~passing)) {
-      return false;
-    }
+    if (!tenant || seen.owner() != 0 || seen.has_any(kBarring & ~passing)) return false;
+    if (seen.has(RM_WORD_SHARED)) return take_over_empty(context, slot, handle, request, grant);
     if (!cas(slot.word, word, word | context.owner_bits)) continue;
-    note_exclusive(context, slot, handle, false, request.place, grant);
+    note_exclusive(context, slot, handle, request.place, grant);
     grant.inconsistent = seen.has(RM_WORD_INCONSISTENT);
     return true;
   }
+}
+
+// e1 to e3. Who released a shared hold left SHARED behind: under the latch no new one can begin, so
+// if there is none, the word changes sides.
+bool LockEngine::take_over_empty(Context& context, rm_slot& slot, Handle handle,
+                                 const Request& request, Grant& grant) noexcept {
+  const auto empty = [&] { return reap_cells(slot, handle.generation(), 0) == 0; };
+  std::uint64_t word = load(slot.word);
+  const StateWord seen{word};
+  // A look beforehand, so that who finds readers does not keep others from joining them.
+  if (!seen.is_tenant(handle.generation()) || seen.owner() != 0 || seen.latch() != 0 ||
+      seen.has_any(kBarring) || !empty()) {
+    return false;
+  }
+  std::uint64_t latched = seen.with_latch(context.id).bits;
+  if (!cas(slot.word, word, latched)) return false;
+  if (empty() &&
+      cas(slot.word, latched, seen.without(RM_WORD_SHARED).with_owner(context.id).bits)) {
+    note_exclusive(context, slot, handle, request.place, grant);
+    grant.inconsistent = seen.has(RM_WORD_INCONSISTENT);
+    return true;
+  }
+  service(context, handle.slot(), handle.generation());
+  return false;
 }
 
 bool LockEngine::try_shared(Context& context, Handle handle, bool ordered,
@@ -109,8 +143,7 @@ bool LockEngine::try_shared(Context& context, Handle handle, bool ordered,
   if (!cell || CellWord{load_relaxed(cell->word)}.state() == RM_CELL_HELD) return false;
 
   // s1. A latch holder who sees this takes it for a hold. Relaxed: the swap below publishes it.
-  store_relaxed(cell->word,
-                CellWord::make(handle.generation(), context.id, RM_CELL_HELD).bits);
+  store_relaxed(cell->word, CellWord::make(handle.generation(), context.id, RM_CELL_HELD).bits);
   // s2. Even if the value stays the same, the swap proves that no latch was held at this moment:
   // whoever latches later sees the cell.
   while (admits(StateWord{word})) {
@@ -119,14 +152,23 @@ bool LockEngine::try_shared(Context& context, Handle handle, bool ordered,
     grant.inconsistent = StateWord{word}.has(RM_WORD_INCONSISTENT);
     return true;
   }
-  // s3, s4. It was none; somebody may have decided on it, so he is told.
-  cells_.vacate(*cell, true);
-  const StateWord now{load(slot->word)};
+  take_back(context, handle, *cell);
+  return false;
+}
+
+// s3, s4. The hold was none; somebody may have decided on it, so he is told.
+void LockEngine::take_back(Context& context, Handle handle, rm_cell& cell) noexcept {
+  cells_.vacate(cell);
+  const StateWord now{load(t_.slots[handle.slot()].word)};
   if (!planted::kSilentFalseHold && now.is_tenant(handle.generation()) &&
-      (now.latch() != 0 || now.has_any(RM_WORD_SHARED | RM_WORD_WAITERS | RM_WORD_WORK))) {
+      (now.has(RM_WORD_SHARED) || !now.is_quiet())) {
     knock(context, handle.slot(), handle.generation(), false);
   }
-  return false;
+}
+
+void LockEngine::take_false_hold_back(Context& context, Handle handle) noexcept {
+  rm_cell* cell = cells_.parked(context, handle.slot(), handle.generation());
+  if (cell) take_back(context, handle, *cell);
 }
 
 // Flags that nobody stands behind: the last one left between two steps. Doing his work costs one
@@ -134,7 +176,7 @@ bool LockEngine::try_shared(Context& context, Handle handle, bool ordered,
 void LockEngine::help_if_idle(Context& context, rm_slot& slot, Handle handle) noexcept {
   const StateWord seen{load(slot.word)};
   if (seen.is_tenant(handle.generation()) && seen.owner() == 0 && seen.latch() == 0 &&
-      seen.has_any(RM_WORD_SHARED | RM_WORD_WAITERS | RM_WORD_WORK)) {
+      seen.has_any(RM_WORD_WAITERS | RM_WORD_WORK)) {
     knock(context, handle.slot(), handle.generation(), false);
   }
 }
@@ -155,20 +197,61 @@ bool LockEngine::watch(Context& context, rm_slot& slot, Handle handle, const Req
   return false;
 }
 
+void LockEngine::note_exclusive(Context& context, rm_slot& slot, Handle handle,
+                                const std::source_location& place, Grant& grant) noexcept {
+  // The holder's own fields: relaxed, for others read them as hints.
+  bump(slot.acquisitions);
+  store_relaxed(slot.acquired_at, stamp(context));
+  store_relaxed(slot.hold_index,
+                HoldList(context).add(handle.slot(), load_relaxed(slot.class_id), false, place));
+  grant.tenure = load_relaxed(slot.tenure);
+  grant.inconsistent = false;
+  if ((load_relaxed(slot.attributes) & RM_SLOT_ATTR_ACCESS_HOOK) != 0) names_.accessed(handle);
+  if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_ACQUIRE, handle, 0, 0);
+}
+
 void LockEngine::note_shared(Context& context, rm_slot& slot, rm_cell& cell, Handle handle,
                              const std::source_location& place, Grant& grant) noexcept {
-  store_relaxed(cell.acquired_at, Clock::stamp());
   bump(cell.acquisitions);
-  store_relaxed(cell.hold_index, HoldList(context).add(handle.slot(),
-                                                       load_relaxed(slot.class_id), true, place));
+  store_relaxed(cell.acquired_at, stamp(context));
+  store_relaxed(cell.hold_index,
+                HoldList(context).add(handle.slot(), load_relaxed(slot.class_id), true, place));
   grant.tenure = load_relaxed(slot.tenure);
   grant.inconsistent = false;
   if ((load_relaxed(slot.attributes) & RM_SLOT_ATTR_ACCESS_HOOK) != 0) names_.accessed(handle);
   if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_ACQUIRE, handle, 1, 0);
 }
 
-void LockEngine::sample_hold(rm_slot& slot) noexcept {
-  const std::uint64_t ns = Clock::elapsed_ns(load_relaxed(slot.acquired_at));
+// The start of a hold: exact for one of each tick, or where the clock is read, for one of many; and
+// for all if all are recorded, so that their releases come by here too.
+std::uint64_t LockEngine::stamp(Context& context) noexcept {
+  constexpr std::uint32_t kExactShare = 64;
+  constexpr std::uint32_t kBusyReads = 1024;
+  constexpr std::uint64_t kBusyNs =
+      10'000'000;  // so many reads in this time: above 100,000 a second
+  constexpr std::uint64_t kLateTickNs = 100'000'000;
+  const std::uint64_t tick = tick_.ns();
+  const bool all = records_all();
+  if (tick != 0 && !all) {
+    if (context.timed_at == tick) return tick;
+    context.timed_at = tick;
+    const std::uint64_t now = Clock::now();
+    // Its ticker does not get to run: better no tick than an old one.
+    if (now > tick + kLateTickNs) tick_.stop();
+    return Clock::exact_stamp(now);
+  }
+  const std::uint32_t reads = ++context.clock_reads;
+  if (!all && reads % kExactShare != 0) return Clock::stamp(Clock::coarse());
+  const std::uint64_t now = Clock::now();
+  if (reads % kBusyReads == 0) {
+    if (now - context.clock_reads_since < kBusyNs) names_.busy();
+    context.clock_reads_since = now;
+  }
+  return Clock::exact_stamp(now);
+}
+
+void LockEngine::sample_hold(rm_slot& slot, std::uint64_t acquired_at) noexcept {
+  const std::uint64_t ns = Clock::elapsed_ns(acquired_at);
   store_relaxed(slot.sampled_hold_ns,
                 static_cast<std::uint32_t>(ns < 0xffffffffu ? ns : 0xffffffffu));
 }

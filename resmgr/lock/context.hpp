@@ -2,10 +2,11 @@
 //
 // Context: this process's side of one context, and its list of holds.
 //
-// What it is: the id that words and cells carry, the record in the lock region, the place where each
-// hold was acquired, the cells it parked, a spare wait node, and room for a walk of the wait-for
-// graph. What it is not: a thread. Lifetime: made by ContextTable and never freed while the process
-// runs, so that a hold that outlives its domain finds a closed context, not freed memory.
+// What it is: the id that words and cells carry, the record in the lock region, the place where
+// each hold was acquired, the cells it parked, a spare wait node, and room for a walk of the
+// wait-for graph. What it is not: a thread. Lifetime: made by ContextTable and never freed while
+// the process runs, so that a hold that outlives its domain finds a closed context, not freed
+// memory.
 //
 // Thread-safety: a context acquires from one thread at a time. Releases may come from any thread:
 // the hold list tells the context's own thread (plain stores) from others (atomic or).
@@ -20,29 +21,41 @@
 #include "resmgr/abi/layout.h"
 #include "resmgr/base/atomic.hpp"
 #include "resmgr/base/mapping.hpp"
+#include "resmgr/base/tick.hpp"
 #include "resmgr/lock/planted_bug.hpp"
 
 namespace resmgr::lock {
 
 class LockEngine;
 
-/// An address that is different in each thread; initial-exec, so that taking it costs no call.
-[[gnu::tls_model("initial-exec")]] inline thread_local char thread_mark = 0;
+/// What is different in each thread that runs; costs no call.
+[[nodiscard]] inline const void* this_thread() noexcept { return __builtin_thread_pointer(); }
 
 struct alignas(64) Context {
+  // All that an uncontended pair reads of it lies on the first line, the tables among it.
+
   /// Null once the domain is closed: releases then do nothing.
   std::atomic<LockEngine*> engine{nullptr};
+  rm_slot* slots = nullptr;
   rm_context* record = nullptr;
-  std::uint64_t owner_bits = 0;         ///< the id, shifted to the owner field of a state word
-  const void* thread = nullptr;         ///< &thread_mark of the thread it belongs to, or null
+  std::uint64_t owner_bits = 0;  ///< the id, shifted to the owner field of a state word
+  const Tick* tick = nullptr;
+  std::uint64_t timed_at = kNeverTimed;  ///< the tick at which a hold of it was last timed exactly
+  const void* thread = nullptr;          ///< this_thread() of the thread it belongs to, or null
+  std::uint32_t slot_count = 0;          ///< 0 once closed
   std::uint16_t id = 0;
   std::uint16_t resting_priority = 0;
-  std::uint32_t spare_node_link = 0;    ///< a free node kept for the next wait
+
+  static constexpr std::uint64_t kNeverTimed = 1;  // no tick is odd
+
+  std::uint64_t clock_reads_since = 0;  ///< ns, see LockEngine::stamp()
+  std::uint32_t clock_reads = 0;
+  std::uint32_t spare_node_link = 0;  ///< a free node kept for the next wait
 
   /// Cells of this context that wait in resources' chains, by slot; direct-mapped.
   struct Parked {
     std::uint32_t slot = 0;
-    std::uint32_t cell_link = 0;
+    rm_cell* cell = nullptr;
   };
   static constexpr std::uint32_t kParked = 64;
   std::array<Parked, kParked> parked{};
@@ -50,16 +63,13 @@ struct alignas(64) Context {
   std::array<std::source_location, RM_CONTEXT_HOLDS> places{};
   Mapping scratch;  ///< for WaitGraph; paid when touched
 
-  [[nodiscard]] bool on_own_thread() const noexcept { return thread == &thread_mark; }
+  [[nodiscard]] bool on_own_thread() const noexcept { return thread == this_thread(); }
 };
 
 /// The list of holds in the context's record: a hint for recovery, the classes for the lock-order
 /// check, and what a thread leaves behind when it ends. Words and cells are the truth (I2).
 class HoldList {
  public:
-  /// Index of a hold whose entry is gone already.
-  static constexpr std::uint32_t kNone = ~std::uint32_t{0};
-
   explicit HoldList(Context& context) noexcept : context_(context) {}
 
   /// Entries in use, those that other threads freed taken out.
@@ -74,19 +84,15 @@ class HoldList {
   }
   [[nodiscard]] bool empty() const noexcept { return bitmap() == 0 && overflow() == 0; }
 
-  /// The list has no entry at all. Cheaper than empty(), and false while entries freed by other
-  /// threads have not been collected.
+  /// Nothing is in the list. Cheaper than empty(), and false while entries freed by other threads
+  /// have not been collected.
   [[nodiscard]] bool unused() const noexcept {
     return load_relaxed(context_.record->hold_bitmap) == 0;
   }
-  /// add() for a list that is unused().
+  /// add() to a list that is unused().
   [[nodiscard]] std::uint32_t add_first(std::uint32_t slot, std::uint16_t class_id, bool shared,
                                         const std::source_location& place) noexcept {
-    rm_context& record = *context_.record;
-    store_relaxed(record.holds[0], make_entry(slot, class_id, shared));
-    context_.places[0] = place;
-    store_relaxed(record.hold_bitmap, 1);
-    return 1;
+    return put(0, make_entry(slot, class_id, shared), place);
   }
 
   /// Adds a hold; called by the acquiring thread. Returns position + 1, or 0 if the list is full.
@@ -101,28 +107,27 @@ class HoldList {
         return 0;
       }
     }
-    const auto position = static_cast<unsigned>(std::countr_one(used));
-    store_relaxed(record.holds[position], make_entry(slot, class_id, shared));
-    context_.places[position] = place;
-    store_relaxed(record.hold_bitmap, used | std::uint64_t{1} << position);
-    return position + 1;
+    return put(used, make_entry(slot, class_id, shared), place);
   }
 
-  /// Removes what add() returned; from any thread. kNone was removed before.
+  /// Removes what add() returned; from any thread.
   void remove(std::uint32_t index) noexcept {
     rm_context& record = *context_.record;
-    if (index == kNone) return;
     if (index == 0 || index > RM_CONTEXT_HOLDS) {
       atomic(record.overflow_holds).fetch_sub(1, std::memory_order_relaxed);
       return;
     }
-    const std::uint64_t bit = std::uint64_t{1} << (index - 1);
     if (context_.on_own_thread() || planted::kPlainForeignFree) {
-      store_relaxed(record.hold_bitmap, load_relaxed(record.hold_bitmap) & ~bit);
+      remove_own(index);
     } else {
       // Released so that the context's thread, which reads it with acquire, may use the entry anew.
-      atomic(record.foreign_freed).fetch_or(bit, std::memory_order_release);
+      atomic(record.foreign_freed).fetch_or(bit_of(index), std::memory_order_release);
     }
+  }
+  /// remove() of an entry of the list (1 to RM_CONTEXT_HOLDS), by the context's own thread.
+  void remove_own(std::uint32_t index) noexcept {
+    rm_context& record = *context_.record;
+    store_relaxed(record.hold_bitmap, load_relaxed(record.hold_bitmap) & ~bit_of(index));
   }
 
   [[nodiscard]] std::uint64_t entry(unsigned position) const noexcept {
@@ -130,6 +135,19 @@ class HoldList {
   }
 
  private:
+  /// Puts an entry beside those of `used`, of which one is clear.
+  [[gnu::always_inline]] std::uint32_t put(std::uint64_t used, std::uint64_t entry,
+                                           const std::source_location& place) noexcept {
+    rm_context& record = *context_.record;
+    const auto position = static_cast<unsigned>(std::countr_one(used));
+    store_relaxed(record.holds[position], entry);
+    context_.places[position] = place;
+    store_relaxed(record.hold_bitmap, used | std::uint64_t{1} << position);
+    return position + 1;
+  }
+  [[nodiscard]] static constexpr std::uint64_t bit_of(std::uint32_t index) noexcept {
+    return std::uint64_t{1} << (index - 1);
+  }
   [[nodiscard]] static constexpr std::uint64_t make_entry(std::uint32_t slot,
                                                           std::uint16_t class_id,
                                                           bool shared) noexcept {

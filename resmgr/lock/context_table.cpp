@@ -6,6 +6,7 @@
 #include <new>
 #include <utility>
 
+#include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/pools.hpp"
 #include "resmgr/lock/wait_graph.hpp"
 
@@ -62,6 +63,10 @@ Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, 
   context->id = static_cast<std::uint16_t>(id);
   context->owner_bits = std::uint64_t{id} << RM_WORD_OWNER_SHIFT;
   context->thread = thread;
+  context->slots = t_.slots;
+  context->slot_count = t_.slot_count;
+  context->tick = &engine_.tick();
+  context->timed_at = Context::kNeverTimed;
   context->spare_node_link = 0;
   context->parked.fill({});
   context->scratch = std::move(*scratch);
@@ -95,6 +100,8 @@ void ContextTable::close(Context& context, bool had_holds) noexcept {
   }
   NodePool(t_).give_back_spare(context);
   CellPool(t_).unpark_all(context);
+  // A hold that outlives it finds no slot on the fast path, and no engine behind it.
+  context.slot_count = 0;
   context.engine.store(nullptr, std::memory_order_release);
   context.scratch = Mapping();
   const std::uint64_t state = load(context.record->state);

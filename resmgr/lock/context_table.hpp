@@ -6,7 +6,7 @@
 // the next context, because a hold that outlived its own may still point at it. What it is not:
 // recovery of dead contexts. Thread-safety: all functions from any thread.
 //
-//   Context* context = table.open(client, driver, tid, &thread_mark).value();
+//   Context* context = table.open(client, driver, tid, this_thread()).value();
 #pragma once
 
 #include <cstdint>
@@ -26,7 +26,7 @@ class ContextTable {
   ContextTable(const ContextTable&) = delete;
   ContextTable& operator=(const ContextTable&) = delete;
 
-  /// A live context of this process. `thread` is &thread_mark of its thread, or null for a task.
+  /// A live context of this process. `thread` is this_thread() of its thread, or null for a task.
   /// Errors: CapacityExceeded, System (no memory for its scratch).
   [[nodiscard]] Result<Context*> open(std::uint32_t client, std::uint32_t driver, std::uint32_t tid,
                                       const void* thread);

@@ -20,8 +20,7 @@
 // Lifetime: the tables and `names` outlive it. Thread-safety: any thread; see Context for what one
 // context may do at once. Nothing here allocates, except for the report of a deadlock.
 //
-//   Grant grant;
-//   if (engine.try_exclusive(context, handle, place, grant)) ...   // the fast path
+//   if (FastPath::try_exclusive(context, handle, place, tenure) == Outcome::Done) ...
 //   auto result = engine.acquire(context, handle, request);        // everything
 #pragma once
 
@@ -35,8 +34,10 @@
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/futex.hpp"
 #include "resmgr/base/handle.hpp"
+#include "resmgr/base/tick.hpp"
 #include "resmgr/base/types.hpp"
 #include "resmgr/lock/context.hpp"
+#include "resmgr/lock/fast_path.hpp"
 #include "resmgr/lock/lock_order.hpp"
 #include "resmgr/lock/names.hpp"
 #include "resmgr/lock/pools.hpp"
@@ -88,51 +89,25 @@ class LockEngine {
   LockEngine(const LockEngine&) = delete;
   LockEngine& operator=(const LockEngine&) = delete;
 
-  // ---- fast paths: false means "ask the slow path", which also knows the error -----------------------
+  // ---- without waiting: false means "ask acquire() or release()", which also know the error
+  // ---------
+
+  // FastPath is the shortest way, for what is not rare; these are for what it leaves.
 
   /// A1. One compare-and-swap on a free, unlatched word; checks the generation too. `ordered`: the
-  /// request may wait, so an order of classes that is not known yet goes to the slow path.
-  [[nodiscard, gnu::always_inline]] inline bool try_exclusive(Context& context, Handle handle, bool ordered,
-                                   const std::source_location& place, Grant& grant) noexcept {
-    rm_slot* slot = t_.slot(handle.slot());
-    if (!slot || handle.is_null()) return false;
-    const bool first = HoldList(context).unused();
-    if (ordered && !first && !order_.permits(context, load_relaxed(slot->class_id))) return false;
-    std::uint64_t word = StateWord::free(handle.generation()).bits;
-    if (!cas(slot->word, word, word | context.owner_bits)) return false;
-    note_exclusive(context, *slot, handle, first, place, grant);
-    return true;
-  }
-  /// L1 of a hold that nobody waits for. False with everything as it was if there is more to do.
-  [[nodiscard, gnu::always_inline]] inline bool try_release_exclusive(Context& context, Handle handle) noexcept {
-    rm_slot* slot = t_.slot(handle.slot());
-    if (!slot) return false;
-    const StateWord free = StateWord::free(handle.generation());
-    std::uint64_t held = free.bits | context.owner_bits;
-    // Relaxed: the swap decides; this look keeps the bookkeeping before it from being done in vain.
-    // What is written between two locked instructions waits for both, so it is done on this side.
-    if (load_relaxed(slot->word) != held || load_relaxed(slot->tenure) != handle.tenure()) {
-      return false;
-    }
-    if (load_relaxed(slot->acquisitions) % kHoldSample == 0) sample_hold(*slot);
-    const std::uint32_t index = load_relaxed(slot->hold_index);
-    HoldList(context).remove(index);
-    if (cas(slot->word, held, free.bits)) [[likely]] {
-      if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 0, 0);
-      return true;
-    }
-    // Somebody queued in between. The entry is a hint for recovery until the slow path, which takes
-    // no second one out, has released the word. Not ours any more: released twice at once.
-    if (StateWord{held}.owner() == context.id) store_relaxed(slot->hold_index, HoldList::kNone);
-    return false;
-  }
-  /// s1 to s4 of an opened resource: a plain store and one compare-and-swap.
+  /// request may wait, so an order of classes that is not known yet is left to acquire().
+  [[nodiscard]] bool try_exclusive(Context& context, Handle handle, bool ordered,
+                                   const std::source_location& place, Grant& grant) noexcept;
+  /// s1 to s4.
   [[nodiscard]] bool try_shared(Context& context, Handle handle, bool ordered,
                                 const std::source_location& place, Grant& grant) noexcept;
-  /// l2 of a hold that nobody waits for.
-  [[nodiscard]] bool try_release_shared(Context& context, Handle handle) noexcept;
+  /// s3, s4, where FastPath::try_shared() is Owing.
+  void take_false_hold_back(Context& context, Handle handle) noexcept;
+  /// l3, where FastPath::try_release_shared() is Owing.
+  void finish_release_shared(Context& context, Handle handle) noexcept;
 
-  // ---- everything ------------------------------------------------------------------------------------
+  // ---- everything
+  // ------------------------------------------------------------------------------------
 
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock, Preempted, OrderViolation,
   /// NotShareable, Quarantined, CapacityExceeded, InvalidArgument.
@@ -153,7 +128,8 @@ class LockEngine {
   template <typename Report>
   std::uint32_t release_all(Context& context, Report&& report) noexcept;
 
-  // ---- for the owner of the registry ------------------------------------------------------------------
+  // ---- for the owner of the registry
+  // ------------------------------------------------------------------
 
   /// Opens a slot for a new tenant. REQUIRES: no tenant, and the caller is the authority.
   void arm(std::uint32_t slot, std::uint32_t generation, std::uint16_t class_id,
@@ -163,7 +139,8 @@ class LockEngine {
   /// deadline).
   Result<void> retire(Context& context, Handle handle, std::uint64_t deadline_ns) noexcept;
 
-  // ---- views -------------------------------------------------------------------------------------------
+  // ---- views
+  // -------------------------------------------------------------------------------------------
 
   /// A few nanoseconds: one load.
   [[nodiscard]] bool is_valid(Handle handle) const noexcept {
@@ -185,44 +162,36 @@ class LockEngine {
   [[nodiscard]] const LockTables& tables() const noexcept { return t_; }
   [[nodiscard]] LockOrder& order() noexcept { return order_; }
   [[nodiscard]] WaitGraph& graph() noexcept { return graph_; }
+  /// What holds are stamped with; set by whoever keeps the time for this process. See
+  /// Names::busy().
+  [[nodiscard]] Tick& tick() noexcept { return tick_; }
+  /// Every acquisition and release is to be recorded: nobody may set a tick then.
+  [[nodiscard]] bool records_all() const noexcept { return recorder_.enabled(RM_TRACE_ALL); }
 
  private:
   friend class WaitGraph;
   struct Wait;
-  /// One hold in so many is timed exactly.
-  static constexpr std::uint32_t kHoldSample = 64;
-
-  [[gnu::always_inline]] inline void note_exclusive(Context& context, rm_slot& slot, Handle handle, bool first,
-                      const std::source_location& place, Grant& grant) noexcept {
-    // The holder's own fields: relaxed, for others read them as hints.
-    const std::uint32_t count = load_relaxed(slot.acquisitions) + 1;
-    store_relaxed(slot.acquisitions, count);
-    store_relaxed(slot.acquired_at, count % kHoldSample == 0 ? Clock::now() : Clock::stamp());
-    HoldList holds(context);
-    const std::uint16_t class_id = load_relaxed(slot.class_id);
-    store_relaxed(slot.hold_index, first ? holds.add_first(handle.slot(), class_id, false, place)
-                                         : holds.add(handle.slot(), class_id, false, place));
-    grant.tenure = load_relaxed(slot.tenure);
-    grant.inconsistent = false;
-    if ((load_relaxed(slot.attributes) & RM_SLOT_ATTR_ACCESS_HOOK) != 0) names_.accessed(handle);
-    if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_ACQUIRE, handle, 0, 0);
-  }
+  // acquire.cpp
+  void note_exclusive(Context& context, rm_slot& slot, Handle handle,
+                      const std::source_location& place, Grant& grant) noexcept;
   void note_shared(Context& context, rm_slot& slot, rm_cell& cell, Handle handle,
                    const std::source_location& place, Grant& grant) noexcept;
-  [[gnu::cold]] void sample_hold(rm_slot& slot) noexcept;
-  [[gnu::noinline, gnu::cold]] void trace(Context& context, rm_trace_op operation, Handle handle, std::uint8_t mode,
+  [[nodiscard]] std::uint64_t stamp(Context& context) noexcept;
+  void sample_hold(rm_slot& slot, std::uint64_t acquired_at) noexcept;
+  void trace(Context& context, rm_trace_op operation, Handle handle, std::uint8_t mode,
              std::uint64_t argument) noexcept {
     recorder_.record(*context.record, context.id, operation, mode, handle.slot(),
                      handle.generation(), argument);
   }
-
-  // acquire.cpp
   [[nodiscard]] ErrorCode check_request(const Context& context, const rm_slot& slot, Handle handle,
                                         const Request& request) const noexcept;
-  [[nodiscard]] bool attempt(Context& context, rm_slot& slot, Handle handle,
-                             const Request& request, Grant& grant) noexcept;
+  [[nodiscard]] bool attempt(Context& context, rm_slot& slot, Handle handle, const Request& request,
+                             Grant& grant) noexcept;
   [[nodiscard]] bool attempt_exclusive(Context& context, rm_slot& slot, Handle handle,
                                        const Request& request, Grant& grant) noexcept;
+  [[nodiscard]] bool take_over_empty(Context& context, rm_slot& slot, Handle handle,
+                                     const Request& request, Grant& grant) noexcept;
+  void take_back(Context& context, Handle handle, rm_cell& cell) noexcept;
   void help_if_idle(Context& context, rm_slot& slot, Handle handle) noexcept;
   [[nodiscard]] bool watch(Context& context, rm_slot& slot, Handle handle, const Request& request,
                            Grant& grant) noexcept;
@@ -285,8 +254,8 @@ class LockEngine {
                                     std::uint16_t except) noexcept;
 
  public:
-  /// The one decision about a waiter: WAITING with this sequence number becomes `outcome`. Wakes him
-  /// if he sleeps. False if it was decided otherwise (I6).
+  /// The one decision about a waiter: WAITING with this sequence number becomes `outcome`. Wakes
+  /// him if he sleeps. False if it was decided otherwise (I6).
   bool decide(const Waiter& waiter, unsigned outcome) noexcept;
 
  private:
@@ -303,7 +272,9 @@ class LockEngine {
   WaitGraph graph_;
   NodePool nodes_;
   CellPool cells_;
-  bool may_spin_;  ///< false on one processor, where whom we wait for can't run meanwhile
+  alignas(64) Tick tick_;  ///< on a line that nothing else is written to
+  alignas(
+      64) bool may_spin_;  ///< false on one processor, where whom we wait for can't run meanwhile
 };
 
 template <typename Visit>
@@ -314,12 +285,12 @@ void LockEngine::for_each_holder(Handle handle, Visit&& visit) const noexcept {
   if (!seen.is_tenant(handle.generation())) return;
   if (seen.owner() != 0) {
     visit(participant(seen.owner(), handle, HoldKind::Exclusive,
-                      Clock::age_ns(load_relaxed(slot->acquired_at))));
+                      Clock::elapsed_ns(load_relaxed(slot->acquired_at))));
   } else if (seen.has(RM_WORD_SHARED)) {
     cells_.for_each(*slot, handle.generation(), [&](const rm_cell& cell, CellWord word) {
       if (word.in_use()) {
         visit(participant(word.context(), handle, HoldKind::Shared,
-                          Clock::age_ns(load_relaxed(cell.acquired_at))));
+                          Clock::elapsed_ns(load_relaxed(cell.acquired_at))));
       }
       return true;
     });

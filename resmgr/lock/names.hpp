@@ -2,8 +2,9 @@
 //
 // Names: how the lock engine, which knows numbers only, gets names for blame and reports.
 //
-// What it is: an interface that the layer above implements from the registry. What it is not: on any
-// fast path. Lifetime: outlives the engine. Thread-safety: called from any thread, under no lock.
+// What it is: an interface that the layer above implements from the registry. What it is not: on
+// any fast path. Lifetime: outlives the engine. Thread-safety: called from any thread, under no
+// lock.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,8 @@ class Names {
   virtual void report_order(std::string_view text) const noexcept = 0;
   /// A resource with an access hook was acquired.
   virtual void accessed(Handle handle) const noexcept = 0;
+  /// Holds begin so often that reading the clock for each costs much: a tick would be cheaper.
+  virtual void busy() const noexcept = 0;
 };
 
 }  // namespace resmgr::lock

@@ -7,8 +7,8 @@
 namespace resmgr::lock {
 namespace {
 
-// A free list: tag:32 | link:32. The tag changes with every operation, so that a head that came back
-// to an old link is not mistaken for an unchanged one.
+// A free list: tag:32 | link:32. The tag changes with every operation, so that a head that came
+// back to an old link is not mistaken for an unchanged one.
 constexpr std::uint64_t next_head(std::uint64_t head, std::uint32_t link) noexcept {
   return ((head >> 32) + 1) << 32 | link;
 }
@@ -87,11 +87,9 @@ void NodePool::free(rm_node& node) const noexcept {
 rm_cell* CellPool::parked(const Context& context, std::uint32_t slot_index,
                           std::uint32_t generation) const noexcept {
   const Context::Parked& entry = context.parked[slot_index % Context::kParked];
-  if (entry.cell_link == 0 || entry.slot != slot_index) return nullptr;
-  rm_cell* cell = t_.cell(entry.cell_link);
-  if (!cell) return nullptr;
-  const CellWord word{load_relaxed(cell->word)};
-  return word.generation() == generation && word.context() == context.id ? cell : nullptr;
+  if (!entry.cell || entry.slot != slot_index) return nullptr;
+  const CellWord word{load_relaxed(entry.cell->word)};
+  return word.generation() == generation && word.context() == context.id ? entry.cell : nullptr;
 }
 
 rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_index,
@@ -128,7 +126,7 @@ rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_inde
 
   // Kept for the next hold, unless the place in the cache belongs to a cell that is in use.
   Context::Parked& entry = context.parked[slot_index % Context::kParked];
-  rm_cell* evicted = t_.cell(entry.cell_link);
+  rm_cell* evicted = entry.cell;
   const CellWord old{evicted ? load(evicted->word) : 0};
   const bool ours = evicted && old.context() == context.id;
   if (ours && old.in_use()) {
@@ -136,7 +134,7 @@ rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_inde
     return mine;
   }
   if (ours) abandon(*evicted);
-  entry = {slot_index, t_.link_of(mine)};
+  entry = {slot_index, mine};
   return mine;
 }
 
@@ -160,17 +158,13 @@ rm_cell* CellPool::find_in_use(const rm_slot& slot, std::uint32_t generation,
   return found;
 }
 
-void CellPool::vacate(rm_cell& cell, bool fenced) const noexcept {
+void CellPool::vacate(rm_cell& cell) const noexcept {
   const CellWord word{load_relaxed(cell.word)};
   const CellWord vacant = CellWord::make(word.generation(), word.context(), RM_CELL_FREE);
   const bool temporary = (load_relaxed(cell.flags) & RM_CELL_FLAG_TEMPORARY) != 0;
-  if (fenced) {
-    // seq_cst: the caller looks at the other cells and the word next, while a latch holder who still
-    // saw this hold wrote the word before he looked at the cells: one of them sees the other.
-    store(cell.word, vacant.bits);
-  } else {
-    store_release(cell.word, vacant.bits);
-  }
+  // seq_cst: the caller looks at the state word next, while a latch holder who still saw this hold
+  // wrote the word before he looked at the cells: one of them sees the other.
+  store(cell.word, vacant.bits);
   if (temporary) abandon(cell);
 }
 
@@ -190,7 +184,7 @@ void CellPool::abandon(rm_cell& cell) const noexcept {
 
 void CellPool::unpark_all(Context& context) const noexcept {
   for (Context::Parked& entry : context.parked) {
-    rm_cell* cell = t_.cell(entry.cell_link);
+    rm_cell* cell = entry.cell;
     if (!cell) continue;
     const CellWord word{load(cell->word)};
     if (word.context() == context.id && !word.in_use()) abandon(*cell);

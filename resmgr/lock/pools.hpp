@@ -2,9 +2,9 @@
 //
 // NodePool and CellPool: wait nodes and hold cells of the lock region.
 //
-// What they are: free lists in shared memory, changed by one compare-and-swap on a tagged head. What
-// they are not: safe to trust: a link outside the table ends the list. A process killed between
-// taking an entry and publishing it leaks that entry until recovery scans (I5).
+// What they are: free lists in shared memory, changed by one compare-and-swap on a tagged head.
+// What they are not: safe to trust: a link outside the table ends the list. A process killed
+// between taking an entry and publishing it leaks that entry until recovery scans (I5).
 //
 // Thread-safety: all functions from any thread of any client.
 #pragma once
@@ -42,9 +42,9 @@ class CellPool {
  public:
   explicit CellPool(const LockTables& tables) noexcept : t_(tables) {}
 
-  /// The cell that `context` has in the slot's chain: parked, or HELD where a collision in its cache
-  /// keeps it from being parked; otherwise one that nobody has any more, or a new one. Null when all
-  /// are in use. Called on the context's own thread.
+  /// The cell that `context` has in the slot's chain: parked, or HELD where a collision in its
+  /// cache keeps it from being parked; otherwise one that nobody has any more, or a new one. Null
+  /// when all are in use. Called on the context's own thread.
   [[nodiscard]] rm_cell* park(Context& context, rm_slot& slot, std::uint32_t slot_index,
                               std::uint32_t generation) const noexcept;
   /// The cell already parked there, or null; never allocates.
@@ -54,9 +54,8 @@ class CellPool {
   [[nodiscard]] rm_cell* find_in_use(const rm_slot& slot, std::uint32_t generation,
                                      std::uint16_t context) const noexcept;
   /// Ends a hold or an offer: the cell is FREE again, and nobody's if it was temporary. From any
-  /// thread. `fenced`: the caller goes on with a look at other cells; otherwise with a
-  /// compare-and-swap of the state word, which orders as well.
-  void vacate(rm_cell& cell, bool fenced) const noexcept;
+  /// thread. seq_cst, for callers go on with a look at the state word.
+  void vacate(rm_cell& cell) const noexcept;
   /// Gives a cell that park() returned, and that never became a hold, back if it is temporary.
   void drop_unused(rm_cell& cell) const noexcept;
   /// Gives up every cell the context parked and does not hold.
@@ -66,8 +65,8 @@ class CellPool {
   void retire_chain(rm_slot& slot) const noexcept;
 
   /// Calls `visit(cell, word)` for each cell of the slot's tenant; stops when it returns false.
-  /// Returns false if stopped. The walk is bounded by the table. When the resource goes meanwhile it
-  /// may lead into the chain of another one, whose cells are not shown.
+  /// Returns false if stopped. The walk is bounded by the table. When the resource goes meanwhile
+  /// it may lead into the chain of another one, whose cells are not shown.
   template <typename Visit>
   bool for_each(const rm_slot& slot, std::uint32_t generation, Visit&& visit) const noexcept {
     const std::uint32_t index = t_.index_of(&slot);

@@ -29,12 +29,14 @@ Result<void> LockEngine::release_exclusive(Context& context, Handle handle) noex
       return fail(ErrorCode::NotPermitted, "release of what is not held");
     }
     const std::uint32_t index = load_relaxed(slot->hold_index);
+    const std::uint64_t acquired_at = load_relaxed(slot->acquired_at);
     StateWord next = seen.with_owner(0).without(RM_WORD_REVOKED);
     // L1 in one swap: killed between two, a free resource with waiters would name nobody.
     const bool serve = seen.latch() == 0 && seen.has_any(RM_WORD_WAITERS | RM_WORD_WORK);
     if (serve && !planted::kTwoStepRelease) next = next.with_latch(context.id);
     if (!cas(slot->word, word, next.bits)) continue;
     HoldList(context).remove(index);
+    if (Clock::is_exact(acquired_at)) sample_hold(*slot, acquired_at);
     if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 0, 0);
     if (serve && !planted::kTwoStepRelease) {
       service(context, handle.slot(), handle.generation());
@@ -53,42 +55,6 @@ rm_cell* LockEngine::own_cell(const Context& context, const rm_slot& slot,
   return cells_.find_in_use(slot, handle.generation(), context.id);
 }
 
-// l2 and the whole of service() for the only holder of a resource that nobody waits for: one swap
-// takes the latch, one clears SHARED and gives it back.
-bool LockEngine::try_release_shared(Context& context, Handle handle) noexcept {
-  rm_slot* slot = t_.slot(handle.slot());
-  if (!slot || !context.on_own_thread()) return false;
-  std::uint64_t word = load(slot->word);
-  const StateWord shared = StateWord::free(handle.generation()).with(RM_WORD_SHARED);
-  if (word != shared.bits || load_relaxed(slot->tenure) != handle.tenure()) return false;
-  rm_cell* cell = cells_.parked(context, handle.slot(), handle.generation());
-  if (!cell || CellWord{load_relaxed(cell->word)}.state() != RM_CELL_HELD) return false;
-  const auto quiet = [&] {
-    // Ours is still HELD before the release, and FREE after it.
-    return cells_.for_each(*slot, handle.generation(), [&](const rm_cell& other, CellWord seen) {
-      return &other == cell || !seen.in_use();
-    });
-  };
-  if (!quiet()) return false;
-  HoldList(context).remove(load_relaxed(cell->hold_index));
-  if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 1, 0);
-  cells_.vacate(*cell, false);
-  const StateWord latched = shared.with_latch(context.id);
-  if (!cas(slot->word, word, latched.bits)) {
-    knock(context, handle.slot(), handle.generation(), false);  // as any other release goes on
-    return true;
-  }
-  word = latched.bits;
-  // Under the latch no shared hold can begin; what is queued, or queues now, makes the swap fail or
-  // is left to service().
-  if (!WaitQueue(t_, *slot, handle.slot(), handle.generation()).any() && quiet() &&
-      cas(slot->word, word, StateWord::free(handle.generation()).bits)) [[likely]] {
-    return true;
-  }
-  service(context, handle.slot(), handle.generation());
-  return true;
-}
-
 Result<void> LockEngine::release_shared(Context& context, Handle handle) noexcept {
   rm_slot* slot = t_.slot(handle.slot());
   if (!slot) return fail(ErrorCode::StaleHandle);
@@ -100,30 +66,23 @@ Result<void> LockEngine::release_shared(Context& context, Handle handle) noexcep
     return fail(ErrorCode::NotPermitted, "release of what is not held");
   }
   const std::uint32_t index = load_relaxed(cell->hold_index);
-  const auto others = [&] {
-    bool found = false;
-    cells_.for_each(*slot, handle.generation(), [&](const rm_cell& other, CellWord word) {
-      found = &other != cell && word.in_use();
-      return !found;
-    });
-    return found;
-  };
-  // l2. With company the word need not change: whoever leaves last clears SHARED. The fence in
-  // vacate() makes sure that of two who leave at once, one sees the other gone.
-  const bool company = before.latch() == 0 && !before.has_any(RM_WORD_WAITERS | RM_WORD_WORK) &&
-                       others();
-  const auto undisturbed = [&] {
-    const bool still = others();
-    const StateWord now{load(slot->word)};
-    return still && now.latch() == 0 && !now.has_any(RM_WORD_WAITERS | RM_WORD_WORK);
-  };
-  const bool too_early = planted::kSharedReleaseLate && company && undisturbed();
-  cells_.vacate(*cell, company);
+  const bool too_early = planted::kSharedReleaseLate && before.is_quiet();
+  // l2. SHARED stays for the next one, and who wants the resource for himself takes it over an
+  // empty SHARED. seq_cst: the look at the word must not pass the store. Who latched or queued
+  // before it is seen there; who does after it sees the cell.
+  cells_.vacate(*cell);
   HoldList(context).remove(index);
   if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 1, 0);
-  if (company && (planted::kSharedReleaseNoRecheck || too_early || undisturbed())) return {};
-  knock(context, handle.slot(), handle.generation(), false);
+  if (planted::kSharedReleaseNoRecheck || too_early || StateWord{load(slot->word)}.is_quiet()) {
+    return {};
+  }
+  finish_release_shared(context, handle);
   return {};
+}
+
+// l3
+void LockEngine::finish_release_shared(Context& context, Handle handle) noexcept {
+  knock(context, handle.slot(), handle.generation(), false);
 }
 
 Result<HoldKind> LockEngine::held_kind(const Context& context, Handle handle) const noexcept {
@@ -151,8 +110,7 @@ Result<void> LockEngine::downgrade(Context& context, Handle handle) noexcept {
   rm_cell* cell = cells_.park(context, *slot, handle.slot(), handle.generation());
   if (!cell) return fail(ErrorCode::CapacityExceeded, "shared holds");
   // D1. While the word is exclusive, cells are ignored.
-  const std::uint64_t held =
-      CellWord::make(handle.generation(), context.id, RM_CELL_HELD).bits;
+  const std::uint64_t held = CellWord::make(handle.generation(), context.id, RM_CELL_HELD).bits;
   if (!planted::kDowngradeWordFirst) store(cell->word, held);
   store_relaxed(cell->acquired_at, load_relaxed(slot->acquired_at));
   const std::uint32_t index = load_relaxed(slot->hold_index);
@@ -165,7 +123,7 @@ Result<void> LockEngine::downgrade(Context& context, Handle handle) noexcept {
   for (;;) {
     const StateWord seen{word};
     if (!seen.is_tenant(handle.generation()) || seen.owner() != context.id) {
-      cells_.vacate(*cell, true);  // fenced in between: what is there now is his successor's
+      cells_.vacate(*cell);  // fenced in between: what is there now is his successor's
       return fail(ErrorCode::Revoked);
     }
     const bool serve = seen.latch() == 0 && seen.has_any(RM_WORD_WAITERS | RM_WORD_WORK);
@@ -183,7 +141,8 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
   rm_slot* slot = t_.slot(handle.slot());
   const auto kind = held_kind(context, handle);
   if (!kind) return std::unexpected(kind.error());
-  if (*kind != HoldKind::Shared) return fail(ErrorCode::InvalidArgument, "held exclusively already");
+  if (*kind != HoldKind::Shared)
+    return fail(ErrorCode::InvalidArgument, "held exclusively already");
   if (load(slot->tenure) != handle.tenure()) return fail(ErrorCode::Revoked);
   if (request.mode != AcquisitionMode::NonBlocking) {
     auto grant = enqueue(context, *slot, handle, request, RM_WAIT_UPGRADE);
@@ -215,9 +174,9 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
                      StateWord{word}.without(RM_WORD_SHARED).with_owner(context.id).bits);
     }
     HoldList(context).remove(load_relaxed(cell->hold_index));
-    cells_.vacate(*cell, true);
+    cells_.vacate(*cell);
     Grant grant;
-    note_exclusive(context, *slot, handle, false, request.place, grant);
+    note_exclusive(context, *slot, handle, request.place, grant);
   }
   service(context, handle.slot(), handle.generation());
   if (!upgraded) return refuse(ErrorCode::WouldBlock, handle, context);
@@ -282,8 +241,7 @@ Result<void> LockEngine::retire(Context& context, Handle handle,
   }
   HoldList(context).remove(load_relaxed(slot->hold_index));
   const std::uint32_t next = (handle.generation() + 1) & Handle::kGenerationMask;
-  const StateWord gone =
-      StateWord::free(next).with(RM_WORD_ABSENT).with_latch(context.id);
+  const StateWord gone = StateWord::free(next).with(RM_WORD_ABSENT).with_latch(context.id);
   word = load(slot->word);
   while (!cas(slot->word, word, gone.bits)) {
   }

@@ -50,8 +50,8 @@ void LockEngine::unlink_wait(Context& context, rm_node& node) noexcept {
 Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle,
                                   const Request& request, std::uint8_t mode) noexcept {
   Wait wait{.slot = slot, .handle = handle, .request = request};
-  const bool timed = request.mode == AcquisitionMode::Timeout ||
-                     request.mode == AcquisitionMode::Emergency;
+  const bool timed =
+      request.mode == AcquisitionMode::Timeout || request.mode == AcquisitionMode::Emergency;
   if (timed) wait.deadline_ns = request.deadline_ns;
   if (mode == RM_WAIT_SHARED) {
     wait.cell = cells_.park(context, slot, handle.slot(), handle.generation());
@@ -91,18 +91,18 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   const NodeWord before{load_relaxed(node->word)};
   const std::uint64_t sequence = before.sequence() + (planted::kSameSequence ? 0 : 1);
   const NodeWord published{sequence << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING};
-  wait.waiter = {.node = node,
-                 .word = published,
-                 .slot = handle.slot(),
-                 .generation = handle.generation(),
-                 .context = context.id,
-                 .base_priority = rank,
-                 .mode = mode,
-                 .emergency = request.mode == AcquisitionMode::Emergency,
-                 .rank = {mode == RM_WAIT_UPGRADE, load_relaxed(node->priority),
-                          load_relaxed(node->ticket)},
-                 .enqueued_at = load_relaxed(node->enqueued_at),
-                 .cell_link = load_relaxed(node->cell_link)};
+  wait.waiter = {
+      .node = node,
+      .word = published,
+      .slot = handle.slot(),
+      .generation = handle.generation(),
+      .context = context.id,
+      .base_priority = rank,
+      .mode = mode,
+      .emergency = request.mode == AcquisitionMode::Emergency,
+      .rank = {mode == RM_WAIT_UPGRADE, load_relaxed(node->priority), load_relaxed(node->ticket)},
+      .enqueued_at = load_relaxed(node->enqueued_at),
+      .cell_link = load_relaxed(node->cell_link)};
   if (planted::kCheckBeforePublish) check_deadlock(context, wait);
   store(node->word, published.bits);
   if (recorder_.enabled(RM_TRACE_CONTENDED)) {
@@ -144,8 +144,7 @@ unsigned LockEngine::await(Context&, Wait& wait) noexcept {
     }
     if (!NodeWord{word}.asleep() && !cas(node.word, word, word | RM_NODE_ASLEEP)) continue;
     const auto low = static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
-    futex_wait(&node.word, low,
-               std::min(wait.deadline_ns, now + kBoundedSleepNs));
+    futex_wait(&node.word, low, std::min(wait.deadline_ns, now + kBoundedSleepNs));
   }
 }
 
@@ -174,13 +173,12 @@ void LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
     (void)cas(wait.cell->word, offered,
               CellWord::make(wait.handle.generation(), context.id, RM_CELL_HELD).bits);
   } else {
-    const CellWord held =
-        CellWord::make(wait.handle.generation(), context.id, RM_CELL_HELD);
+    const CellWord held = CellWord::make(wait.handle.generation(), context.id, RM_CELL_HELD);
     if (mode == RM_WAIT_UPGRADE && wait.cell && load(wait.cell->word) == held.bits) {
       // A4. Only the upgrader clears his cell: a granter might clear that of a later downgrade. (It
       // is his no more if the shared hold was released from elsewhere meanwhile.)
       HoldList(context).remove(load_relaxed(wait.cell->hold_index));
-      cells_.vacate(*wait.cell, true);
+      cells_.vacate(*wait.cell);
     }
     clear_granting(slot, context.id);
   }
@@ -191,12 +189,11 @@ void LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
   if (mode == RM_WAIT_SHARED) {
     note_shared(context, slot, *wait.cell, wait.handle, wait.request.place, grant);
   } else {
-    note_exclusive(context, slot, wait.handle, false, wait.request.place, grant);
+    note_exclusive(context, slot, wait.handle, wait.request.place, grant);
   }
   grant.inconsistent = StateWord{load(slot.word)}.has(RM_WORD_INCONSISTENT);
   if (recorder_.enabled(RM_TRACE_CONTENDED)) {
-    trace(context, RM_TRACE_GRANT, wait.handle, mode,
-          Clock::elapsed_ns(wait.waiter.enqueued_at));
+    trace(context, RM_TRACE_GRANT, wait.handle, mode, Clock::elapsed_ns(wait.waiter.enqueued_at));
   }
 }
 

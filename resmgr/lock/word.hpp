@@ -35,12 +35,12 @@ struct StateWord {
   }
 
   [[nodiscard]] constexpr StateWord with_owner(std::uint16_t context) const noexcept {
-    return {(bits & ~(std::uint64_t{0xffff} << RM_WORD_OWNER_SHIFT)) |
-            std::uint64_t{context} << RM_WORD_OWNER_SHIFT};
+    return {(bits & ~(std::uint64_t{0xffff} << RM_WORD_OWNER_SHIFT)) | std::uint64_t{context}
+                                                                           << RM_WORD_OWNER_SHIFT};
   }
   [[nodiscard]] constexpr StateWord with_latch(std::uint16_t context) const noexcept {
-    return {(bits & ~(std::uint64_t{0xffff} << RM_WORD_LATCH_SHIFT)) |
-            std::uint64_t{context} << RM_WORD_LATCH_SHIFT};
+    return {(bits & ~(std::uint64_t{0xffff} << RM_WORD_LATCH_SHIFT)) | std::uint64_t{context}
+                                                                           << RM_WORD_LATCH_SHIFT};
   }
   [[nodiscard]] constexpr StateWord with(std::uint32_t flags) const noexcept {
     return {bits | flags};
@@ -56,6 +56,10 @@ struct StateWord {
   /// A registered resource of this generation.
   [[nodiscard]] constexpr bool is_tenant(std::uint32_t generation) const noexcept {
     return this->generation() == generation && !has(RM_WORD_ABSENT);
+  }
+  /// Nobody waits, or works on it: who changed something else has nobody to tell.
+  [[nodiscard]] constexpr bool is_quiet() const noexcept {
+    return latch() == 0 && !has_any(RM_WORD_WAITERS | RM_WORD_WORK);
   }
   friend constexpr bool operator==(StateWord, StateWord) noexcept = default;
 };

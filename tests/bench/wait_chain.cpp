@@ -39,6 +39,7 @@ class WaitRegion::Silent final : public resmgr::lock::Names {
   [[nodiscard]] std::string class_name(std::uint16_t) const override { return {}; }
   void report_order(std::string_view) const noexcept override {}
   void accessed(Handle) const noexcept override {}
+  void busy() const noexcept override {}
 };
 
 WaitRegion::WaitRegion(std::uint32_t resources) : names_(std::make_unique<Silent>()) {

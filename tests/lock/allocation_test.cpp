@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "tests/lock/counting_new.hpp"
+#include "tests/lock/fast.hpp"
 #include "tests/lock/fixture.hpp"
 
 namespace resmgr::lock::test {
@@ -25,6 +26,7 @@ class QuietNames final : public Names {
   [[nodiscard]] std::string class_name(std::uint16_t) const override { return {}; }
   void report_order(std::string_view) const noexcept override {}
   void accessed(Handle) const noexcept override {}
+  void busy() const noexcept override {}
 };
 
 class Allocation : public ::testing::Test {
@@ -49,7 +51,7 @@ TEST_F(Allocation, TheCounterCounts) {
 
 TEST_F(Allocation, NothingUncontendedAllocates) {
   engine.order().set_policy(OrderPolicy::Warn);
-  Context& me = *contexts.open(0, 0, 0, &thread_mark).value();
+  Context& me = *contexts.open(0, 0, 0, this_thread()).value();
   Context& other = *contexts.open(0, 0, 0, nullptr).value();
   for (std::uint32_t i = 0; i < 4; ++i) engine.arm(i, 1, static_cast<std::uint16_t>(i + 1), 0);
   const Handle a(0, 1);
@@ -57,9 +59,8 @@ TEST_F(Allocation, NothingUncontendedAllocates) {
   bool all = true;
   const std::uint64_t made = count([&] {
     for (int round = 0; round < 3; ++round) {
-      for (const AcquisitionMode mode :
-           {AcquisitionMode::NonBlocking, AcquisitionMode::Blocking, AcquisitionMode::Timeout,
-            AcquisitionMode::Emergency}) {
+      for (const AcquisitionMode mode : {AcquisitionMode::NonBlocking, AcquisitionMode::Blocking,
+                                         AcquisitionMode::Timeout, AcquisitionMode::Emergency}) {
         for (const HoldKind kind : {HoldKind::Exclusive, HoldKind::Shared}) {
           const Request request{.kind = kind,
                                 .mode = mode,
@@ -73,12 +74,18 @@ TEST_F(Allocation, NothingUncontendedAllocates) {
           all = all && engine.release(me, b, kind).has_value();
           all = all && engine.release(me, a, kind).has_value();
           all = all && !engine.release(me, a, kind).has_value();
-          all = all && engine.try_exclusive(me, a, true, request.place, grant);
+          all = all && engine.acquire(me, a, {}).has_value();
           all = all && engine.downgrade(me, a).has_value();
           all = all && engine.upgrade(me, a, {.kind = HoldKind::Exclusive}).has_value();
-          all = all && engine.try_release_exclusive(me, a);
+          all = all && engine.release(me, a, HoldKind::Exclusive).has_value();
           all = all && engine.try_shared(me, a, true, request.place, grant);
-          all = all && engine.try_release_shared(me, a);
+          all = all && engine.release(me, a, HoldKind::Shared).has_value();
+          all = all && engine.acquire(me, a, {}).has_value();  // over the empty SHARED
+          all = all && engine.release(me, a, HoldKind::Exclusive).has_value();
+          all = all && engine.try_exclusive(me, a, true, request.place, grant);
+          all = all && engine.release(me, a, HoldKind::Exclusive).has_value();
+          make_plain(engine, me);
+          all = all && take_fast(engine, me, a, kind) && give_fast(engine, me, a, kind);
         }
       }
     }
@@ -89,7 +96,7 @@ TEST_F(Allocation, NothingUncontendedAllocates) {
 }
 
 TEST_F(Allocation, WaitsThatEndInATimeoutDoNot) {
-  Context& me = *contexts.open(0, 0, 0, &thread_mark).value();
+  Context& me = *contexts.open(0, 0, 0, this_thread()).value();
   Context& other = *contexts.open(0, 0, 0, nullptr).value();
   engine.arm(0, 1, 1, 0);
   const Handle h(0, 1);
@@ -97,9 +104,10 @@ TEST_F(Allocation, WaitsThatEndInATimeoutDoNot) {
   bool all = true;
   EXPECT_EQ(count([&] {
               for (const HoldKind kind : {HoldKind::Exclusive, HoldKind::Shared}) {
-                const auto outcome = engine.acquire(
-                    me, h, {.kind = kind, .mode = AcquisitionMode::Timeout,
-                            .deadline_ns = monotonic_ns() + 200'000});
+                const auto outcome = engine.acquire(me, h,
+                                                    {.kind = kind,
+                                                     .mode = AcquisitionMode::Timeout,
+                                                     .deadline_ns = monotonic_ns() + 200'000});
                 all = all && !outcome && outcome.error() == ErrorCode::TimedOut;
               }
             }),
@@ -116,7 +124,7 @@ TEST_F(Allocation, ContendedPairsDoNot) {
   std::atomic<bool> done = false;
   std::atomic<int> failed = 0;
   const auto run = [&] {
-    Context& me = *contexts.open(0, 0, 0, &thread_mark).value();
+    Context& me = *contexts.open(0, 0, 0, this_thread()).value();
     const Request request{.mode = AcquisitionMode::Blocking};
     ++ready;
     wait_until([&] { return go.load(); });

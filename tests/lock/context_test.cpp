@@ -17,7 +17,7 @@ const std::source_location kHere = std::source_location::current();
 
 TEST(HoldList, FillsFreesAndOverflows) {
   Domain domain;
-  HoldList holds(domain.open(0, &thread_mark));
+  HoldList holds(domain.open(0, this_thread()));
   EXPECT_TRUE(holds.empty());
   std::set<std::uint32_t> positions;
   for (std::uint32_t i = 0; i < RM_CONTEXT_HOLDS; ++i) {
@@ -46,7 +46,7 @@ TEST(HoldList, FillsFreesAndOverflows) {
 
 TEST(HoldList, FirstAddIsAddToAnUnusedList) {
   Domain domain;
-  HoldList holds(domain.open(0, &thread_mark));
+  HoldList holds(domain.open(0, this_thread()));
   ASSERT_TRUE(holds.unused());
   EXPECT_EQ(holds.add_first(5, 6, false, kHere), 1u);
   EXPECT_FALSE(holds.unused());
@@ -54,18 +54,9 @@ TEST(HoldList, FirstAddIsAddToAnUnusedList) {
   EXPECT_EQ(holds.bitmap(), 3u);
 }
 
-TEST(HoldList, RemovingNoneChangesNothing) {
-  Domain domain;
-  HoldList holds(domain.open(0, &thread_mark));
-  (void)holds.add(5, 6, false, kHere);
-  holds.remove(HoldList::kNone);
-  EXPECT_EQ(holds.bitmap(), 1u);
-  EXPECT_EQ(holds.overflow(), 0u);
-}
-
 TEST(HoldList, EntriesFreedElsewhereAreUsedAgainWhenTheListIsFull) {
   Domain domain;
-  Context& context = domain.open(0, &thread_mark);
+  Context& context = domain.open(0, this_thread());
   HoldList holds(context);
   for (std::uint32_t i = 0; i < RM_CONTEXT_HOLDS; ++i) (void)holds.add(i, 1, false, kHere);
   std::thread([&] { HoldList(context).remove(17); }).join();
@@ -80,27 +71,28 @@ TEST(HoldList, TwoThreadsNeverLoseAnEntry) {
   Domain domain;
   constexpr int kRounds = 5'000;
   constexpr std::uint32_t kStop = ~std::uint32_t{0} - 1;
-  std::atomic<std::uint32_t> given = HoldList::kNone;
+  constexpr std::uint32_t kNone = ~std::uint32_t{0};
+  std::atomic<std::uint32_t> given = kNone;
   std::atomic<Context*> owner = nullptr;
   std::thread adder([&] {
-    Context& context = domain.open(0, &thread_mark);
+    Context& context = domain.open(0, this_thread());
     owner = &context;
     HoldList holds(context);
     for (int i = 0; i < kRounds; ++i) {
       const std::uint32_t own = holds.add(1, 1, false, kHere);
       const std::uint32_t other = holds.add(2, 1, false, kHere);
-      wait_until([&] { return given.load() == HoldList::kNone; });
+      wait_until([&] { return given.load() == kNone; });
       given = other;
       holds.remove(own);
     }
-    wait_until([&] { return given.load() == HoldList::kNone; });
+    wait_until([&] { return given.load() == kNone; });
     given = kStop;
   });
   wait_until([&] { return owner.load() != nullptr; });
   for (std::uint32_t index = 0; index != kStop; index = given.load()) {
-    if (index == 0 || index == HoldList::kNone) continue;
+    if (index == 0 || index == kNone) continue;
     HoldList(*owner.load()).remove(index);
-    given = HoldList::kNone;
+    given = kNone;
   }
   adder.join();
   EXPECT_TRUE(HoldList(*owner.load()).empty());

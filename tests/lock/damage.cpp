@@ -10,6 +10,7 @@
 #include "resmgr/lock/context_table.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/region.hpp"
+#include "tests/lock/fast.hpp"
 
 namespace resmgr::lock::test {
 namespace {
@@ -35,6 +36,7 @@ class NoNames final : public Names {
   [[nodiscard]] std::string class_name(std::uint16_t) const override { return "class"; }
   void report_order(std::string_view) const noexcept override {}
   void accessed(Handle) const noexcept override {}
+  void busy() const noexcept override {}
 };
 
 /// The script, read from its start; zeros once it is over.
@@ -64,7 +66,7 @@ class Run {
     for (const std::uint32_t slot : kSlots) {
       engine_.arm(slot, 1, static_cast<std::uint16_t>(slot % 4), 0);
     }
-    for (Context*& context : contexts_) context = table_.open(0, 0, 0, &thread_mark).value();
+    for (Context*& context : contexts_) context = table_.open(0, 0, 0, this_thread()).value();
     (void)engine_.acquire(*contexts_[0], Handle(0, 1), {});
     (void)engine_.acquire(*contexts_[0], Handle(1, 1), {.kind = HoldKind::Shared});
     (void)engine_.acquire(*contexts_[1], Handle(1, 1), {.kind = HoldKind::Shared});
@@ -165,10 +167,14 @@ class Run {
         (void)engine_.try_shared(me, handle, true, {}, grant);
         break;
       case 2:
-        (void)engine_.try_release_exclusive(me, handle);
+        make_plain(engine_, me);
+        (void)take_fast(engine_, me, handle, HoldKind::Exclusive);
+        (void)give_fast(engine_, me, handle, HoldKind::Exclusive);
         break;
       case 3:
-        (void)engine_.try_release_shared(me, handle);
+        make_plain(engine_, me);
+        (void)take_fast(engine_, me, handle, HoldKind::Shared);
+        (void)give_fast(engine_, me, handle, HoldKind::Shared);
         break;
       case 4:
         (void)engine_.release(me, handle, HoldKind::Exclusive);

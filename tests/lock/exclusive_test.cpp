@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "tests/lock/fast.hpp"
 #include "tests/lock/fixture.hpp"
 
 namespace resmgr::lock::test {
@@ -17,29 +18,30 @@ class Exclusive : public ::testing::Test {
 };
 
 TEST_F(Exclusive, FastPairIsOneWordThereAndBack) {
-  Context& me = domain.open(0, &thread_mark);
-  Grant grant;
-  ASSERT_TRUE(domain.engine.try_exclusive(me, h, true, {}, grant));
+  Context& me = domain.open(0, this_thread());
+  make_plain(domain.engine, me);
+  ASSERT_TRUE(take_fast(domain.engine, me, h, HoldKind::Exclusive));
   EXPECT_EQ(domain.word(h), StateWord::free(1).with_owner(me.id));
   EXPECT_EQ(load(domain.slot(h).acquisitions), 1u);
+  EXPECT_EQ(load(domain.slot(h).acquired_at), domain.engine.tick().ns());
   EXPECT_EQ(HoldList(me).bitmap(), 1u);
-  EXPECT_FALSE(grant.inconsistent);
   EXPECT_EQ(domain.engine.held_kind(me, h).value(), HoldKind::Exclusive);
 
-  Grant second;
-  EXPECT_FALSE(domain.engine.try_exclusive(me, h, true, {}, second)) << "not recursive";
-  ASSERT_TRUE(domain.engine.try_release_exclusive(me, h));
-  EXPECT_FALSE(domain.engine.try_release_exclusive(me, h));
+  EXPECT_FALSE(take_fast(domain.engine, me, h, HoldKind::Exclusive)) << "not recursive";
+  ASSERT_TRUE(give_fast(domain.engine, me, h, HoldKind::Exclusive));
+  EXPECT_FALSE(give_fast(domain.engine, me, h, HoldKind::Exclusive));
   EXPECT_EQ(domain.word(h), StateWord::free(1));
   EXPECT_TRUE(HoldList(me).empty());
 }
 
 TEST_F(Exclusive, FastPathsLeaveTheRestToTheSlowOnes) {
-  Context& me = domain.open(0, &thread_mark);
+  Context& me = domain.open(0, this_thread());
   Grant grant;
-  for (const std::uint32_t flag : {RM_WORD_WAITERS, RM_WORD_WORK, RM_WORD_INCONSISTENT,
-                                   RM_WORD_QUARANTINED, RM_WORD_SHARED}) {
+  for (const std::uint32_t flag :
+       {RM_WORD_WAITERS, RM_WORD_WORK, RM_WORD_INCONSISTENT, RM_WORD_QUARANTINED, RM_WORD_SHARED}) {
     store(domain.slot(h).word, StateWord::free(1).with(flag).bits);
+    make_plain(domain.engine, me);
+    EXPECT_FALSE(take_fast(domain.engine, me, h, HoldKind::Exclusive)) << flag;
     EXPECT_FALSE(domain.engine.try_exclusive(me, h, true, {}, grant)) << flag;
     EXPECT_EQ(domain.word(h), StateWord::free(1).with(flag));
   }
@@ -47,7 +49,7 @@ TEST_F(Exclusive, FastPathsLeaveTheRestToTheSlowOnes) {
   ASSERT_TRUE(domain.engine.try_exclusive(me, h, true, {}, grant));
   const StateWord waited = domain.word(h).with(RM_WORD_WAITERS);
   store(domain.slot(h).word, waited.bits);
-  EXPECT_FALSE(domain.engine.try_release_exclusive(me, h));
+  EXPECT_FALSE(give_fast(domain.engine, me, h, HoldKind::Exclusive));
   EXPECT_EQ(domain.word(h), waited);
   EXPECT_EQ(HoldList(me).bitmap(), 1u) << "as it was";
   ASSERT_TRUE(domain.engine.release(me, h, HoldKind::Exclusive));
@@ -55,7 +57,6 @@ TEST_F(Exclusive, FastPathsLeaveTheRestToTheSlowOnes) {
   EXPECT_TRUE(HoldList(me).empty());
 }
 
-// What the fast release took out of the list before its swap failed, the slow one takes out no more.
 TEST_F(Exclusive, AReleaseThatMeetsAWaiterTakesOneEntryOut) {
   Actor a(domain);
   Actor b(domain);
@@ -64,7 +65,7 @@ TEST_F(Exclusive, AReleaseThatMeetsAWaiterTakesOneEntryOut) {
   ASSERT_TRUE(a.acquire(other));
   b.begin(h, blocking());
   ASSERT_TRUE(a.run_call([&](Context& me) -> Outcome {
-    EXPECT_FALSE(domain.engine.try_release_exclusive(me, h));
+    EXPECT_FALSE(give_fast(domain.engine, me, h, HoldKind::Exclusive));
     EXPECT_TRUE(domain.engine.release(me, h, HoldKind::Exclusive));
     EXPECT_EQ(HoldList(me).bitmap(), 2u) << "the other hold is still listed";
     return Grant{};
@@ -107,9 +108,8 @@ TEST_F(Exclusive, ASecondAcquireByTheHolderIsRefused) {
   Actor a(domain);
   ASSERT_TRUE(a.acquire(h));
   const StateWord before = domain.word(h);
-  for (const Request& request :
-       {trying(), blocking(), timed(kLongNs), emergency(), trying(HoldKind::Shared),
-        blocking(HoldKind::Shared)}) {
+  for (const Request& request : {trying(), blocking(), timed(kLongNs), emergency(),
+                                 trying(HoldKind::Shared), blocking(HoldKind::Shared)}) {
     const Outcome refused = a.acquire(h, request);
     ASSERT_TRUE(fails_with(refused, ErrorCode::Deadlock));
     EXPECT_EQ(refused.error().blame().context, a.id()) << "he is told that it is himself";
@@ -230,7 +230,8 @@ TEST_F(Exclusive, AnyThreadMayRelease) {
   Actor a(domain);
   Actor b(domain);
   ASSERT_TRUE(a.acquire(h));
-  EXPECT_TRUE(domain.engine.try_release_exclusive(a.context(), h));
+  EXPECT_FALSE(give_fast(domain.engine, a.context(), h, HoldKind::Exclusive)) << "its own only";
+  EXPECT_TRUE(domain.engine.release(a.context(), h, HoldKind::Exclusive));
   EXPECT_TRUE(HoldList(a.context()).empty());
   ASSERT_TRUE(a.acquire(h));
   b.begin(h, blocking());
@@ -241,7 +242,7 @@ TEST_F(Exclusive, AnyThreadMayRelease) {
 
 TEST_F(Exclusive, HoldsBeyondTheListAreHoldsToo) {
   Domain wide(Capacities{.slots = 256, .contexts = 4, .clients = 1, .nodes = 8, .cells = 8});
-  Context& me = wide.open(0, &thread_mark);
+  Context& me = wide.open(0, this_thread());
   constexpr std::uint32_t kHolds = 3 * RM_CONTEXT_HOLDS;
   for (std::uint32_t i = 0; i < kHolds; ++i) {
     const Handle handle = wide.arm(i, static_cast<std::uint16_t>(i % 5));

@@ -64,7 +64,7 @@ Census take_census(Domain& domain) {
 }
 
 ::testing::AssertionResult is_free(StateWord word) {
-  const StateWord rest = word.without(RM_WORD_INCONSISTENT | RM_WORD_ABSENT);
+  const StateWord rest = word.without(RM_WORD_INCONSISTENT | RM_WORD_ABSENT | RM_WORD_SHARED);
   if (rest == StateWord::free(word.generation())) return ::testing::AssertionSuccess();
   return ::testing::AssertionFailure() << "the word is 0x" << std::hex << word.bits;
 }

@@ -7,6 +7,7 @@
 #include <array>
 #include <vector>
 
+#include "tests/lock/fast.hpp"
 #include "tests/lock/fixture.hpp"
 
 namespace resmgr::lock::test {
@@ -35,8 +36,11 @@ class Lifecycle : public ::testing::Test {
       Grant grant;
       EXPECT_FALSE(domain.engine.try_exclusive(me, handle, true, {}, grant));
       EXPECT_FALSE(domain.engine.try_shared(me, handle, true, {}, grant));
-      EXPECT_FALSE(domain.engine.try_release_exclusive(me, handle));
-      EXPECT_FALSE(domain.engine.try_release_shared(me, handle));
+      make_plain(domain.engine, me);
+      for (const HoldKind kind : {HoldKind::Exclusive, HoldKind::Shared}) {
+        EXPECT_FALSE(take_fast(domain.engine, me, handle, kind));
+        EXPECT_FALSE(give_fast(domain.engine, me, handle, kind));
+      }
       return grant;
     }));
     EXPECT_EQ(actor.holds(handle), std::nullopt);
@@ -91,7 +95,7 @@ TEST_F(Lifecycle, RetiringNeedsAnExclusiveHold) {
 }
 
 TEST_F(Lifecycle, RetiringWaitsForTheLatchUntilItsDeadline) {
-  Context& me = domain.open(0, &thread_mark);
+  Context& me = domain.open(0, this_thread());
   ASSERT_TRUE(domain.engine.acquire(me, h, trying()));
   const std::uint16_t stopped = domain.open().id;
   const StateWord latched = domain.word(h).with_latch(stopped);
@@ -118,8 +122,9 @@ TEST_F(Lifecycle, LatecomersNodesAndCellsGoWithTheNextTenant) {
   Actor owner(domain);
   ASSERT_TRUE(owner.acquire(h));
   ASSERT_TRUE(owner.retire(h));
-  // One who read the word before the resource went: his node is in the inbox, his cell in the chain.
-  Context& late = domain.open(0, &thread_mark);
+  // One who read the word before the resource went: his node is in the inbox, his cell in the
+  // chain.
+  Context& late = domain.open(0, this_thread());
   NodePool nodes(domain.tables());
   rm_node* node = nodes.take(late);
   store(node->slot, h.slot());
@@ -146,7 +151,7 @@ TEST_F(Lifecycle, AHoldOfAnOldTenureIsRevoked) {
   EXPECT_TRUE(fails_with(a.release(held), ErrorCode::Revoked));
   EXPECT_TRUE(fails_with(a.downgrade(held), ErrorCode::Revoked));
   ASSERT_TRUE(a.run_call([&](Context& me) -> Outcome {
-    EXPECT_FALSE(domain.engine.try_release_exclusive(me, held));
+    EXPECT_FALSE(give_fast(domain.engine, me, held, HoldKind::Exclusive));
     return Grant{};
   }));
   EXPECT_EQ(domain.word(h).owner(), a.id()) << "his successor's hold, here his own";

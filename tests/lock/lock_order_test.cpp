@@ -37,7 +37,7 @@ class LockOrderTest : public ::testing::Test {
   }
 
   Domain domain;
-  Context& me = domain.open(0, &thread_mark);
+  Context& me = domain.open(0, this_thread());
   Handle a = domain.arm(1, kA);
   Handle b = domain.arm(2, kB);
   Handle c = domain.arm(3, kC);

@@ -22,7 +22,7 @@ class NodePoolTest : public ::testing::Test {
 
   Domain domain;
   NodePool pool{domain.tables()};
-  Context& context = domain.open(0, &thread_mark);
+  Context& context = domain.open(0, this_thread());
 };
 
 TEST_F(NodePoolTest, GivesEachNodeOnceUntilAllAreOut) {
@@ -110,8 +110,8 @@ class CellPoolTest : public ::testing::Test {
 
   Domain domain;
   CellPool pool{domain.tables()};
-  Context& a = domain.open(0, &thread_mark);
-  Context& b = domain.open(0, &thread_mark);
+  Context& a = domain.open(0, this_thread());
+  Context& b = domain.open(0, this_thread());
   Handle h = domain.arm(1);
 };
 
@@ -126,7 +126,7 @@ TEST_F(CellPoolTest, AParkedCellIsKept) {
   hold(*cell);
   EXPECT_EQ(pool.find_in_use(domain.slot(h), 1, a.id), cell);
   EXPECT_EQ(pool.find_in_use(domain.slot(h), 1, b.id), nullptr);
-  pool.vacate(*cell, true);
+  pool.vacate(*cell);
   EXPECT_EQ(pool.find_in_use(domain.slot(h), 1, a.id), nullptr);
   EXPECT_EQ(pool.parked(a, 1, 1), cell) << "kept for the next hold";
 }
@@ -143,7 +143,7 @@ TEST_F(CellPoolTest, CellsLeftBehindAreUsedAgain) {
 TEST(CellPool, ACollisionInTheCacheGivesUpTheUnusedCell) {
   Domain wide(Capacities{.slots = 256, .contexts = 4, .clients = 1, .nodes = 4, .cells = 8});
   CellPool cells(wide.tables());
-  Context& me = wide.open(0, &thread_mark);
+  Context& me = wide.open(0, this_thread());
   const Handle near = wide.arm(1);
   const Handle other = wide.arm(1 + Context::kParked);
   rm_cell* first = cells.park(me, wide.slot(near), near.slot(), 1);
@@ -157,7 +157,7 @@ TEST(CellPool, ACollisionInTheCacheGivesUpTheUnusedCell) {
 TEST_F(CellPoolTest, ACollisionWithAHoldMakesATemporaryCell) {
   Domain wide(Capacities{.slots = 256, .contexts = 4, .clients = 1, .nodes = 4, .cells = 8});
   CellPool cells(wide.tables());
-  Context& me = wide.open(0, &thread_mark);
+  Context& me = wide.open(0, this_thread());
   const Handle near = wide.arm(1);
   const Handle other = wide.arm(1 + Context::kParked);
   rm_cell* first = cells.park(me, wide.slot(near), near.slot(), 1);
@@ -168,7 +168,7 @@ TEST_F(CellPoolTest, ACollisionWithAHoldMakesATemporaryCell) {
   hold(*second);
   EXPECT_EQ(cells.park(me, wide.slot(other), other.slot(), 1), second)
       << "a hold without a place in the cache is found in the chain";
-  cells.vacate(*second, true);
+  cells.vacate(*second);
   EXPECT_EQ(CellWord{load(second->word)}.context(), 0) << "not kept";
   EXPECT_EQ(load(second->flags), RM_CELL_REF_LINKED);
 
@@ -183,8 +183,8 @@ TEST_F(CellPoolTest, ACollisionWithAHoldMakesATemporaryCell) {
 TEST_F(CellPoolTest, ExhaustionIsNull) {
   Domain tiny(Capacities{.slots = 8, .contexts = 4, .clients = 1, .nodes = 4, .cells = 2});
   CellPool cells(tiny.tables());
-  Context& me = tiny.open(0, &thread_mark);
-  Context& other = tiny.open(0, &thread_mark);
+  Context& me = tiny.open(0, this_thread());
+  Context& other = tiny.open(0, this_thread());
   for (std::uint32_t i = 0; i < 3; ++i) (void)tiny.arm(i);
   EXPECT_NE(cells.park(me, tiny.tables().slots[0], 0, 1), nullptr);
   EXPECT_NE(cells.park(me, tiny.tables().slots[1], 1, 1), nullptr);
@@ -210,13 +210,13 @@ TEST_F(CellPoolTest, TheChainIsFreedWithTheResource) {
   EXPECT_EQ(take_census(domain).cells_lost, 0u);
 }
 
-// A context that read the word before the resource went parks its cell in the chain of the next one.
-// However it gives the cell up, the chain stays whole.
+// A context that read the word before the resource went parks its cell in the chain of the next
+// one. However it gives the cell up, the chain stays whole.
 TEST_F(CellPoolTest, ALatecomersCellStaysInTheChainItIsIn) {
   const Handle next = next_tenant(h);
   rm_cell* held = park(b, next);
   rm_cell* late = park(a, h);
-  Context& c = domain.open(0, &thread_mark);
+  Context& c = domain.open(0, this_thread());
   rm_cell* front = park(c, next);
   hold(*held);
   hold(*front);
@@ -236,9 +236,9 @@ TEST_F(CellPoolTest, AWalkThatStraysShowsNobodyElsesCells) {
   rm_cell* own = park(b, h);
   store(own->next_link, domain.tables().link_of(foreign));
   EXPECT_EQ(chain(h), std::vector<rm_cell*>{own});
-  pool.vacate(*foreign, true);
+  pool.vacate(*foreign);
   pool.unpark_all(a);
-  Context& c = domain.open(0, &thread_mark);
+  Context& c = domain.open(0, this_thread());
   EXPECT_NE(park(c, h), foreign);
   EXPECT_EQ(load(foreign->flags), RM_CELL_REF_LINKED);
 }

@@ -65,7 +65,7 @@ class WaitQueueTest : public ::testing::Test {
 
   Domain domain;
   Handle handle = domain.arm(1);
-  Context& context = domain.open(0, &thread_mark);
+  Context& context = domain.open(0, this_thread());
   NodePool pool{domain.tables()};
   WaitQueue queue{domain.tables(), domain.slot(handle), handle.slot(), handle.generation()};
 };

@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "tests/lock/fast.hpp"
 #include "tests/lock/fixture.hpp"
 
 namespace resmgr::lock::test {
@@ -17,7 +18,7 @@ class Shared : public ::testing::Test {
   Handle h = domain.arm(1);
 };
 
-TEST_F(Shared, ManyHoldAtOnceAndTheLastOneClearsTheWord) {
+TEST_F(Shared, ManyHoldAtOnceAndWhoComesAfterThemHasTheWordForHimself) {
   Actor a(domain);
   Actor b(domain);
   Actor c(domain);
@@ -29,9 +30,11 @@ TEST_F(Shared, ManyHoldAtOnceAndTheLastOneClearsTheWord) {
   ASSERT_TRUE(a.release(h, HoldKind::Shared));
   EXPECT_TRUE(domain.word(h).has(RM_WORD_SHARED));
   EXPECT_EQ(a.holds(h), std::nullopt);
+  EXPECT_TRUE(fails_with(c.acquire(h), ErrorCode::WouldBlock));
   ASSERT_TRUE(b.release(h, HoldKind::Shared));
   EXPECT_TRUE(is_free(domain.word(h)));
   EXPECT_TRUE(c.acquire(h));
+  EXPECT_EQ(domain.word(h), StateWord::free(1).with_owner(c.id()));
 }
 
 TEST_F(Shared, NobodySharesWhatIsHeldExclusively) {
@@ -61,7 +64,8 @@ TEST_F(Shared, NoHoldBeginsWhileTheLatchIsTaken) {
 TEST_F(Shared, ASecondSharedHoldOfOneContextIsRefused) {
   Actor a(domain);
   ASSERT_TRUE(a.share(h));
-  for (const Request& request : {trying(HoldKind::Shared), blocking(HoldKind::Shared), blocking()}) {
+  for (const Request& request :
+       {trying(HoldKind::Shared), blocking(HoldKind::Shared), blocking()}) {
     EXPECT_TRUE(fails_with(a.acquire(h, request), ErrorCode::Deadlock));
   }
   ASSERT_TRUE(a.release(h, HoldKind::Shared));
@@ -69,7 +73,8 @@ TEST_F(Shared, ASecondSharedHoldOfOneContextIsRefused) {
   EXPECT_TRUE(is_free(domain.word(h)));
 }
 
-// The cells of two resources that share a place in the context's cache: the second one is temporary.
+// The cells of two resources that share a place in the context's cache: the second one is
+// temporary.
 TEST_F(Shared, TheSecondHoldIsRefusedWithATemporaryCellToo) {
   Domain wide(Capacities{.slots = 256, .contexts = 4, .clients = 1, .nodes = 8, .cells = 16});
   const Handle near = wide.arm(1);
@@ -81,6 +86,8 @@ TEST_F(Shared, TheSecondHoldIsRefusedWithATemporaryCellToo) {
     ASSERT_TRUE(fails_with(a.share(far), ErrorCode::Deadlock));
     ASSERT_TRUE(a.run_call([&](Context& me) -> Outcome {
       Grant grant;
+      make_plain(wide.engine, me);
+      EXPECT_FALSE(take_fast(wide.engine, me, far, HoldKind::Shared));
       EXPECT_FALSE(wide.engine.try_shared(me, far, false, {}, grant));
       return grant;
     }));
@@ -154,7 +161,7 @@ TEST_F(Shared, AHoldWithoutAThreadIsFoundInTheChain) {
   Grant grant;
   ASSERT_TRUE(domain.engine.try_shared(task, h, true, {}, grant));
   EXPECT_EQ(domain.engine.held_kind(task, h).value(), HoldKind::Shared);
-  EXPECT_FALSE(domain.engine.try_release_shared(task, h)) << "the fast path is for own threads";
+  EXPECT_FALSE(give_fast(domain.engine, task, h, HoldKind::Shared)) << "for own threads";
   EXPECT_TRUE(domain.engine.release(task, h, HoldKind::Shared));
   EXPECT_TRUE(is_free(domain.word(h)));
 }

@@ -11,6 +11,8 @@
 //   KILLS STOPS V1 V2   how many die or are stopped, and who; TWOCLIENTS kills both at once
 //   REUSE RCRASH        a dead one's slot gets a new tenant; the recoverer crashes once
 //   HOLD TRY PATHB      may hold for ever; may give up at once; shared release of path B
+//   LAZY                shared release leaves SHARED behind, and who wants the resource for
+//                       himself takes it over an empty SHARED
 //   DOWNGRADE UPGRADERS (a bit each) TIMED (a bit each) CANCEL=context
 //   DIRECT MERGED WAKE_LATE TOLERANT STRICT_GS2 REPAIR_COMPLETES    variants of the protocol
 //   FINE                groups of loads taken apart
@@ -88,6 +90,25 @@ request:
          op++; m = X; t = TAKEABLE;
          if :: t -> owner = me; belief[me] = HOLDS_X :: else fi };                  // A1
        if :: atomic { t -> t = 0; goto hold } :: else -> goto enqueue fi
+
+#ifdef LAZY
+    // LockEngine::attempt_exclusive over SHARED that nobody may stand behind any more.
+    :: d_step { op < NOPS && WANTS(me, X) && shared && owner == NONE && latch == NONE && \
+                !waiters && !work && !granting ->
+         op++; m = X; latch = me };                                                 // e1
+       t = !ANY(IN_USE);                                                            // e2
+       if
+       :: t -> d_step {                                                             // e3
+#ifdef NEG_EMPTY_BLIND
+            t = 1; work = 0; waiters = 0; // by a plain store
+#else
+            t = (!work && !waiters);
+#endif
+            if :: t -> owner = me; shared = 0; latch = NONE; belief[me] = HOLDS_X :: else fi }
+       :: else
+       fi;
+       if :: atomic { t -> t = 0; goto hold } :: else -> next = TO_ENQUEUE; goto serve fi
+#endif
 
     // LockEngine::try_shared
     :: d_step { op < NOPS && WANTS(me, S) ->
@@ -285,6 +306,16 @@ release_shared: // LockEngine::release_shared
        d_step { latch == NONE -> latch = me }; goto serve
 #else
        goto knock
+#endif
+#ifdef LAZY
+#ifdef NEG_LAZY_NOXCHG
+    :: t = (!waiters && !work && latch == NONE); // looks before its own store is visible
+       let_go_of_cell();
+#else
+    :: let_go_of_cell(); // SHARED stays for the next one
+       t = (!waiters && !work && latch == NONE);
+#endif
+       if :: atomic { t -> t = 0; goto request } :: else -> goto knock fi
 #endif
 #ifdef PATHB
 #if defined(NEG_B_NOXCHG) || defined(NEG_B_NORECHECK)

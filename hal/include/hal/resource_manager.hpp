@@ -121,7 +121,8 @@ class HAL_EXPORT ResourceManager {
   /// A named role; the same name gives the same id. Name: 1 to 31 bytes of the alphabet of resource
   /// names. Errors: InvalidName, CapacityExceeded, Disconnected.
   [[nodiscard]] Result<DriverId> register_driver(std::string_view name);
-  /// A context for a task. Errors: CapacityExceeded, InvalidArgument (no such driver), Disconnected.
+  /// A context for a task. Errors: CapacityExceeded, InvalidArgument (no such driver),
+  /// Disconnected.
   [[nodiscard]] Result<Context> create_context(DriverId driver = {});
   /// Names the driver of the calling thread's own context, for blame. Errors: as create_context.
   Result<void> set_thread_driver(DriverId driver);
@@ -129,13 +130,14 @@ class HAL_EXPORT ResourceManager {
   // ---- registry ---------------------------------------------------------------------------------
 
   /// Registers a resource. Errors: InvalidName, AlreadyExists, InvalidArgument (metadata out of
-  /// range, flags that contradict, fd and backing together), CapacityExceeded, those of the backing,
-  /// Disconnected. On an error nothing is registered and the fd is closed.
+  /// range, flags that contradict, fd and backing together), CapacityExceeded, those of the
+  /// backing, Disconnected. On an error nothing is registered and the fd is closed.
   [[nodiscard]] Result<Handle> register_resource(std::string_view name,
                                                  const ResourceMetadata& metadata,
                                                  RegisterOptions options = {});
-  /// Unregisters: waits up to `timeout` for holders, removes waiters with StaleHandle. Errors: InUse
-  /// (held, or needed by another resource, named in the error), StaleHandle, Deadlock, Disconnected.
+  /// Unregisters: waits up to `timeout` for holders, removes waiters with StaleHandle. Errors:
+  /// InUse (held, or needed by another resource, named in the error), StaleHandle, Deadlock,
+  /// Disconnected.
   Result<void> unregister_resource(Handle handle, std::chrono::nanoseconds timeout = {});
   /// Unregisters the resource and then what only it needed, in dependency order. Errors: as
   /// unregister_resource; what was not reached stays registered.
@@ -176,7 +178,15 @@ class HAL_EXPORT ResourceManager {
   /// one), Quarantined, CapacityExceeded (waits or cells), InvalidArgument, Disconnected.
   Result<ScopedResource> acquire_scoped_resource(
       Handle handle, const AcquireOptions& options,
-      std::source_location where = std::source_location::current()) noexcept;
+      std::source_location where = std::source_location::current()) noexcept {
+    if (!options.context && options.mode <= AcquisitionMode::Emergency) [[likely]] {
+      const auto held = options.kind == HoldKind::Exclusive ? acquire_at_once(handle, where)
+                                                            : acquire_shared_at_once(handle, where);
+      if (held.context != 0) [[likely]]
+        return Result<ScopedResource>(std::in_place, held);
+    }
+    return acquire_slowly(handle, options, where);
+  }
   Result<ScopedResource> acquire_scoped_resource(
       Handle handle, AcquisitionMode mode = AcquisitionMode::Blocking,
       std::source_location where = std::source_location::current()) noexcept {
@@ -184,10 +194,14 @@ class HAL_EXPORT ResourceManager {
   }
   /// Exclusive, without waiting, as the thread's own context: the fast path.
   Result<ScopedResource> try_acquire(
-      Handle handle, std::source_location where = std::source_location::current()) noexcept;
+      Handle handle, std::source_location where = std::source_location::current()) noexcept {
+    return acquire_scoped_resource(handle, AcquireOptions{}, where);
+  }
   /// Shared, without waiting, as the thread's own context.
   Result<ScopedResource> try_acquire_shared(
-      Handle handle, std::source_location where = std::source_location::current()) noexcept;
+      Handle handle, std::source_location where = std::source_location::current()) noexcept {
+    return acquire_scoped_resource(handle, AcquireOptions{.kind = HoldKind::Shared}, where);
+  }
   /// Acquires an aggregate with everything it needs, or the given resources, all or nothing, in one
   /// order for all users. Errors: as acquire_scoped_resource; nothing is held then.
   Result<std::vector<ScopedResource>> acquire_bundle(
@@ -214,12 +228,13 @@ class HAL_EXPORT ResourceManager {
     static_assert(!std::is_pointer_v<T>, "an address means nothing in another process");
     auto opened = open_typed(name, metadata, sizeof(T), alignof(T), type_tag<T>(), options, where);
     if (!opened) return std::unexpected(std::move(opened.error()));
-    T* object = opened->fresh ? ::new (opened->memory) T()
-                              : std::launder(static_cast<T*>(opened->memory));
+    T* object =
+        opened->fresh ? ::new (opened->memory) T() : std::launder(static_cast<T*>(opened->memory));
     return ResourceRef<T>(object, std::move(opened->hold));
   }
 
-  // ---- sharing, dependencies, order ----------------------------------------------------------------
+  // ---- sharing, dependencies, order
+  // ----------------------------------------------------------------
 
   /// Gives another driver rights on a resource; recorded as a use edge. `by` must own it or have
   /// Rights::Share with at least these rights. Errors: NotShareable, NotPermitted, InvalidArgument
@@ -240,7 +255,8 @@ class HAL_EXPORT ResourceManager {
   /// Errors: Disconnected.
   Result<void> set_order_policy(OrderPolicy policy) noexcept;
 
-  // ---- what goes on --------------------------------------------------------------------------------
+  // ---- what goes on
+  // --------------------------------------------------------------------------------
 
   /// Errors: StaleHandle, Disconnected.
   [[nodiscard]] Result<ResourceStats> get_resource_stats(Handle handle) const;
@@ -260,11 +276,14 @@ class HAL_EXPORT ResourceManager {
   explicit ResourceManager(std::shared_ptr<resmgr::client::Domain> domain) noexcept;
 
   [[nodiscard]] Result<resmgr::lock::Context*> context_of(Context* given) const noexcept;
-  [[gnu::noinline]] Result<ScopedResource> try_slowly(Handle handle, HoldKind kind,
-                                                      std::source_location where) noexcept;
-  [[gnu::noinline]] Result<ScopedResource> acquire_slowly(Handle handle,
-                                                          const AcquireOptions& options,
-                                                          std::source_location where) noexcept;
+  // Inline callers get a hold in two registers, and nothing of the slow path into their code.
+  [[nodiscard]] ScopedResource::Held acquire_at_once(Handle handle,
+                                                     std::source_location where) noexcept;
+  [[nodiscard]] ScopedResource::Held acquire_shared_at_once(Handle handle,
+                                                            std::source_location where) noexcept;
+  [[gnu::noinline]] ScopedResource::Held take_shared_back(Handle handle) noexcept;
+  Result<ScopedResource> acquire_slowly(Handle handle, const AcquireOptions& options,
+                                        std::source_location where) noexcept;
   Result<Handle> register_typed(std::string_view name, const ResourceMetadata& metadata,
                                 RegisterOptions options, std::uint64_t type_tag);
 

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// FastPath: what a pair does while nobody else is interested in the resource.
+//
+// What it is: the protocol's shortest steps with all bookkeeping that is on by default (generation
+// and tenure, statistics, age for blame, hold list), written so that they are one run of loads,
+// stores and locked instructions, without a call: exclusive one compare-and-swap each way, shared a
+// compare-and-swap and an exchange. What it is not: complete. Whatever is rare (no tick to stamp
+// with, a hold that is to be timed, a hook, a hold of another thread) is left to LockEngine, which
+// knows the errors too.
+//
+// Why so sparing: a locked instruction waits for all stores before it, those included that save a
+// register for a call, and a processor overlaps some forty instructions with it, not a hundred.
+//
+// Steps are named as in tests/model/lock.pml. Memory order: see lock/engine.hpp.
+// Lifetime: functions; a closed context is left to others too. Thread-safety: as LockEngine.
+//
+//   if (FastPath::try_exclusive(context, handle, place, tenure) == Outcome::Done) ...
+#pragma once
+
+#include <cstdint>
+#include <source_location>
+
+#include "resmgr/base/atomic.hpp"
+#include "resmgr/base/clock.hpp"
+#include "resmgr/base/handle.hpp"
+#include "resmgr/lock/context.hpp"
+#include "resmgr/lock/word.hpp"
+
+namespace resmgr::lock {
+
+class FastPath {
+ public:
+  /// What became of a step.
+  enum class Outcome : std::uint8_t {
+    Done,
+    NotMine,  ///< nothing happened; LockEngine is to be asked
+    Owing,    ///< it was begun: LockEngine has to end it (see there)
+  };
+
+  /// A1 of a context that holds nothing, so that the request is in no order with others. Sets
+  /// `tenure` of the new hold. For one that holds others see LockEngine::try_exclusive().
+  [[nodiscard, gnu::always_inline]] static Outcome try_exclusive(Context& context, Handle handle,
+                                                                 const std::source_location& place,
+                                                                 std::uint8_t& tenure) noexcept {
+    if (handle.slot() >= context.slot_count || handle.is_null()) return Outcome::NotMine;
+    rm_slot& slot = context.slots[handle.slot()];
+    const std::uint64_t stamp = context.tick->ns();
+    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK)) return Outcome::NotMine;
+    std::uint64_t word = StateWord::free(handle.generation()).bits;
+    if (!cas(slot.word, word, word | context.owner_bits)) return Outcome::NotMine;
+    // The holder's own fields: relaxed, for others read them as hints.
+    bump(slot.acquisitions);
+    store_relaxed(slot.acquired_at, stamp);
+    store_relaxed(slot.hold_index, HoldList(context).add_first(
+                                       handle.slot(), load_relaxed(slot.class_id), false, place));
+    tenure = load_relaxed(slot.tenure);
+    return Outcome::Done;
+  }
+
+  /// L1 of a hold that nobody waits for.
+  [[nodiscard, gnu::always_inline]] static Outcome try_release_exclusive(Context& context,
+                                                                         Handle handle) noexcept {
+    if (handle.slot() >= context.slot_count) return Outcome::NotMine;
+    rm_slot& slot = context.slots[handle.slot()];
+    // If the hold is ours, these are: if it is not, the swap fails.
+    const std::uint32_t index = load_relaxed(slot.hold_index);
+    if (load_relaxed(slot.tenure) != handle.tenure() ||
+        !ends_plainly(context, load_relaxed(slot.acquired_at), index)) {
+      return Outcome::NotMine;
+    }
+    const std::uint64_t free = StateWord::free(handle.generation()).bits;
+    std::uint64_t held = free | context.owner_bits;
+    if (!cas(slot.word, held, free)) return Outcome::NotMine;
+    HoldList(context).remove_own(index);
+    return Outcome::Done;
+  }
+
+  /// s1, s2 of a context that holds nothing, and keeps a cell for this resource. Owing: the cell
+  /// says HELD, and it is no hold (s3, s4).
+  [[nodiscard, gnu::always_inline]] static Outcome try_shared(Context& context, Handle handle,
+                                                              const std::source_location& place,
+                                                              std::uint8_t& tenure) noexcept {
+    if (handle.slot() >= context.slot_count || handle.is_null()) return Outcome::NotMine;
+    rm_slot& slot = context.slots[handle.slot()];
+    const std::uint64_t stamp = context.tick->ns();
+    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK | RM_SLOT_ATTR_EXCLUSIVE_ONLY)) {
+      return Outcome::NotMine;
+    }
+    rm_cell* const cell = parked(context, handle, RM_CELL_FREE);
+    const std::uint64_t shared = StateWord::free(handle.generation()).bits | RM_WORD_SHARED;
+    std::uint64_t word = load_relaxed(slot.word);
+    if (!cell || (word | RM_WORD_SHARED) != shared) return Outcome::NotMine;
+    // s1. A latch holder who sees this takes it for a hold. Relaxed: the swap publishes it.
+    store_relaxed(cell->word, cell_word(context, handle, RM_CELL_HELD));
+    // s2. Even if the value stays the same, the swap proves that no latch was held at this moment:
+    // whoever latches later sees the cell.
+    if (!cas(slot.word, word, shared)) return Outcome::Owing;
+    bump(cell->acquisitions);
+    store_relaxed(cell->acquired_at, stamp);
+    store_relaxed(cell->hold_index, HoldList(context).add_first(
+                                        handle.slot(), load_relaxed(slot.class_id), true, place));
+    tenure = load_relaxed(slot.tenure);
+    return Outcome::Done;
+  }
+
+  /// l2 of a cell that is kept. Owing: the hold has ended, and somebody has to be told (l3).
+  [[nodiscard, gnu::always_inline]] static Outcome try_release_shared(Context& context,
+                                                                      Handle handle) noexcept {
+    if (handle.slot() >= context.slot_count) return Outcome::NotMine;
+    rm_slot& slot = context.slots[handle.slot()];
+    rm_cell* const cell = parked(context, handle, RM_CELL_HELD);
+    if (!cell || load_relaxed(slot.tenure) != handle.tenure()) return Outcome::NotMine;
+    // An exclusive word ignores cells: ours is on its way into it or out of it.
+    const StateWord before{load_relaxed(slot.word)};
+    if (before.without(RM_WORD_WAITERS | RM_WORD_WORK) !=
+        StateWord::free(handle.generation()).with(RM_WORD_SHARED)) {
+      return Outcome::NotMine;
+    }
+    const std::uint32_t index = load_relaxed(cell->hold_index);
+    if (!ends_plainly(context, load_relaxed(cell->acquired_at), index)) return Outcome::NotMine;
+    HoldList(context).remove_own(index);
+    // seq_cst: the look at the word must not pass it. Who latched or queued before it is seen
+    // there; who did after it sees the cell.
+    store(cell->word, cell_word(context, handle, RM_CELL_FREE));
+    return StateWord{load(slot.word)}.is_quiet() ? Outcome::Done : Outcome::Owing;
+  }
+
+ private:
+  /// Nobody wants to hear of this acquisition, the time is known, no hold is due to be timed, and
+  /// nothing else is held.
+  [[nodiscard, gnu::always_inline]] static bool is_plain(const Context& context,
+                                                         const rm_slot& slot, std::uint64_t stamp,
+                                                         std::uint32_t odd_attributes) noexcept {
+    // A context times one hold of each tick. A tick that nobody keeps is 0 and never equal.
+    return stamp == context.timed_at && (load_relaxed(slot.attributes) & odd_attributes) == 0 &&
+           load_relaxed(context.record->hold_bitmap) == 0;
+  }
+  /// The hold was not timed, and its entry in the hold list is one that this thread may take out.
+  [[nodiscard, gnu::always_inline]] static bool ends_plainly(const Context& context,
+                                                             std::uint64_t acquired_at,
+                                                             std::uint32_t index) noexcept {
+    return !Clock::is_exact(acquired_at) && index - 1 < RM_CONTEXT_HOLDS && context.on_own_thread();
+  }
+  [[nodiscard]] static std::uint64_t cell_word(const Context& context, Handle handle,
+                                               rm_cell_state state) noexcept {
+    static_assert(RM_CELL_CONTEXT_SHIFT == RM_WORD_OWNER_SHIFT &&
+                      RM_CELL_GENERATION_SHIFT == RM_WORD_GENERATION_SHIFT,
+                  "a cell names its context where a word names its owner");
+    return StateWord::free(handle.generation()).bits | context.owner_bits |
+           static_cast<std::uint64_t>(state);
+  }
+  /// The cell that the context keeps for this resource, if it is in this state.
+  [[nodiscard, gnu::always_inline]] static rm_cell* parked(const Context& context, Handle handle,
+                                                           rm_cell_state state) noexcept {
+    const Context::Parked& entry = context.parked[handle.slot() % Context::kParked];
+    const bool kept = entry.slot == handle.slot() && entry.cell &&
+                      load_relaxed(entry.cell->word) == cell_word(context, handle, state);
+    return kept ? entry.cell : nullptr;
+  }
+};
+
+}  // namespace resmgr::lock
