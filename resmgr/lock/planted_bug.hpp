@@ -60,6 +60,9 @@ inline constexpr bool kGrantingStays = kName == "granting_stays";
 inline constexpr bool kNoUndo = kName == "no_undo";
 /// GS1: the cell is HELD before the node says so.
 inline constexpr bool kNoOffer = kName == "no_offer";
+/// GS2: an offer is taken back when something else is asked meanwhile (I7). It takes its time, so
+/// that something is.
+inline constexpr bool kTakeBackOffer = kName == "take_back_offer";
 
 // ---- waiting ---------------------------------------------------------------------------------------
 /// T3: a waiter who gives up does not knock.

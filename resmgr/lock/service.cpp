@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The latch holder's work on one resource: reap, grant, and unlatch when nothing is left.
+#include "resmgr/base/spin.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/planted_bug.hpp"
 
@@ -151,9 +152,23 @@ bool LockEngine::grant_shared(Context&, WaitQueue& queue, rm_slot& slot, StateWo
     (void)decide(waiter, RM_NODE_CANCELLED);
     return false;
   }
-  // GS2
+  // GS2. Not if somebody took the word past the queue; but what is asked of us meanwhile (WORK,
+  // WAITERS) is no reason to take the offer back: whoever walked while it stood saw that he waits for
+  // nobody, and does not walk again (I7).
+  if (planted::kTakeBackOffer) {
+    for (int i = 0; i < 20000 && !StateWord{load(slot.word)}.has(RM_WORD_WORK); ++i) cpu_relax();
+    for (int i = 0; i < 2000; ++i) cpu_relax();
+  }
   std::uint64_t word = seen.bits;
-  const bool shared = cas(slot.word, word, seen.with(RM_WORD_SHARED).bits);
+  bool shared = cas(slot.word, word, seen.with(RM_WORD_SHARED).bits);
+  while (!shared && !planted::kTakeBackOffer) {
+    const StateWord now{word};
+    if (now.without(RM_WORD_WORK | RM_WORD_WAITERS) !=
+        seen.without(RM_WORD_WORK | RM_WORD_WAITERS)) {
+      break;
+    }
+    shared = cas(slot.word, word, now.with(RM_WORD_SHARED).bits);
+  }
   if (shared) {
     settle_grant(slot, waiter);
     queue.unlink(*waiter.node);
