@@ -109,7 +109,10 @@ Result<lock::Context*> Domain::open_context(std::uint32_t driver) {
 }
 
 void Domain::close_context(lock::Context& context, const char* why) noexcept {
-  if (context.engine.load(std::memory_order_acquire) != &engine_) return;
+  // Once: the manager may close while the context's thread ends, and both come here. Whoever does not
+  // find the engine leaves the context alone, and a ref that is destroyed now does so too.
+  lock::LockEngine* open = &engine_;
+  if (!context.engine.compare_exchange_strong(open, nullptr)) return;
   const std::uint32_t leaked = engine_.release_all(
       context, [&](Handle handle, HoldKind kind) { report_leak(context, handle, kind, why); });
   contexts_.close(context, leaked != 0);

@@ -2,9 +2,13 @@
 #include <hal/resource_manager.hpp>
 
 #include <array>
+#include <atomic>
 #include <cstring>
+#include <set>
 #include <string>
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
@@ -322,6 +326,43 @@ TEST_F(ResourceManagerTest, ClosedManagerAnswersEverything) {
             ErrorCode::Disconnected);
   EXPECT_FALSE(manager_->is_valid(handle));
   EXPECT_TRUE(manager_->holds().empty());
+}
+
+// A thread that ends and the manager that closes both give the thread's context back: it must not be
+// given to two others afterwards.
+TEST_F(ResourceManagerTest, ClosingWhileThreadsEndGivesContextsBackOnce) {
+  const ManagerOptions small{.capacities = {.resources = 2,
+                                            .contexts = 8,
+                                            .waits = 2,
+                                            .shared_holds = 2,
+                                            .metadata_pairs = 2,
+                                            .dependencies = 2,
+                                            .shares = 2}};
+  for (int round = 0; round < 1000; ++round) {
+    restart(small);
+    std::atomic<int> ready = 0;
+    std::array<std::thread, 4> threads;
+    for (std::thread& thread : threads) {
+      thread = std::thread([&] {
+        EXPECT_TRUE(manager_->set_thread_driver({}));  // makes the context
+        ++ready;
+      });
+    }
+    while (ready != 4) std::this_thread::yield();
+    manager_->close();
+    for (std::thread& thread : threads) thread.join();
+
+    restart(small);
+    std::vector<Context> tasks;
+    std::set<std::uint32_t> ids;
+    for (int i = 0; i < 8; ++i) {
+      auto task = manager_->create_context();
+      ASSERT_TRUE(task);
+      tasks.push_back(std::move(*task));
+    }
+    for (const Context& task : tasks) ids.insert(task.id());
+    ASSERT_EQ(ids.size(), tasks.size()) << "round " << round;
+  }
 }
 
 TEST_F(ResourceManagerTest, WeakResourceHoldsNothing) {
