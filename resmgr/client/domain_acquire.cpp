@@ -2,6 +2,7 @@
 //
 // Several at once, and the memory behind resources.
 #include <algorithm>
+#include <compare>
 #include <utility>
 
 #include "resmgr/client/domain.hpp"
@@ -11,16 +12,28 @@ namespace resmgr::client {
 Result<std::vector<Acquired>> Domain::acquire_bundle(lock::Context& context,
                                                      std::span<const Handle> handles,
                                                      const lock::Request& request) {
-  // Everybody takes them by slot, so bundles never wait for each other in a circle; mixed with other
-  // holds they may, and then the walk finds it.
-  std::vector<Handle> sorted(handles.begin(), handles.end());
-  std::sort(sorted.begin(), sorted.end());
-  if (std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
+  // Everybody takes them by class and slot, so bundles never wait for each other in a circle; mixed
+  // with other holds they may, and then the walk finds it. By class first, or two bundles of the same
+  // classes would invert each other's order where nothing can go wrong.
+  struct Wanted {
+    std::uint16_t class_id = 0;
+    Handle handle;
+    auto operator<=>(const Wanted&) const = default;
+  };
+  std::vector<Wanted> sorted;
+  sorted.reserve(handles.size());
+  for (const Handle handle : handles) {
+    const auto entry = view_.read(handle);  // what is stale is refused when its turn comes
+    sorted.push_back({entry ? entry->class_id : std::uint16_t{0}, handle});
+  }
+  std::ranges::sort(sorted);
+  if (std::ranges::adjacent_find(sorted, {}, &Wanted::handle) != sorted.end()) {
     return fail(ErrorCode::InvalidArgument, "a resource twice in one bundle");
   }
   std::vector<Acquired> acquired;
   acquired.reserve(sorted.size());
-  for (const Handle handle : sorted) {
+  for (const Wanted& wanted : sorted) {
+    const Handle handle = wanted.handle;
     auto grant = engine_.acquire(context, handle, request);
     if (!grant) {
       while (!acquired.empty()) {

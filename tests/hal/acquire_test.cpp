@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <hal/resource_manager.hpp>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <optional>
@@ -222,6 +223,21 @@ TEST_F(AcquireTest, BundleIsAllOrNothing) {
   other.join();
   const std::array twice{a, a};
   EXPECT_EQ(code_of(manager_->acquire_bundle(twice)), ErrorCode::InvalidArgument);
+}
+
+// The order in which members were registered says nothing: bundles of the same classes never invert
+// each other's order.
+TEST_F(AcquireTest, BundlesOfTheSameClassesHaveOneOrder) {
+  ASSERT_TRUE(manager_->set_order_policy(OrderPolicy::Refuse));
+  const std::array<Handle, 2> one{add("buffer/1", {.class_name = "buffer"}),
+                                  add("timer/1", {.class_name = "timer"})};
+  const std::array<Handle, 2> two{add("timer/2", {.class_name = "timer"}),
+                                  add("buffer/2", {.class_name = "buffer"})};
+  for (const auto& bundle : {one, two}) {
+    const auto held = manager_->acquire_bundle(bundle, {.mode = AcquisitionMode::Blocking});
+    EXPECT_TRUE(held) << held.error().message();
+  }
+  EXPECT_EQ(manager_->stats().order_inversions, 0u);
 }
 
 TEST_F(AcquireTest, AggregateBringsWhatItNeeds) {
