@@ -51,7 +51,9 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration reg
     memory_.add(handle, std::move(registration.file), std::move(registration.make));
   }
   // Last, so that who finds the name finds everything behind it.
-  return writer_.publish(*prepared);
+  auto published = writer_.publish(*prepared);
+  if (published) hooks_.created(handle);
+  return published;
 }
 
 Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_ns) {

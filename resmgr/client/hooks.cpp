@@ -20,10 +20,19 @@ Result<void> HookTable::add(Handle handle, Hooks hooks) {
   auto entry = std::make_shared<Entry>();
   entry->handle = handle;
   entry->hooks = std::move(hooks);
-  if (entry->hooks.on_create) events_.push_back({handle, entry->hooks.on_create});
   entries_.insert_or_assign(handle, std::move(entry));
-  ready_.notify_one();
   return {};
+}
+
+void HookTable::created(Handle handle) {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(handle);
+  if (found == entries_.end()) return;
+  Entry& entry = *found->second;
+  if (entry.hooks.on_create) events_.push_back({handle, entry.hooks.on_create});
+  entry.told_of = true;
+  if (entry.early) tell_access(entry);
+  ready_.notify_one();
 }
 
 void HookTable::accessed(Handle handle) noexcept {
@@ -32,9 +41,18 @@ void HookTable::accessed(Handle handle) noexcept {
   if (found == entries_.end()) return;
   Entry& entry = *found->second;
   if (entry.queued || entry.muted || !entry.hooks.on_access) return;
+  if (!entry.told_of) {
+    entry.early = true;
+    return;
+  }
+  tell_access(entry);
+  ready_.notify_one();
+}
+
+// REQUIRES: mutex_ held, and the entry is not queued.
+void HookTable::tell_access(Entry& entry) noexcept {
   entry.queued = true;
   accessed_.push_back(entry);
-  ready_.notify_one();
 }
 
 void HookTable::mute(Handle handle, bool muted) noexcept {
@@ -60,10 +78,19 @@ void HookTable::stop() noexcept {
     stopping_ = true;
     ready_.notify_one();
   }
-  if (thread_.joinable()) thread_.join();
+  // A hook that closes the manager can't wait for itself.
+  if (thread_.joinable() && thread_.get_id() != std::this_thread::get_id()) thread_.join();
   const std::lock_guard lock(mutex_);
   accessed_.clear();
   entries_.clear();
+}
+
+void HookTable::call(const std::function<void(Handle)>& hook, Handle handle) noexcept {
+  try {
+    hook(handle);
+  } catch (...) {
+    // An author's hook that throws must not end the process.
+  }
 }
 
 void HookTable::run() {
@@ -74,7 +101,7 @@ void HookTable::run() {
       const Event event = std::move(events_.front());
       events_.pop_front();
       lock.unlock();
-      event.call(event.handle);
+      call(event.call, event.handle);
       lock.lock();
     } else if (!accessed_.empty()) {
       Entry& entry = accessed_.front();
@@ -83,7 +110,7 @@ void HookTable::run() {
       // A copy: the resource may be unregistered while its hook runs.
       const auto keep = entries_.at(entry.handle);
       lock.unlock();
-      keep->hooks.on_access(keep->handle);
+      call(keep->hooks.on_access, keep->handle);
       lock.lock();
     } else {
       return;  // stopping, and everything was told

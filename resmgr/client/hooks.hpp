@@ -5,10 +5,11 @@
 // What it is: creation, access and cleanup hooks by slot, and a queue of what is to be told. What it
 // is not: on any path of resources without hooks. The thread starts with the first hook. Hooks run
 // one at a time, under no lock, and may call any function; accesses that follow closely are told
-// once. Posting an access allocates nothing.
+// once. Posting an access allocates nothing. What a hook throws ends there.
 //
-// Lifetime: stop() runs what is queued and ends the thread; it is called before the engine goes.
-// Thread-safety: all functions from any thread, stop() not from a hook.
+// Lifetime: stop() runs what is queued and ends the thread; it is called before the engine goes. From
+// a hook it returns at once, and the thread ends after what is queued; destruction waits for it.
+// Thread-safety: all functions from any thread, destruction not from a hook.
 #pragma once
 
 #include <condition_variable>
@@ -42,8 +43,10 @@ class HookTable {
   HookTable& operator=(const HookTable&) = delete;
   ~HookTable();
 
-  /// Keeps the hooks of a new resource and tells on_create. Errors: System (no thread).
+  /// Keeps the hooks of a new resource. Errors: System (no thread).
   [[nodiscard]] Result<void> add(Handle handle, Hooks hooks);
+  /// Tells on_create, once the resource can be found, and then what was accessed before this.
+  void created(Handle handle);
   /// Tells on_access, unless it is queued already.
   void accessed(Handle handle) noexcept;
   /// While a resource is being unregistered, the hold that this takes is not an access.
@@ -58,6 +61,8 @@ class HookTable {
     Hooks hooks;
     bool queued = false;
     bool muted = false;
+    bool told_of = false;  ///< on_create comes first
+    bool early = false;    ///< accessed before that
   };
   struct Event {
     Handle handle;
@@ -66,6 +71,8 @@ class HookTable {
   using Accessed = boost::intrusive::slist<Entry, boost::intrusive::cache_last<true>,
                                            boost::intrusive::constant_time_size<false>>;
   void run();
+  void tell_access(Entry& entry) noexcept;
+  static void call(const std::function<void(Handle)>& hook, Handle handle) noexcept;
 
   std::mutex mutex_;
   std::condition_variable ready_;

@@ -89,13 +89,14 @@ class HAL_EXPORT Backing {
 };
 
 /// Told about a resource's life, on the manager's one callback thread, one at a time, under no lock;
-/// a hook may call any function of the manager. Empty ones cost nothing.
+/// a hook may call any function of the manager. What it throws is dropped. Empty ones cost nothing.
 struct ResourceHooks {
-  std::function<void(Handle)> on_create;
+  /// After registration, before the first on_access.
+  std::function<void(Handle)> on_create = {};
   /// After acquisitions; several that follow closely are told once.
-  std::function<void(Handle)> on_access;
+  std::function<void(Handle)> on_access = {};
   /// After unregistration; the handle is stale by then and serves as a name only.
-  std::function<void(Handle)> on_cleanup;
+  std::function<void(Handle)> on_cleanup = {};
 };
 
 /// How a resource is registered.

@@ -14,7 +14,9 @@
 //
 // Lifetime: close() or destruction releases and reports what is still held; later calls on copies
 // of refs return Disconnected or do nothing. No other thread may be inside a call meanwhile.
-// Thread-safety: all functions may be called from any thread at any time, hooks included.
+// Thread-safety: all functions may be called from any thread at any time, hooks included. After a
+// close() in a hook the hooks that are queued still run; the destructor, which waits for them, is the
+// one thing that a hook must leave to others.
 //
 //   auto manager = hal::ResourceManager::create().value();
 //   auto handle = manager->register_resource("dma0/channel/0",
