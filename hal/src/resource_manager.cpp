@@ -3,6 +3,8 @@
 // The manager's life, its drivers and contexts, and registration.
 #include <hal/resource_manager.hpp>
 
+#include <sys/stat.h>
+
 #include <utility>
 
 #include "hal/src/convert.hpp"
@@ -12,6 +14,18 @@ namespace hal {
 
 using resmgr::fail;
 using resmgr::client::Domain;
+
+namespace {
+
+/// Whether a plain file is smaller than it is said to be: touching the rest would be SIGBUS. Devices,
+/// timers and the like have no size to compare.
+bool is_too_short(const UniqueFd& fd, std::uint64_t bytes) noexcept {
+  struct stat status{};
+  return ::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode) &&
+         static_cast<std::uint64_t>(status.st_size) < bytes;
+}
+
+}  // namespace
 
 // ---- Context ------------------------------------------------------------------------------------
 
@@ -121,6 +135,9 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
   if (lazy && !options.backing) {
     return fail(ErrorCode::InvalidArgument, "lazy needs a backing");
   }
+  if (options.fd && is_too_short(options.fd, metadata.size_bytes)) {
+    return fail(ErrorCode::InvalidArgument, "the file is smaller than size_bytes");
+  }
   if (options.backing && metadata.size_bytes == 0) {
     return fail(ErrorCode::InvalidArgument, "a backing needs a size");
   }
@@ -140,7 +157,8 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
                          metadata]() -> Result<resmgr::client::BackedFile> {
       auto made = backing->make(name, metadata);
       if (!made) return std::unexpected(std::move(made.error()));
-      if (!made->fd || made->size_bytes < metadata.size_bytes) {
+      if (!made->fd || made->size_bytes < metadata.size_bytes ||
+          is_too_short(made->fd, metadata.size_bytes)) {
         return fail(ErrorCode::System, "the backing made less memory than asked for");
       }
       return resmgr::client::BackedFile{std::move(made->fd), metadata.size_bytes};

@@ -132,8 +132,9 @@ class HAL_EXPORT ResourceManager {
   // ---- registry ---------------------------------------------------------------------------------
 
   /// Registers a resource. Errors: InvalidName, AlreadyExists, InvalidArgument (metadata out of
-  /// range, flags that contradict, fd and backing together), CapacityExceeded, those of the
-  /// backing, Disconnected. On an error nothing is registered and the fd is closed.
+  /// range, flags that contradict, fd and backing together, a plain file or memfd smaller than
+  /// size_bytes), CapacityExceeded, those of the backing, System (a backing that makes less than
+  /// asked for), Disconnected. On an error nothing is registered and the fd is closed.
   [[nodiscard]] Result<Handle> register_resource(std::string_view name,
                                                  const ResourceMetadata& metadata,
                                                  RegisterOptions options = {});
