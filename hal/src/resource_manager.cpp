@@ -155,7 +155,12 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
   } else if (options.backing) {
     registration.make = [backing = std::move(options.backing), name = std::string(name),
                          metadata]() -> Result<resmgr::client::BackedFile> {
-      auto made = backing->make(name, metadata);
+      Result<BackingMemory> made = fail(ErrorCode::System, "the backing threw");
+      try {
+        made = backing->make(name, metadata);
+      } catch (...) {
+        // Authors' exceptions end here: nothing throws across this interface.
+      }
       if (!made) return std::unexpected(std::move(made.error()));
       if (!made->fd || made->size_bytes < metadata.size_bytes ||
           is_too_short(made->fd, metadata.size_bytes)) {

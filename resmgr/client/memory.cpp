@@ -45,23 +45,41 @@ bool MemoryTable::contains(Handle handle) const {
   return entries_.contains(handle);
 }
 
-// REQUIRES: mutex_ held.
-Result<MemoryTable::Entry*> MemoryTable::ready(Handle handle) {
-  const auto found = entries_.find(handle);
-  if (found == entries_.end()) return fail(ErrorCode::Unsupported, "the resource has no memory");
-  Entry& entry = found->second;
-  if (!entry.file.fd) {
-    auto made = entry.make();
-    if (!made) return std::unexpected(std::move(made.error()));
-    entry.file = std::move(*made);
+// The author's backing is called under no lock: it may ask for other memory. Others who want this one
+// wait; a backing that asks for what it is making itself would for ever.
+Result<MemoryTable::Entry*> MemoryTable::ready(std::unique_lock<std::mutex>& lock, Handle handle) {
+  const auto find = [&]() -> Entry* {
+    const auto found = entries_.find(handle);
+    return found == entries_.end() ? nullptr : &found->second;
+  };
+  const std::thread::id self = std::this_thread::get_id();
+  Entry* entry = find();
+  while (entry && !entry->file.fd && entry->maker != std::thread::id()) {
+    if (entry->maker == self) return fail(ErrorCode::Deadlock, "a backing asks for what it makes");
+    made_.wait(lock);
+    entry = find();
   }
-  return &entry;
+  if (!entry) return fail(ErrorCode::Unsupported, "the resource has no memory");
+  if (entry->file.fd) return entry;
+
+  entry->maker = self;
+  const MakeFile make = entry->make;
+  lock.unlock();
+  auto made = make();
+  lock.lock();
+  made_.notify_all();
+  entry = find();
+  if (!entry) return fail(ErrorCode::StaleHandle, "unregistered while its memory was made");
+  entry->maker = {};
+  if (!made) return std::unexpected(std::move(made.error()));
+  entry->file = std::move(*made);
+  return entry;
 }
 
 Result<std::span<std::byte>> MemoryTable::map(Handle handle, AccessPattern pattern,
                                               ResourceFlags flags, bool writable) {
-  const std::lock_guard lock(mutex_);
-  auto entry = ready(handle);
+  std::unique_lock lock(mutex_);
+  auto entry = ready(lock, handle);
   if (!entry) return std::unexpected(std::move(entry.error()));
   Mapping& mapping = writable ? (*entry)->writable : (*entry)->readable;
   if (!mapping) {
@@ -91,8 +109,8 @@ Result<std::span<std::byte>> MemoryTable::map(Handle handle, AccessPattern patte
 }
 
 Result<UniqueFd> MemoryTable::duplicate(Handle handle) {
-  const std::lock_guard lock(mutex_);
-  auto entry = ready(handle);
+  std::unique_lock lock(mutex_);
+  auto entry = ready(lock, handle);
   if (!entry) return std::unexpected(std::move(entry.error()));
   return (*entry)->file.fd.duplicate();
 }

@@ -7,11 +7,13 @@
 // until its resource is unregistered or the domain closes. Thread-safety: any thread.
 #pragma once
 
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <mutex>
 #include <span>
+#include <thread>
 #include <unordered_map>
 
 #include "resmgr/base/error.hpp"
@@ -28,7 +30,8 @@ struct BackedFile {
   std::uint64_t size_bytes = 0;
 };
 
-/// Makes the file of a Lazy resource when it is first needed.
+/// Makes the file of a Lazy resource when it is first needed. Called under no lock, once at a time; it
+/// must not throw.
 using MakeFile = std::function<Result<BackedFile>()>;
 
 class MemoryTable {
@@ -41,10 +44,10 @@ class MemoryTable {
 
   /// Maps the file, following the access pattern and flags. `writable` false gives a mapping of its
   /// own that can't be written. Errors: Unsupported (no file, or one that can't be mapped), System,
-  /// those of the backing.
+  /// StaleHandle (removed meanwhile), Deadlock (asked by its own backing), those of the backing.
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, AccessPattern pattern,
                                                  ResourceFlags flags, bool writable);
-  /// A duplicate. Errors: Unsupported, System, those of the backing.
+  /// A duplicate. Errors: as map().
   [[nodiscard]] Result<UniqueFd> duplicate(Handle handle);
 
  private:
@@ -53,10 +56,12 @@ class MemoryTable {
     MakeFile make;
     Mapping writable;
     Mapping readable;
+    std::thread::id maker;  ///< who is in `make` now
   };
-  [[nodiscard]] Result<Entry*> ready(Handle handle);
+  [[nodiscard]] Result<Entry*> ready(std::unique_lock<std::mutex>& lock, Handle handle);
 
   mutable std::mutex mutex_;
+  std::condition_variable made_;
   std::unordered_map<Handle, Entry> entries_;
 };
 

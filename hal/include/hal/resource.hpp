@@ -74,14 +74,17 @@ struct BackingMemory {
 };
 
 /// Where a resource's memory comes from: a small strategy, open to authors. `make` is called once,
-/// at registration, or for Lazy resources at the first acquisition, on the thread that asked.
+/// at registration, or for Lazy resources when their memory or its file is first asked for, on the
+/// thread that asked, under no lock; it may call any function of the manager. After an error it is
+/// called again when asked again.
 class HAL_EXPORT Backing {
  public:
   Backing() = default;
   Backing(const Backing&) = delete;
   Backing& operator=(const Backing&) = delete;
   virtual ~Backing();
-  /// `name` is the resource's; `size_bytes` is above 0. Errors: those of the strategy, passed on.
+  /// `name` is the resource's; `size_bytes` is above 0. Errors: those of the strategy, passed on;
+  /// what it throws becomes System.
   [[nodiscard]] virtual Result<BackingMemory> make(const std::string& name,
                                                    const ResourceMetadata& metadata) = 0;
   /// A new memfd of the resource's size, sealed against shrinking.

@@ -169,7 +169,7 @@ class HAL_EXPORT ResourceManager {
   /// The resource's memory in this process, mapped once and kept until it is unregistered. `driver`
   /// says on whose behalf: the owner, or one it was shared with (Rights::Read or Write); {} is the
   /// owner of embedded resources. Errors: StaleHandle, NotPermitted, Unsupported (no memory),
-  /// System.
+  /// Deadlock (asked by the backing that makes it), System, Disconnected, those of the backing.
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, DriverId driver = {});
   /// A duplicate of the file behind it. Errors: as map().
   [[nodiscard]] Result<UniqueFd> fd(Handle handle, DriverId driver = {});
