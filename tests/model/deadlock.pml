@@ -7,7 +7,7 @@
 // lock.pml proves the lock itself, so here a grant is two steps (the word, as an
 // offer; the node, or the offer taken back) under a latch, and no wake is lost.
 // The walk reads the node, the word, each cell and each other node one by one.
-// Models WaitGraph::find_cycle and WaitGraph::resolve; the functions of LockEngine
+// Models WaitGraph::find_cycle and LockEngine::break_cycles; the functions of LockEngine
 // stand where they call them. See README.md; -D options:
 //   NCTX NRES NOPS      contexts, resources, requests a context
 //   SHARED (a bit each) may ask for shared holds; UPGRADERS for upgrades of them

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// WaitGraph::find_cycle and WaitGraph::resolve, as a context calls them after it has
+// WaitGraph::find_cycle and LockEngine::break_cycles, as a context calls them after it has
 // published its wait. They share the context's locals: adj and seq, what the first
 // pass collected; me -> p1 (-> p2) -> me, the cycle; v, the victim.
 
@@ -98,7 +98,7 @@ inline confirm_node(a) {
   ok = ok && STILL_WAITS(a)
 }
 
-// ---- WaitGraph::resolve -------------------------------------------------------------
+// ---- LockEngine::break_cycles -------------------------------------------------------------
 
 // Lowest priority, then youngest; Emergency last: the same one whoever detects it.
 inline choose_victim() {

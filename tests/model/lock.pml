@@ -237,7 +237,7 @@ hold:
     :: d_step { doing[me] = HOLDING; m = 0 }; false
 #endif
 #if UPGRADERS > 0
-    // LockEngine::try_upgrade, waiting; or not, with what the latch holder knows
+    // LockEngine::upgrade, waiting; or not, with what the latch holder knows
     :: atomic { m == S && UPGRADES(me) && !upped -> upped = 1; m = U; goto enqueue }
     :: d_step { m == S && UPGRADES(me) && !upped && latch == NONE -> upped = 1; latch = me; sh = 1 };
        d_step { reap_cells(me); t = !OTHER(me, IN_USE); sh = 0; next = TO_HOLD };
