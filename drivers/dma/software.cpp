@@ -1,14 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drivers/dma/software.hpp"
 
-#include <pthread.h>
-#include <signal.h>
-#include <sys/eventfd.h>
-
 #include <bit>
-#include <cerrno>
-#include <string>
-#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -26,7 +19,6 @@ constexpr std::uint32_t kMaxSegments = 256;
 constexpr std::uint32_t kMaxEntries = 1u << 16;
 constexpr std::uint32_t kMaxBuffers = 1u << 16;
 constexpr std::uint64_t kMaxAlignment = 4096;
-constexpr std::size_t kThreadNameBytes = 15;
 /// Up to here run() works in place: some microseconds, what waiting for the worker would take too,
 /// and not much for another thread to wait for the lock.
 constexpr std::uint64_t kInPlaceBytes = 64 << 10;
@@ -53,29 +45,8 @@ hal::Result<void> check(const ChannelOptions& options, const SoftwareOptions& so
 SoftwareOptions complete(SoftwareOptions software) {
   if (!software.mover) software.mover = Mover::system();
   if (!software.placement) software.placement = Placement::system();
-  if (!spinning_helps()) software.spin = std::chrono::nanoseconds::zero();
   return software;
 }
-
-/// Blocks the signals of the process in a thread that is started meanwhile: they are meant for the
-/// program's own threads. Faults are left, because blocked ones kill without a handler's chance.
-class NoSignals {
- public:
-  NoSignals() {
-    sigset_t blocked;
-    ::sigfillset(&blocked);
-    for (const int fault : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP}) {
-      ::sigdelset(&blocked, fault);
-    }
-    ::pthread_sigmask(SIG_SETMASK, &blocked, &before_);
-  }
-  NoSignals(const NoSignals&) = delete;
-  NoSignals& operator=(const NoSignals&) = delete;
-  ~NoSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_{};
-};
 
 hal::Result<std::uint32_t> probe() { return kMaxChannels; }
 
@@ -104,7 +75,8 @@ hal::Result<std::unique_ptr<SoftwareChannel>> SoftwareChannel::create(const Chan
 }
 
 SoftwareChannel::SoftwareChannel(Key, const ChannelOptions& options, SoftwareOptions software)
-    : limits_{.alignment = options.alignment,
+    : ThreadedChannel(software.spin),
+      limits_{.alignment = options.alignment,
               .max_length = options.max_length,
               .max_segments = kMaxSegments,
               .ring_entries = options.ring_entries,
@@ -118,16 +90,10 @@ SoftwareChannel::SoftwareChannel(Key, const ChannelOptions& options, SoftwareOpt
 SoftwareChannel::~SoftwareChannel() { close(); }
 
 hal::Result<void> SoftwareChannel::start(const std::string& name) {
-  const std::lock_guard joining(join_mutex_);
-  try {
-    const NoSignals while_starting;
-    worker_ = std::thread([this] { work(); });
-  } catch (const std::system_error& error) {
-    return resmgr::fail_errno(error.code().value(), "thread of a DMA channel");
+  if (auto started = ThreadedChannel::start(name, [this]() noexcept { work(); }); !started) {
+    return started;
   }
-  worker_id_ = worker_.get_id();
-  ::pthread_setname_np(worker_.native_handle(), name.substr(0, kThreadNameBytes).c_str());
-  if (fixed_node_ != kNoNode) software_.placement->run_on(worker_.native_handle(), fixed_node_);
+  if (fixed_node_ != kNoNode) software_.placement->run_on(thread(), fixed_node_);
   return {};
 }
 
@@ -156,7 +122,7 @@ void SoftwareChannel::follow_memory() {
   const int node = vote.winner();
   if (node == kNoNode || node == node_) return;
   // Not closed, and the lock is held: the worker was not joined yet.
-  if (software_.placement->run_on(worker_.native_handle(), node)) node_ = node;
+  if (software_.placement->run_on(thread(), node)) node_ = node;
 }
 
 hal::Result<void> SoftwareChannel::detach_buffer(BufferId buffer) {
@@ -179,7 +145,7 @@ hal::Result<Ticket> SoftwareChannel::submit(std::span<const Descriptor> batch, C
 
 hal::Result<Ticket> SoftwareChannel::run(std::span<const Descriptor> batch,
                                          Clock::time_point deadline) {
-  if (on_worker()) return fail(hal::ErrorCode::Deadlock, "a callback waits for work behind it");
+  if (on_thread()) return fail(hal::ErrorCode::Deadlock, "a callback waits for work behind it");
   std::unique_lock lock(mutex_);
   if (closed_) return fail(hal::ErrorCode::Disconnected, "DMA channel");
   auto resolved = resolve(this, batch, limits_, buffers_, {});
@@ -189,7 +155,7 @@ hal::Result<Ticket> SoftwareChannel::run(std::span<const Descriptor> batch,
   if (ring_.empty() && ticket.batch()->length() <= kInPlaceBytes) {
     // The worker has nothing, and gets nothing while the lock is held: the engine is ours.
     perform(*ticket.batch(), false);
-    tell();
+    tell(ticket.batch());
     lock.unlock();
     return finish(std::move(ticket), kForever);
   }
@@ -207,36 +173,8 @@ hal::Result<void> SoftwareChannel::push(const Ticket& ticket) {
 }
 
 hal::Result<std::size_t> SoftwareChannel::cancel(const Ticket& ticket) {
-  if (!ticket || ticket.batch()->owner() != this) {
-    return fail(hal::ErrorCode::InvalidArgument, "ticket of another channel, or none");
-  }
+  if (auto mine = check_owner(ticket); !mine) return std::unexpected(mine.error());
   return ticket.batch()->cancel();
-}
-
-hal::Result<void> SoftwareChannel::wait(const Ticket& ticket, Clock::time_point deadline) {
-  if (!ticket || ticket.batch()->owner() != this) {
-    return fail(hal::ErrorCode::InvalidArgument, "ticket of another channel, or none");
-  }
-  if (auto ended = wait_for(*ticket.batch(), deadline); !ended) return ended;
-  return ticket.result();
-}
-
-hal::Result<void> SoftwareChannel::wait_for(Batch& batch, Clock::time_point deadline) const {
-  if (on_worker() && !batch.finished()) {
-    return fail(hal::ErrorCode::Deadlock, "a callback waits for work behind it");
-  }
-  if (!batch.wait(deadline, software_.spin)) return fail(hal::ErrorCode::TimedOut, "DMA batch");
-  return {};
-}
-
-hal::Result<int> SoftwareChannel::completion_fd() {
-  const std::lock_guard lock(mutex_);
-  if (!event_) {
-    event_ = hal::UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!event_) return resmgr::fail_errno(errno, "eventfd");
-    event_fd_.store(event_.get(), std::memory_order_release);
-  }
-  return event_.get();
 }
 
 std::vector<std::shared_ptr<Batch>> SoftwareChannel::in_flight() {
@@ -246,23 +184,6 @@ std::vector<std::shared_ptr<Batch>> SoftwareChannel::in_flight() {
   return batches;
 }
 
-hal::Result<void> SoftwareChannel::drain(Clock::time_point deadline) {
-  // Each of them: one that was cancelled is finished before those in front of it.
-  for (const auto& batch : in_flight()) {
-    if (auto ended = wait_for(*batch, deadline); !ended) return ended;
-  }
-  return {};
-}
-
-hal::Result<void> SoftwareChannel::quiesce(Clock::time_point deadline) {
-  const auto batches = in_flight();
-  for (const auto& batch : batches) batch->cancel();
-  for (const auto& batch : batches) {
-    if (auto ended = wait_for(*batch, deadline); !ended) return ended;
-  }
-  return {};
-}
-
 void SoftwareChannel::close() noexcept {
   {
     const std::lock_guard lock(mutex_);
@@ -270,17 +191,14 @@ void SoftwareChannel::close() noexcept {
     ring_.for_each([](const std::shared_ptr<Batch>& batch) { batch->cancel(); });
     ring_.close();
   }
-  if (on_worker()) return;
-  const std::lock_guard joining(join_mutex_);
-  if (worker_.joinable()) worker_.join();
+  join();
 }
 
 void SoftwareChannel::work() noexcept {
-  while (const std::shared_ptr<Batch>* const front = ring_.front(software_.spin)) {
+  while (const std::shared_ptr<Batch>* const front = ring_.front(spin())) {
     ring_.prefetch_next();
     perform(**front, true);
-    if (Callback on_done = (*front)->take_callback()) on_done(Ticket(*front));
-    tell();
+    tell(*front);
     ring_.retire();
   }
 }
@@ -296,12 +214,7 @@ void SoftwareChannel::perform(Batch& batch, bool in_ring) noexcept {
     if (claimed) batch.settle(index, outcome);
   }
   // Every descriptor is decided, but who cancelled some may not have counted them yet.
-  static_cast<void>(batch.wait(kForever, software_.spin));
-}
-
-void SoftwareChannel::tell() noexcept {
-  const int event = event_fd_.load(std::memory_order_acquire);
-  if (event >= 0) ::eventfd_write(event, 1);
+  static_cast<void>(batch.wait(kForever, spin()));
 }
 
 }  // namespace drivers::dma

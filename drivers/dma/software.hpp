@@ -15,14 +15,12 @@
 //   auto channel = SoftwareChannel::create({.name = "copy", .ring_entries = 64}).value();
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include <hal/resource.hpp>
@@ -33,6 +31,7 @@
 #include "drivers/dma/mover.hpp"
 #include "drivers/dma/placement.hpp"
 #include "drivers/dma/ring.hpp"
+#include "drivers/dma/threaded_channel.hpp"
 
 namespace drivers::dma {
 
@@ -40,17 +39,15 @@ extern const Backend kSoftwareBackend;
 
 /// What only this backend has, and its seams.
 struct SoftwareOptions {
-  /// How long worker and waiters poll before they sleep. More than a sleeper needs to wake, some
-  /// 20 us: two threads that answer each other would else fall asleep in turn. Ignored where there
-  /// is only one CPU.
-  std::chrono::nanoseconds spin = std::chrono::microseconds(30);
+  /// How long worker and waiters poll before they sleep. Ignored where there is only one CPU.
+  std::chrono::nanoseconds spin = kUsualSpin;
   /// Bytes between two looks for a cancel: some 100 us of copying.
   std::uint64_t chunk_bytes = std::uint64_t{1} << 20;
   std::shared_ptr<const Mover> mover = {};          ///< null: Mover::system()
   std::shared_ptr<const Placement> placement = {};  ///< null: Placement::system()
 };
 
-class SoftwareChannel final : public Channel {
+class SoftwareChannel final : public ThreadedChannel {
  public:
   /// Errors: InvalidArgument (an option out of range), System (no thread).
   [[nodiscard]] static hal::Result<std::unique_ptr<SoftwareChannel>> create(
@@ -66,10 +63,6 @@ class SoftwareChannel final : public Channel {
   [[nodiscard]] hal::Result<Ticket> run(std::span<const Descriptor> batch,
                                         Clock::time_point deadline) override;
   hal::Result<std::size_t> cancel(const Ticket& ticket) override;
-  hal::Result<void> wait(const Ticket& ticket, Clock::time_point deadline) override;
-  [[nodiscard]] hal::Result<int> completion_fd() override;
-  hal::Result<void> drain(Clock::time_point deadline) override;
-  hal::Result<void> quiesce(Clock::time_point deadline) override;
   void close() noexcept override;
 
  private:
@@ -85,34 +78,23 @@ class SoftwareChannel final : public Channel {
   /// Does all of a batch that was not cancelled, and returns when it is finished. REQUIRES: the
   /// worker, or mutex_ and an empty ring.
   void perform(Batch& batch, bool in_ring) noexcept;
-  /// Rings the eventfd, if there is one.
-  void tell() noexcept;
 
   hal::Result<BufferId> attach(std::span<std::byte> memory, Access access);
   // The next ones REQUIRE mutex_.
   void follow_memory();
   hal::Result<void> push(const Ticket& ticket);
 
-  [[nodiscard]] std::vector<std::shared_ptr<Batch>> in_flight();
-  hal::Result<void> wait_for(Batch& batch, Clock::time_point deadline) const;
-  [[nodiscard]] bool on_worker() const noexcept { return std::this_thread::get_id() == worker_id_; }
+  [[nodiscard]] std::vector<std::shared_ptr<Batch>> in_flight() override;
 
   const Limits limits_;
   const SoftwareOptions software_;
   const int fixed_node_;
 
-  std::mutex mutex_;  ///< guards the next five, and the producers' side of the ring
+  std::mutex mutex_;  ///< guards the next four, and the producers' side of the ring
   BufferTable buffers_;
   Ring ring_;
   bool closed_ = false;
   int node_ = kNoNode;  ///< where the worker was bound to
-  hal::UniqueFd event_;
-
-  std::atomic<int> event_fd_{-1};  ///< of event_
-
-  std::mutex join_mutex_;  ///< guards worker_; mutex_ may not be held when it is taken
-  std::thread worker_;
-  std::thread::id worker_id_;  ///< does not change while there are callers
 };
 
 }  // namespace drivers::dma
