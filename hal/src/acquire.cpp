@@ -2,12 +2,14 @@
 //
 // Acquiring: the fast path first, then everything else.
 #include <algorithm>
+#include <cerrno>
 #include <new>
 #include <utility>
 
 #include <hal/resource_manager.hpp>
 
 #include "hal/src/convert.hpp"
+#include "resmgr/base/mapping.hpp"
 #include "resmgr/client/domain.hpp"
 
 namespace hal {
@@ -75,7 +77,7 @@ Result<ScopedResource> ResourceManager::acquire_slowly(Handle handle, const Acqu
   auto context = context_of(options.context);
   if (!context) return std::unexpected(std::move(context.error()));
   resmgr::lock::LockEngine& engine = domain_->engine();
-  if (options.mode <= AcquisitionMode::Emergency && options.kind <= HoldKind::Shared) {
+  if (convert::is_valid(options)) {
     const bool ordered = options.mode != AcquisitionMode::NonBlocking;
     Grant grant;
     if (options.kind == HoldKind::Exclusive
@@ -91,21 +93,23 @@ Result<ScopedResource> ResourceManager::acquire_slowly(Handle handle, const Acqu
   return ScopedResource(handle.with_tenure(grant->tenure), *context, options.kind);
 }
 
-Result<std::vector<ScopedResource>> ResourceManager::acquire_bundle(std::span<const Handle> handles,
-                                                                    const AcquireOptions& options,
-                                                                    std::source_location where) {
+Result<std::vector<ScopedResource>> ResourceManager::acquire_bundle(
+    std::span<const Handle> handles, const AcquireOptions& options,
+    std::source_location where) try {
   auto context = context_of(options.context);
   if (!context) return std::unexpected(std::move(context.error()));
   auto request = convert::request(options, ResourcePriority::Normal, where);
   if (!request) return std::unexpected(std::move(request.error()));
+  std::vector<ScopedResource> holds;
+  holds.reserve(handles.size());  // nothing may fail once they are acquired
   auto acquired = domain_->acquire_bundle(**context, handles, *request);
   if (!acquired) return std::unexpected(std::move(acquired.error()));
-  std::vector<ScopedResource> holds;
-  holds.reserve(acquired->size());
   for (const resmgr::client::Acquired& one : *acquired) {
     holds.push_back(ScopedResource(one.handle, one.context, one.kind));
   }
   return holds;
+} catch (const std::bad_alloc&) {
+  return resmgr::fail_errno(ENOMEM, "bundle");
 }
 
 Result<std::vector<ScopedResource>> ResourceManager::acquire_aggregate(
@@ -130,32 +134,61 @@ Result<void> ResourceManager::release_resource(Handle handle, Context* context) 
   return engine.release(**holder, handle, *kind);
 }
 
+namespace {
+
+/// A new memfd in which an object was constructed.
+class ConstructedBacking final : public Backing {
+ public:
+  explicit ConstructedBacking(void (*construct)(void*)) noexcept : construct_(construct) {}
+
+  Result<BackingMemory> make(const std::string& name, const ResourceMetadata& metadata) override {
+    auto made = Backing::memfd()->make(name, metadata);
+    if (!made) return made;
+    auto mapping = resmgr::Mapping::map_file(made->fd.get(), metadata.size_bytes,
+                                             resmgr::Mapping::Access::ReadWrite);
+    if (!mapping) return std::unexpected(std::move(mapping.error()));
+    construct_(mapping->data());
+    return made;
+  }
+
+ private:
+  void (*construct_)(void*);
+};
+
+}  // namespace
+
 Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
-    std::string_view name, const ResourceMetadata& metadata, std::size_t size,
-    std::size_t alignment, std::uint64_t tag, const AcquireOptions& options,
-    std::source_location where) {
-  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+    std::string_view name, const ResourceMetadata& metadata, const TypeOfMemory& type,
+    const AcquireOptions& options, std::source_location where) try {
+  // What is wrong with the request must not leave a resource behind.
+  if (auto context = context_of(options.context); !context) {
+    return std::unexpected(std::move(context.error()));
+  }
+  if (auto request = convert::request(options, metadata.priority, where); !request) {
+    return std::unexpected(std::move(request.error()));
+  }
   ResourceMetadata wanted = metadata;
-  wanted.size_bytes = std::max<std::uint64_t>(metadata.size_bytes, size);
-  wanted.alignment = std::max<std::uint64_t>(metadata.alignment, alignment);
+  wanted.size_bytes = std::max<std::uint64_t>(metadata.size_bytes, type.size);
+  wanted.alignment = std::max<std::uint64_t>(metadata.alignment, type.alignment);
   OpenedResource opened;
+  bool fresh = false;
   auto handle = find(name);
   if (!handle && handle.error() == ErrorCode::NotFound) {
     RegisterOptions backed;
-    backed.backing = Backing::memfd();
-    handle = register_typed(name, wanted, std::move(backed), tag);
-    opened.fresh = handle.has_value();
+    backed.backing = std::make_shared<ConstructedBacking>(type.construct);
+    handle = register_typed(name, wanted, std::move(backed), type.tag);
+    fresh = handle.has_value();
     // Somebody else was faster: his is opened.
     if (!handle && handle.error() == ErrorCode::AlreadyExists) handle = find(name);
   }
   if (!handle) return std::unexpected(std::move(handle.error()));
-  if (!opened.fresh) {
+  if (!fresh) {
     const auto entry = domain_->view().read(*handle);
     if (!entry) return std::unexpected(entry.error());
     const std::string class_name =
         wanted.class_name.empty() ? std::string(to_string(wanted.type)) : wanted.class_name;
-    if (entry->type_tag != tag || entry->size_bytes < size || entry->type != wanted.type ||
-        domain_->class_name(entry->class_id) != class_name ||
+    if (entry->type_tag != type.tag || entry->size_bytes < type.size ||
+        entry->type != wanted.type || domain_->class_name(entry->class_id) != class_name ||
         (metadata.size_bytes != 0 && entry->size_bytes != wanted.size_bytes)) {
       return fail(ErrorCode::InvalidArgument, "it exists with another type, class or size");
     }
@@ -167,6 +200,8 @@ Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
   if (!memory) return std::unexpected(std::move(memory.error()));
   opened.memory = memory->data();
   return opened;
+} catch (const std::bad_alloc&) {
+  return resmgr::fail_errno(ENOMEM, "acquire_resource");
 }
 
 }  // namespace hal

@@ -6,12 +6,14 @@
 
 namespace hal::convert {
 
+bool is_valid(const AcquireOptions& options) noexcept {
+  return options.mode <= AcquisitionMode::Emergency && options.kind <= HoldKind::Shared &&
+         (!options.has_priority || options.priority <= ResourcePriority::Critical);
+}
+
 Result<resmgr::lock::Request> request(const AcquireOptions& options, ResourcePriority priority,
                                       std::source_location where) noexcept {
-  if (options.mode > AcquisitionMode::Emergency || options.kind > HoldKind::Shared ||
-      (options.has_priority && options.priority > ResourcePriority::Critical)) {
-    return resmgr::fail(ErrorCode::InvalidArgument, "acquire options");
-  }
+  if (!is_valid(options)) return resmgr::fail(ErrorCode::InvalidArgument, "acquire options");
   const bool timed =
       options.mode == AcquisitionMode::Timeout || options.mode == AcquisitionMode::Emergency;
   return resmgr::lock::Request{

@@ -15,6 +15,8 @@
 
 namespace hal::convert {
 
+/// Whether every enumeration has one of its values.
+[[nodiscard]] bool is_valid(const AcquireOptions& options) noexcept;
 /// Options as a request of the engine; `priority` is used where they name none. Errors:
 /// InvalidArgument (an enumeration out of range).
 [[nodiscard]] Result<resmgr::lock::Request> request(const AcquireOptions& options,

@@ -5,6 +5,8 @@
 
 #include <sys/stat.h>
 
+#include <cerrno>
+#include <new>
 #include <utility>
 
 #include "hal/src/convert.hpp"
@@ -17,8 +19,8 @@ using resmgr::client::Domain;
 
 namespace {
 
-/// Whether a plain file is smaller than it is said to be: touching the rest would be SIGBUS. Devices,
-/// timers and the like have no size to compare.
+/// Whether a plain file is smaller than it is said to be: touching the rest would be SIGBUS.
+/// Devices, timers and the like have no size to compare.
 bool is_too_short(const UniqueFd& fd, std::uint64_t bytes) noexcept {
   struct stat status{};
   return ::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode) &&
@@ -55,7 +57,7 @@ std::uint32_t Context::id() const noexcept { return impl_ ? impl_->id : 0; }
 ResourceManager::ResourceManager(std::shared_ptr<Domain> domain) noexcept
     : domain_(std::move(domain)) {}
 
-Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions options) {
+Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions options) try {
   resmgr::client::DomainOptions to;
   to.name = std::move(options.name);
   to.capacities.slots = options.capacities.resources;
@@ -74,6 +76,8 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions 
     explicit Public(std::shared_ptr<Domain> d) noexcept : ResourceManager(std::move(d)) {}
   };
   return std::make_unique<Public>(std::move(*domain));
+} catch (const std::bad_alloc&) {
+  return resmgr::fail_errno(ENOMEM, "manager");
 }
 
 ResourceManager& ResourceManager::instance() noexcept {
@@ -91,20 +95,25 @@ void ResourceManager::close() noexcept {
   if (domain_) domain_->close();
 }
 
-// ---- drivers and contexts ---------------------------------------------------------------------------
+// ---- drivers and contexts
+// ---------------------------------------------------------------------------
 
-Result<DriverId> ResourceManager::register_driver(std::string_view name) {
+Result<DriverId> ResourceManager::register_driver(std::string_view name) try {
   if (!domain_) return fail(ErrorCode::Disconnected);
   auto id = domain_->register_driver(name);
   if (!id) return std::unexpected(std::move(id.error()));
   return DriverId{*id};
+} catch (const std::bad_alloc&) {
+  return resmgr::fail_errno(ENOMEM, "driver");
 }
 
-Result<Context> ResourceManager::create_context(DriverId driver) {
+Result<Context> ResourceManager::create_context(DriverId driver) try {
   if (!domain_) return fail(ErrorCode::Disconnected);
   auto context = domain_->open_context(driver.value);
   if (!context) return std::unexpected(std::move(context.error()));
   return Context(domain_, *context);
+} catch (const std::bad_alloc&) {
+  return resmgr::fail_errno(ENOMEM, "context");
 }
 
 Result<void> ResourceManager::set_thread_driver(DriverId driver) {
@@ -113,7 +122,8 @@ Result<void> ResourceManager::set_thread_driver(DriverId driver) {
   return domain_->set_driver(**context, driver.value);
 }
 
-// ---- registry ---------------------------------------------------------------------------------------
+// ---- registry
+// ---------------------------------------------------------------------------------------
 
 Result<Handle> ResourceManager::register_resource(std::string_view name,
                                                   const ResourceMetadata& metadata,
@@ -123,7 +133,8 @@ Result<Handle> ResourceManager::register_resource(std::string_view name,
 
 Result<Handle> ResourceManager::register_typed(std::string_view name,
                                                const ResourceMetadata& metadata,
-                                               RegisterOptions options, std::uint64_t type_tag) {
+                                               RegisterOptions options,
+                                               std::uint64_t type_tag) try {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
   if (options.fd && options.backing) {
     return fail(ErrorCode::InvalidArgument, "a file and a backing together");
@@ -170,16 +181,23 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
     };
   }
   return domain_->register_resource(name, std::move(registration));
+} catch (const std::bad_alloc&) {
+  return resmgr::fail_errno(ENOMEM, "registration");
 }
 
-Result<void> ResourceManager::unregister_resource(Handle handle, std::chrono::nanoseconds timeout) {
+Result<void> ResourceManager::unregister_resource(Handle handle,
+                                                  std::chrono::nanoseconds timeout) try {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
   return domain_->unregister_resource(handle, convert::deadline(timeout));
+} catch (const std::bad_alloc&) {
+  return resmgr::fail_errno(ENOMEM, "unregister");
 }
 
-Result<void> ResourceManager::teardown(Handle handle, std::chrono::nanoseconds timeout) {
+Result<void> ResourceManager::teardown(Handle handle, std::chrono::nanoseconds timeout) try {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
   return domain_->teardown(handle, convert::deadline(timeout));
+} catch (const std::bad_alloc&) {
+  return resmgr::fail_errno(ENOMEM, "teardown");
 }
 
 Result<Handle> ResourceManager::find(std::string_view name) const noexcept {

@@ -21,6 +21,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include "resmgr/base/export.hpp"
@@ -115,6 +116,10 @@ class [[nodiscard]] RESMGR_EXPORT Error {
 
   Error& with_blame(const Participant& who, std::uint32_t count) noexcept;
   Error& with_detail(ErrorDetail detail);
+  Error& with_detail(std::unique_ptr<ErrorDetail> detail) noexcept {
+    detail_ = std::move(detail);
+    return *this;
+  }
   Error& with_amounts(std::uint64_t requested, std::uint64_t available) noexcept;
 
   Error(const Error& other);
@@ -142,7 +147,8 @@ template <typename T>
 using Result = std::expected<T, Error>;
 
 /// Shorthand for `return std::unexpected(Error(...))`.
-[[nodiscard]] inline std::unexpected<Error> fail(ErrorCode code, const char* context = "") noexcept {
+[[nodiscard]] inline std::unexpected<Error> fail(ErrorCode code,
+                                                 const char* context = "") noexcept {
   return std::unexpected<Error>(Error(code, context));
 }
 [[nodiscard]] inline std::unexpected<Error> fail_errno(int errno_value,

@@ -10,8 +10,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <limits>
+#include <new>
 #include <utility>
+
+#include "resmgr/client/forks.hpp"
 
 namespace resmgr::client {
 namespace {
@@ -50,8 +54,10 @@ Result<std::shared_ptr<Domain>> Domain::create(DomainOptions options) {
   struct Public : Domain {  // make_shared needs a constructor it may call
     Public(Parts parts, DomainOptions o) : Domain(std::move(parts), std::move(o)) {}
   };
-  return std::make_shared<Public>(
+  auto domain = std::make_shared<Public>(
       Parts{std::move(*registry), std::move(*writer), std::move(*locks)}, std::move(options));
+  Forks::add(*domain);
+  return domain;
 }
 
 Domain::Domain(Parts parts, DomainOptions options)
@@ -71,7 +77,18 @@ Domain::Domain(Parts parts, DomainOptions options)
   store_release(self.state, std::uint64_t{1} << RM_CONTEXT_SEQ_SHIFT | RM_CONTEXT_LIVE);
 }
 
-Domain::~Domain() { close(); }
+Domain::~Domain() {
+  Forks::remove(*this);
+  close();
+}
+
+void Domain::after_fork_in_child() noexcept {
+  contexts_.after_fork_in_child();
+  serial_ = kNoSerial;
+  closed_.store(true, std::memory_order_release);
+  // Null if it was about to be destroyed by another thread, which nobody does here.
+  kept_for_ever_ = weak_from_this().lock();
+}
 
 void Domain::close() noexcept {
   if (closed_.exchange(true)) return;
@@ -87,12 +104,13 @@ void Domain::close() noexcept {
   memory_.clear();
 }
 
-Result<lock::Context*> Domain::make_thread_context() {
+Result<lock::Context*> Domain::make_thread_context() noexcept try {
   if (closed()) return fail(ErrorCode::Disconnected);
   ThreadContexts& mine = ThreadContexts::of_this_thread();
   lock::Context* context = mine.find(serial_);
   if (!context) {
     const auto tid = static_cast<std::uint32_t>(::syscall(SYS_gettid));
+    mine.reserve();
     auto opened = contexts_.open(0, 0, tid, lock::this_thread());
     if (!opened) return std::unexpected(std::move(opened.error()));
     context = *opened;
@@ -100,6 +118,8 @@ Result<lock::Context*> Domain::make_thread_context() {
   }
   last_context = {serial_, context};
   return context;
+} catch (const std::bad_alloc&) {
+  return fail_errno(ENOMEM, "the thread's context");
 }
 
 Result<lock::Context*> Domain::open_context(std::uint32_t driver) {
@@ -109,8 +129,8 @@ Result<lock::Context*> Domain::open_context(std::uint32_t driver) {
 }
 
 void Domain::close_context(lock::Context& context, const char* why) noexcept {
-  // Once: the manager may close while the context's thread ends, and both come here. Whoever does not
-  // find the engine leaves the context alone, and a ref that is destroyed now does so too.
+  // Once: the manager may close while the context's thread ends, and both come here. Whoever does
+  // not find the engine leaves the context alone, and a ref that is destroyed now does so too.
   lock::LockEngine* open = &engine_;
   if (!context.engine.compare_exchange_strong(open, nullptr)) return;
   const std::uint32_t leaked = engine_.release_all(

@@ -69,6 +69,11 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void close() noexcept;
   [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
 
+  // For Forks.
+  void before_fork() noexcept { contexts_.before_fork(); }
+  void after_fork_in_parent() noexcept { contexts_.after_fork_in_parent(); }
+  void after_fork_in_child() noexcept;
+
   // ---- contexts (domain.cpp)
   // -----------------------------------------------------------------------
 
@@ -142,7 +147,8 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   };
   Domain(Parts parts, DomainOptions options);
 
-  [[nodiscard]] Result<lock::Context*> make_thread_context();
+  [[nodiscard]] Result<lock::Context*> make_thread_context() noexcept;
+  Result<void> keep(Handle handle, Registration& registration) noexcept;
   void report_leak(const lock::Context& context, Handle handle, HoldKind kind,
                    const char* why) noexcept;
   [[nodiscard]] Result<Rights> check_access(Handle handle, std::uint32_t driver,
@@ -156,6 +162,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
 
   std::uint64_t serial_;
   std::atomic<bool> closed_{false};
+  std::shared_ptr<Domain> kept_for_ever_;  ///< itself, in a child of fork()
   LogSink log_;
   registry::RegistryRegion registry_;
   registry::RegistryView view_;

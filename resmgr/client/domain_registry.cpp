@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Registration and unregistration: the registry's entry and the lock region's slot, in step.
+#include <cerrno>
+#include <new>
 #include <utility>
 
 #include "resmgr/client/domain.hpp"
@@ -40,20 +42,29 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration reg
   if (!prepared) return std::unexpected(std::move(prepared.error()));
   const Handle handle = prepared->handle();
   const std::uint8_t attributes = attributes_of(registration);
-  if (!registration.hooks.empty()) {
-    if (auto added = hooks_.add(handle, std::move(registration.hooks)); !added) {
-      (void)writer_.abandon(*prepared);
-      return std::unexpected(std::move(added.error()));
-    }
+  if (auto kept = keep(handle, registration); !kept) {
+    hooks_.forget(handle);
+    (void)writer_.abandon(*prepared);
+    return std::unexpected(std::move(kept.error()));
   }
   engine_.arm(prepared->slot, prepared->generation, prepared->class_id, attributes);
-  if (registration.file.fd || registration.make) {
-    memory_.add(handle, std::move(registration.file), std::move(registration.make));
-  }
   // Last, so that who finds the name finds everything behind it.
   auto published = writer_.publish(*prepared);
   if (published) hooks_.created(handle);
   return published;
+}
+
+// What this process keeps of a resource.
+Result<void> Domain::keep(Handle handle, Registration& registration) noexcept try {
+  if (!registration.hooks.empty()) {
+    if (auto added = hooks_.add(handle, std::move(registration.hooks)); !added) return added;
+  }
+  if (registration.file.fd || registration.make) {
+    memory_.add(handle, std::move(registration.file), std::move(registration.make));
+  }
+  return {};
+} catch (const std::bad_alloc&) {
+  return fail_errno(ENOMEM, "registration");
 }
 
 Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_ns) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/client/hooks.hpp"
 
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -24,7 +25,12 @@ Result<void> HookTable::add(Handle handle, Hooks hooks) {
   return {};
 }
 
-void HookTable::created(Handle handle) {
+void HookTable::forget(Handle handle) noexcept {
+  const std::lock_guard lock(mutex_);
+  entries_.erase(handle);
+}
+
+void HookTable::created(Handle handle) noexcept try {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(handle);
   if (found == entries_.end()) return;
@@ -33,6 +39,8 @@ void HookTable::created(Handle handle) {
   entry.told_of = true;
   if (entry.early) tell_access(entry);
   ready_.notify_one();
+} catch (const std::bad_alloc&) {
+  // The resource is there all the same.
 }
 
 void HookTable::accessed(Handle handle) noexcept {

@@ -2,14 +2,14 @@
 //
 // HookTable: the callbacks that authors gave with their resources, and the one thread they run on.
 //
-// What it is: creation, access and cleanup hooks by slot, and a queue of what is to be told. What it
-// is not: on any path of resources without hooks. The thread starts with the first hook. Hooks run
-// one at a time, under no lock, and may call any function; accesses that follow closely are told
-// once. Posting an access allocates nothing. What a hook throws ends there.
+// What it is: creation, access and cleanup hooks by slot, and a queue of what is to be told. What
+// it is not: on any path of resources without hooks. The thread starts with the first hook. Hooks
+// run one at a time, under no lock, and may call any function; accesses that follow closely are
+// told once. Posting an access allocates nothing. What a hook throws ends there.
 //
-// Lifetime: stop() runs what is queued and ends the thread; it is called before the engine goes. From
-// a hook it returns at once, and the thread ends after what is queued; destruction waits for it.
-// Thread-safety: all functions from any thread, destruction not from a hook.
+// Lifetime: stop() runs what is queued and ends the thread; it is called before the engine goes.
+// From a hook it returns at once, and the thread ends after what is queued; destruction waits for
+// it. Thread-safety: all functions from any thread, destruction not from a hook.
 #pragma once
 
 #include <condition_variable>
@@ -46,7 +46,10 @@ class HookTable {
   /// Keeps the hooks of a new resource. Errors: System (no thread).
   [[nodiscard]] Result<void> add(Handle handle, Hooks hooks);
   /// Tells on_create, once the resource can be found, and then what was accessed before this.
-  void created(Handle handle);
+  /// Without memory for it nobody is told.
+  void created(Handle handle) noexcept;
+  /// Undoes add().
+  void forget(Handle handle) noexcept;
   /// Tells on_access, unless it is queued already.
   void accessed(Handle handle) noexcept;
   /// While a resource is being unregistered, the hold that this takes is not an access.

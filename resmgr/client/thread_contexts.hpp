@@ -39,6 +39,8 @@ class ThreadContexts {
   ~ThreadContexts();
 
   [[nodiscard]] lock::Context* find(std::uint64_t domain) const noexcept;
+  /// Room for one more, so that add() does not throw.
+  void reserve() { entries_.reserve(entries_.size() + 1); }
   void add(std::uint64_t domain, std::weak_ptr<Domain> owner, lock::Context* context);
 
  private:

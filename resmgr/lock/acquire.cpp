@@ -42,6 +42,10 @@ Result<Grant> LockEngine::acquire(Context& context, Handle handle,
   if (!waits) {
     const StateWord seen{load(slot->word)};
     if (!seen.is_tenant(handle.generation())) return fail(ErrorCode::StaleHandle);
+    if (request.kind == HoldKind::Shared &&
+        !cells_.can_park(context, *slot, handle.slot(), handle.generation())) {
+      return out_of_cells();
+    }
     const bool barred = seen.has(RM_WORD_QUARANTINED);
     return refuse(barred ? ErrorCode::Quarantined : ErrorCode::WouldBlock, handle, context);
   }
@@ -268,6 +272,12 @@ Participant LockEngine::participant(std::uint32_t context, Handle handle, HoldKi
   if (client) who.pid = load_relaxed(client->pid);
   names_.describe(who, record ? load_relaxed(record->driver) : 0);
   return who;
+}
+
+std::unexpected<Error> LockEngine::out_of_cells() const noexcept {
+  Error error(ErrorCode::CapacityExceeded, "shared holds");
+  error.with_amounts(std::uint64_t{t_.cell_count} + 1, t_.cell_count);
+  return std::unexpected(std::move(error));
 }
 
 std::unexpected<Error> LockEngine::refuse(ErrorCode code, Handle handle,

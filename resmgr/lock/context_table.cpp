@@ -27,30 +27,44 @@ Graveyard& graveyard() {
   return instance;
 }
 
+/// May throw std::bad_alloc.
+Context* take_object() {
+  Graveyard& yard = graveyard();
+  const std::lock_guard lock(yard.mutex);
+  if (!yard.free.empty()) {
+    Context* const context = yard.free.back();
+    yard.free.pop_back();
+    return context;
+  }
+  Context* const context = &yard.all.emplace_back();
+  yard.free.reserve(yard.all.size());  // so that giving back never throws
+  return context;
+}
+
+void give_back(Context* context) noexcept {
+  Graveyard& yard = graveyard();
+  const std::lock_guard lock(yard.mutex);
+  yard.free.push_back(context);
+}
+
 }  // namespace
 
 Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, std::uint32_t tid,
                                     const void* thread) {
   auto scratch = Mapping::map_anonymous(WaitGraph::scratch_bytes(t_.context_count));
   if (!scratch) return std::unexpected(std::move(scratch.error()));
+  // What may throw comes before the claim; the lock keeps the room that was made.
+  const std::lock_guard lock(mutex_);
+  open_.reserve(open_.size() + 1);
+  Context* const context = take_object();
   const std::uint32_t id = claim();
   if (id == 0) {
+    give_back(context);
     Error error(ErrorCode::CapacityExceeded, "contexts");
     error.with_amounts(std::uint64_t{t_.context_count} + 1, t_.context_count);
     return std::unexpected(std::move(error));
   }
 
-  Context* context = nullptr;
-  {
-    Graveyard& yard = graveyard();
-    const std::lock_guard lock(yard.mutex);
-    if (yard.free.empty()) {
-      context = &yard.all.emplace_back();
-    } else {
-      context = yard.free.back();
-      yard.free.pop_back();
-    }
-  }
   rm_context& record = *t_.context(id);
   store_relaxed(record.client, client);
   store_relaxed(record.driver, driver);
@@ -71,7 +85,6 @@ Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, 
   context->parked.fill({});
   context->scratch = std::move(*scratch);
   context->engine.store(&engine_, std::memory_order_release);
-  const std::lock_guard lock(mutex_);
   open_.push_back(context);
   return context;
 }
@@ -107,11 +120,20 @@ void ContextTable::close(Context& context, bool had_holds) noexcept {
   const std::uint64_t state = load(context.record->state);
   store(context.record->state,
         (state >> RM_CONTEXT_SEQ_SHIFT) << RM_CONTEXT_SEQ_SHIFT | RM_CONTEXT_FREE);
-  if (had_holds) return;
-  Graveyard& yard = graveyard();
-  const std::lock_guard lock(yard.mutex);
-  yard.free.push_back(&context);
+  if (!had_holds) give_back(&context);
 }
+
+void ContextTable::after_fork_in_child() noexcept {
+  for (Context* context : open_) {
+    context->slot_count = 0;
+    context->engine.store(nullptr, std::memory_order_release);
+  }
+  open_.clear();
+  mutex_.unlock();
+}
+
+void ContextTable::lock_objects() noexcept { graveyard().mutex.lock(); }
+void ContextTable::unlock_objects() noexcept { graveyard().mutex.unlock(); }
 
 std::uint32_t ContextTable::size() const noexcept {
   const std::lock_guard lock(mutex_);

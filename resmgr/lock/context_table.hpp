@@ -27,7 +27,8 @@ class ContextTable {
   ContextTable& operator=(const ContextTable&) = delete;
 
   /// A live context of this process. `thread` is this_thread() of its thread, or null for a task.
-  /// Errors: CapacityExceeded, System (no memory for its scratch).
+  /// Errors: CapacityExceeded, System (no memory for its scratch). May throw
+  /// std::bad_alloc; nothing is taken then.
   [[nodiscard]] Result<Context*> open(std::uint32_t client, std::uint32_t driver, std::uint32_t tid,
                                       const void* thread);
   /// Gives the id back. REQUIRES: it holds nothing and waits for nothing. `had_holds`: some were
@@ -44,6 +45,17 @@ class ContextTable {
     for (Context* context : open) visit(*context);
   }
   [[nodiscard]] std::uint32_t size() const noexcept;
+
+  // ---- fork(), see client/forks.hpp: the table stands still from before_fork() until one of these
+  // -----
+
+  void before_fork() noexcept { mutex_.lock(); }
+  void after_fork_in_parent() noexcept { mutex_.unlock(); }
+  /// The contexts are the parent's: here they are closed, without a touch of the region.
+  void after_fork_in_child() noexcept;
+  /// The lock of the Context objects of all tables.
+  static void lock_objects() noexcept;
+  static void unlock_objects() noexcept;
 
  private:
   [[nodiscard]] std::uint32_t claim() noexcept;

@@ -195,6 +195,7 @@ class LockEngine {
   void help_if_idle(Context& context, rm_slot& slot, Handle handle) noexcept;
   [[nodiscard]] bool watch(Context& context, rm_slot& slot, Handle handle, const Request& request,
                            Grant& grant) noexcept;
+  [[nodiscard]] std::unexpected<Error> out_of_cells() const noexcept;
   [[nodiscard]] std::unexpected<Error> refuse(ErrorCode code, Handle handle,
                                               const Context& context) const noexcept;
   [[nodiscard]] Participant participant(std::uint32_t context, Handle handle, HoldKind kind,

@@ -47,6 +47,13 @@ class CellPool {
   /// when all are in use. Called on the context's own thread.
   [[nodiscard]] rm_cell* park(Context& context, rm_slot& slot, std::uint32_t slot_index,
                               std::uint32_t generation) const noexcept;
+  /// Whether park() would find one; takes none for longer than the call.
+  [[nodiscard]] bool can_park(Context& context, rm_slot& slot, std::uint32_t slot_index,
+                              std::uint32_t generation) const noexcept {
+    rm_cell* cell = park(context, slot, slot_index, generation);
+    if (cell) drop_unused(*cell);
+    return cell != nullptr;
+  }
   /// The cell already parked there, or null; never allocates.
   [[nodiscard]] rm_cell* parked(const Context& context, std::uint32_t slot_index,
                                 std::uint32_t generation) const noexcept;

@@ -55,11 +55,7 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   if (timed) wait.deadline_ns = request.deadline_ns;
   if (mode == RM_WAIT_SHARED) {
     wait.cell = cells_.park(context, slot, handle.slot(), handle.generation());
-    if (!wait.cell) {
-      Error error(ErrorCode::CapacityExceeded, "shared holds");
-      error.with_amounts(std::uint64_t{t_.cell_count} + 1, t_.cell_count);
-      return std::unexpected(std::move(error));
-    }
+    if (!wait.cell) return out_of_cells();
   } else if (mode == RM_WAIT_UPGRADE) {
     wait.cell = own_cell(context, slot, handle);
   }
@@ -236,7 +232,7 @@ std::unexpected<Error> LockEngine::failed(Context& context, Wait& wait, unsigned
           operation == RM_TRACE_DEADLOCK ? context.id : error.error().blame().context);
   }
   withdraw(context, wait);
-  if (wait.report) error.error().with_detail(std::move(*wait.report));
+  if (wait.report) error.error().with_detail(std::move(wait.report));
   return error;
 }
 

@@ -276,7 +276,7 @@ TEST_F(Wait, AllCellsInUseIsCapacityExceeded) {
   Actor a(tiny);
   Actor b(tiny);
   ASSERT_TRUE(a.share(h));
-  EXPECT_TRUE(fails_with(b.share(h), ErrorCode::WouldBlock));
+  EXPECT_TRUE(fails_with(b.share(h), ErrorCode::CapacityExceeded));
   EXPECT_TRUE(fails_with(b.acquire(h, blocking(HoldKind::Shared)), ErrorCode::CapacityExceeded));
   ASSERT_TRUE(a.release(h, HoldKind::Shared));
   ASSERT_TRUE(b.acquire(h)) << "exclusive holds need none";

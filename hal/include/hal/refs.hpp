@@ -27,7 +27,7 @@ namespace resmgr::client {
 class Domain;
 }
 namespace resmgr::lock {
-class Context;
+struct Context;
 }
 
 namespace hal {

@@ -12,11 +12,15 @@
 // released from any thread. Holds that a thread leaves behind when it ends are released and
 // reported to the log sink.
 //
+// Fork: in a child every manager of the parent is closed: calls return Disconnected, refs that are
+// destroyed release nothing, and the parent goes on as if nothing had happened. A child makes a
+// manager of its own.
+//
 // Lifetime: close() or destruction releases and reports what is still held; later calls on copies
 // of refs return Disconnected or do nothing. No other thread may be inside a call meanwhile.
 // Thread-safety: all functions may be called from any thread at any time, hooks included. After a
-// close() in a hook the hooks that are queued still run; the destructor, which waits for them, is the
-// one thing that a hook must leave to others.
+// close() in a hook the hooks that are queued still run; the destructor, which waits for them, is
+// the one thing that a hook must leave to others.
 //
 //   auto manager = hal::ResourceManager::create().value();
 //   auto handle = manager->register_resource("dma0/channel/0",
@@ -179,10 +183,11 @@ class HAL_EXPORT ResourceManager {
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock (also when this context holds it
   /// already), Preempted, OrderViolation (policy Refuse), NotShareable (shared, of an ExclusiveOnly
   /// one), Quarantined, CapacityExceeded (waits or cells), InvalidArgument, Disconnected.
-  Result<ScopedResource> acquire_scoped_resource(
+  [[nodiscard]] Result<ScopedResource> acquire_scoped_resource(
       Handle handle, const AcquireOptions& options,
       std::source_location where = std::source_location::current()) noexcept {
-    if (!options.context && options.mode <= AcquisitionMode::Emergency) [[likely]] {
+    if (!options.context && !options.has_priority && options.mode <= AcquisitionMode::Emergency)
+        [[likely]] {
       const auto held = options.kind == HoldKind::Exclusive ? acquire_at_once(handle, where)
                                                             : acquire_shared_at_once(handle, where);
       if (held.context != 0) [[likely]]
@@ -190,27 +195,27 @@ class HAL_EXPORT ResourceManager {
     }
     return acquire_slowly(handle, options, where);
   }
-  Result<ScopedResource> acquire_scoped_resource(
+  [[nodiscard]] Result<ScopedResource> acquire_scoped_resource(
       Handle handle, AcquisitionMode mode = AcquisitionMode::Blocking,
       std::source_location where = std::source_location::current()) noexcept {
     return acquire_scoped_resource(handle, AcquireOptions{.mode = mode}, where);
   }
   /// Exclusive, without waiting, as the thread's own context: the fast path.
-  Result<ScopedResource> try_acquire(
+  [[nodiscard]] Result<ScopedResource> try_acquire(
       Handle handle, std::source_location where = std::source_location::current()) noexcept {
     return acquire_scoped_resource(handle, AcquireOptions{}, where);
   }
   /// Shared, without waiting, as the thread's own context.
-  Result<ScopedResource> try_acquire_shared(
+  [[nodiscard]] Result<ScopedResource> try_acquire_shared(
       Handle handle, std::source_location where = std::source_location::current()) noexcept {
     return acquire_scoped_resource(handle, AcquireOptions{.kind = HoldKind::Shared}, where);
   }
   /// Acquires an aggregate with everything it needs, or the given resources, all or nothing, in one
   /// order for all users. Errors: as acquire_scoped_resource; nothing is held then.
-  Result<std::vector<ScopedResource>> acquire_bundle(
+  [[nodiscard]] Result<std::vector<ScopedResource>> acquire_bundle(
       std::span<const Handle> handles, const AcquireOptions& options = {},
       std::source_location where = std::source_location::current());
-  Result<std::vector<ScopedResource>> acquire_aggregate(
+  [[nodiscard]] Result<std::vector<ScopedResource>> acquire_aggregate(
       Handle aggregate, const AcquireOptions& options = {},
       std::source_location where = std::source_location::current());
   /// Releases what the calling thread's own context (or `context`) holds of the resource. Errors:
@@ -222,18 +227,22 @@ class HAL_EXPORT ResourceManager {
   /// share: trivially copyable, no pointers that matter. Errors: as register_resource and
   /// acquire_scoped_resource; InvalidArgument if it exists with another type T, class or size.
   template <typename T>
-  Result<ResourceRef<T>> acquire_resource(
+  [[nodiscard]] Result<ResourceRef<T>> acquire_resource(
       std::string_view name, const ResourceMetadata& metadata = {},
       const AcquireOptions& options = {.mode = AcquisitionMode::Blocking},
       std::source_location where = std::source_location::current()) {
     static_assert(std::is_trivially_copyable_v<T> && std::is_default_constructible_v<T>,
                   "T is shared between processes: it must be trivially copyable");
     static_assert(!std::is_pointer_v<T>, "an address means nothing in another process");
-    auto opened = open_typed(name, metadata, sizeof(T), alignof(T), type_tag<T>(), options, where);
+    static_assert(alignof(T) <= kMaxAlignment, "memory is mapped by pages");
+    // Constructed before anybody can find it.
+    const TypeOfMemory type{.size = sizeof(T),
+                            .alignment = alignof(T),
+                            .tag = type_tag<T>(),
+                            .construct = [](void* memory) { ::new (memory) T(); }};
+    auto opened = open_typed(name, metadata, type, options, where);
     if (!opened) return std::unexpected(std::move(opened.error()));
-    T* object =
-        opened->fresh ? ::new (opened->memory) T() : std::launder(static_cast<T*>(opened->memory));
-    return ResourceRef<T>(object, std::move(opened->hold));
+    return ResourceRef<T>(std::launder(static_cast<T*>(opened->memory)), std::move(opened->hold));
   }
 
   // ---- sharing, dependencies, order
@@ -293,11 +302,17 @@ class HAL_EXPORT ResourceManager {
   struct OpenedResource {
     ScopedResource hold;
     void* memory = nullptr;
-    bool fresh = false;  ///< registered by this call; nobody else has seen it
   };
+  struct TypeOfMemory {
+    std::size_t size = 0;
+    std::size_t alignment = 0;
+    std::uint64_t tag = 0;
+    void (*construct)(void* memory) = nullptr;
+  };
+  static constexpr std::size_t kMaxAlignment = 4096;
   Result<OpenedResource> open_typed(std::string_view name, const ResourceMetadata& metadata,
-                                    std::size_t size, std::size_t alignment, std::uint64_t tag,
-                                    const AcquireOptions& options, std::source_location where);
+                                    const TypeOfMemory& type, const AcquireOptions& options,
+                                    std::source_location where);
   /// A number for T that is the same in every process built from the same source: a hash of its
   /// spelled name.
   template <typename T>
