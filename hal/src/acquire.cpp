@@ -36,9 +36,10 @@ ScopedResource::Held ResourceManager::acquire_at_once(Handle handle,
                                                       std::source_location where) noexcept {
   resmgr::lock::Context* context = domain_ ? domain_->known_thread_context() : nullptr;
   std::uint8_t tenure = 0;
-  if (!context || FastPath::try_exclusive(*context, handle, where, tenure) != Outcome::Done)
-      [[unlikely]] {
+  if (!context) [[unlikely]]
     return {};
+  if (FastPath::try_exclusive(*context, handle, where, tenure) != Outcome::Done) [[unlikely]] {
+    return acquire_beside_others(handle, where);
   }
   return {handle.with_tenure(tenure), reinterpret_cast<std::uintptr_t>(context)};
 }
@@ -56,6 +57,18 @@ ScopedResource::Held ResourceManager::acquire_shared_at_once(Handle handle,
   }
   if (outcome == Outcome::Owing) return take_shared_back(handle);
   return {};
+}
+
+ScopedResource::Held ResourceManager::acquire_beside_others(Handle handle,
+                                                            std::source_location where) noexcept {
+  resmgr::lock::Context& context = *domain_->known_thread_context();
+  std::uint8_t tenure = 0;
+  if (resmgr::lock::HoldList(context).unused() ||
+      FastPath::try_exclusive_beside(context, domain_->engine().order(), handle, where, tenure) !=
+          Outcome::Done) {
+    return {};
+  }
+  return {handle.with_tenure(tenure), reinterpret_cast<std::uintptr_t>(&context)};
 }
 
 ScopedResource::Held ResourceManager::take_shared_back(Handle handle) noexcept {

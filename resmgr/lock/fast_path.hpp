@@ -25,6 +25,7 @@
 #include "resmgr/base/clock.hpp"
 #include "resmgr/base/handle.hpp"
 #include "resmgr/lock/context.hpp"
+#include "resmgr/lock/lock_order.hpp"
 #include "resmgr/lock/word.hpp"
 
 namespace resmgr::lock {
@@ -39,14 +40,16 @@ class FastPath {
   };
 
   /// A1 of a context that holds nothing, so that the request is in no order with others. Sets
-  /// `tenure` of the new hold. For one that holds others see LockEngine::try_exclusive().
+  /// `tenure` of the new hold.
   [[nodiscard, gnu::always_inline]] static Outcome try_exclusive(Context& context, Handle handle,
                                                                  const std::source_location& place,
                                                                  std::uint8_t& tenure) noexcept {
     if (handle.slot() >= context.slot_count || handle.is_null()) return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
     const std::uint64_t stamp = context.tick->ns();
-    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK)) return Outcome::NotMine;
+    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK) || !HoldList(context).unused()) {
+      return Outcome::NotMine;
+    }
     std::uint64_t word = StateWord::free(handle.generation()).bits;
     if (!cas(slot.word, word, word | context.owner_bits)) return Outcome::NotMine;
     // The holder's own fields: relaxed, for others read them as hints.
@@ -54,6 +57,28 @@ class FastPath {
     store_relaxed(slot.acquired_at, stamp);
     store_relaxed(slot.hold_index, HoldList(context).add_first(
                                        handle.slot(), load_relaxed(slot.class_id), false, place));
+    tenure = load_relaxed(slot.tenure);
+    return Outcome::Done;
+  }
+
+  /// A1 beside other holds: those whose classes are known to be taken before this one's.
+  [[nodiscard]] static Outcome try_exclusive_beside(Context& context, const LockOrder& order,
+                                                    Handle handle,
+                                                    const std::source_location& place,
+                                                    std::uint8_t& tenure) noexcept {
+    if (handle.slot() >= context.slot_count || handle.is_null()) return Outcome::NotMine;
+    rm_slot& slot = context.slots[handle.slot()];
+    const std::uint64_t stamp = context.tick->ns();
+    const std::uint16_t class_id = load_relaxed(slot.class_id);
+    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK) ||
+        !order.permits(context, class_id)) {
+      return Outcome::NotMine;
+    }
+    std::uint64_t word = StateWord::free(handle.generation()).bits;
+    if (!cas(slot.word, word, word | context.owner_bits)) return Outcome::NotMine;
+    bump(slot.acquisitions);
+    store_relaxed(slot.acquired_at, stamp);
+    store_relaxed(slot.hold_index, HoldList(context).add(handle.slot(), class_id, false, place));
     tenure = load_relaxed(slot.tenure);
     return Outcome::Done;
   }
@@ -84,7 +109,8 @@ class FastPath {
     if (handle.slot() >= context.slot_count || handle.is_null()) return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
     const std::uint64_t stamp = context.tick->ns();
-    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK | RM_SLOT_ATTR_EXCLUSIVE_ONLY)) {
+    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK | RM_SLOT_ATTR_EXCLUSIVE_ONLY) ||
+        !HoldList(context).unused()) {
       return Outcome::NotMine;
     }
     rm_cell* const cell = parked(context, handle, RM_CELL_FREE);
@@ -127,14 +153,12 @@ class FastPath {
   }
 
  private:
-  /// Nobody wants to hear of this acquisition, the time is known, no hold is due to be timed, and
-  /// nothing else is held.
+  /// Nobody wants to hear of this acquisition, the time is known, and no hold is due to be timed.
   [[nodiscard, gnu::always_inline]] static bool is_plain(const Context& context,
                                                          const rm_slot& slot, std::uint64_t stamp,
                                                          std::uint32_t odd_attributes) noexcept {
     // A context times one hold of each tick. A tick that nobody keeps is 0 and never equal.
-    return stamp == context.timed_at && (load_relaxed(slot.attributes) & odd_attributes) == 0 &&
-           load_relaxed(context.record->hold_bitmap) == 0;
+    return stamp == context.timed_at && (load_relaxed(slot.attributes) & odd_attributes) == 0;
   }
   /// The hold was not timed, and its entry in the hold list is one that this thread may take out.
   [[nodiscard, gnu::always_inline]] static bool ends_plainly(const Context& context,

@@ -293,6 +293,8 @@ class HAL_EXPORT ResourceManager {
                                                      std::source_location where) noexcept;
   [[nodiscard]] ScopedResource::Held acquire_shared_at_once(Handle handle,
                                                             std::source_location where) noexcept;
+  [[gnu::noinline]] ScopedResource::Held acquire_beside_others(Handle handle,
+                                                               std::source_location where) noexcept;
   [[gnu::noinline]] ScopedResource::Held take_shared_back(Handle handle) noexcept;
   Result<ScopedResource> acquire_slowly(Handle handle, const AcquireOptions& options,
                                         std::source_location where) noexcept;
