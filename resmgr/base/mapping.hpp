@@ -22,9 +22,11 @@ class Mapping {
 
   Mapping() noexcept = default;
   /// Maps `bytes` (above 0) of `fd` from `offset` (a multiple of the page size), shared, without
-  /// reserving memory. Errors: InvalidArgument, System.
+  /// reserving memory. A mapping that has room for them begins at a multiple of kHugePage. Errors:
+  /// InvalidArgument, System.
   [[nodiscard]] static Result<Mapping> map_file(int fd, std::size_t bytes, Access access,
-                                                std::size_t offset = 0, int extra_flags = 0) noexcept;
+                                                std::size_t offset = 0,
+                                                int extra_flags = 0) noexcept;
   /// Private zeroed memory, paid when touched. Errors: InvalidArgument, System.
   [[nodiscard]] static Result<Mapping> map_anonymous(std::size_t bytes) noexcept;
 
@@ -46,5 +48,13 @@ class Mapping {
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// Bytes that one entry of a page table's second level maps (x86-64, and arm64 with small pages).
+inline constexpr std::size_t kHugePage = std::size_t{1} << 21;
+
+/// Gives the kHugePage bytes at `begin`, a multiple of kHugePage in a mapping that begins at one,
+/// one page of that size: whoever goes through a large table at random then misses no address
+/// translation. A hint: kernels before 6.1, and those without a free page of that size, leave it.
+void join_pages(std::byte* begin) noexcept;
 
 }  // namespace resmgr

@@ -47,6 +47,7 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration reg
     (void)writer_.abandon(*prepared);
     return std::unexpected(std::move(kept.error()));
   }
+  if (prepared->generation == 1) locks_.grow_into(prepared->slot);
   engine_.arm(prepared->slot, prepared->generation, prepared->class_id, attributes);
   // Last, so that who finds the name finds everything behind it.
   auto published = writer_.publish(*prepared);

@@ -13,6 +13,7 @@
 
 #include "resmgr/abi/region_file.hpp"
 #include "resmgr/abi/region_header.hpp"
+#include "resmgr/base/mapping.hpp"
 #include "resmgr/lock/tables.hpp"
 
 namespace resmgr::lock {
@@ -22,9 +23,19 @@ class LockRegion {
   /// A new empty region. Errors: InvalidArgument (capacities), System.
   [[nodiscard]] static Result<LockRegion> create(const Capacities& capacities,
                                                  const RegionIdentity& identity);
-  /// Maps a region that another process made. Errors: as map_region_file; InvalidArgument if a table
-  /// is not where its header says.
+  /// Maps a region that another process made. Errors: as map_region_file; InvalidArgument if a
+  /// table is not where its header says.
   [[nodiscard]] static Result<LockRegion> attach(UniqueFd fd);
+
+  /// A slot is about to be used for the first time, after all before it: where it begins a huge
+  /// page that lies in the table as a whole, the page is made one. Small domains never get there.
+  void grow_into(std::uint32_t slot) noexcept {
+    auto* const at = reinterpret_cast<std::byte*>(tables_.slots + slot);
+    auto* const end = reinterpret_cast<std::byte*>(tables_.slots + tables_.slot_count);
+    if (reinterpret_cast<std::uintptr_t>(at) % kHugePage != 0) [[likely]]
+      return;
+    if (static_cast<std::size_t>(end - at) >= kHugePage) join_pages(at);
+  }
 
   [[nodiscard]] const LockTables& tables() const noexcept { return tables_; }
   /// The checked copy: the original can be overwritten by any peer.
