@@ -81,7 +81,8 @@ CLANG = Setup("clang", _ALL_FEATURES, compiler=_CLANG)
 THREAD_SANITIZER = Setup(
     "tsan",
     ["-Dbuildtype=debugoptimized", "-Db_sanitize=thread", *_TESTS_ONLY],
-    environment={"TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1"},
+    # Children of fork() that start threads are among what is tested.
+    environment={"TSAN_OPTIONS": "halt_on_error=1:second_deadlock_stack=1:die_after_fork=0"},
     slowdown=5,
     fixed_addresses=True,
 )
