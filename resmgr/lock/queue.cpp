@@ -6,27 +6,6 @@
 
 namespace resmgr::lock {
 
-bool read_waiter(rm_node& node, Waiter& out) noexcept {
-  const NodeWord word{load(node.word)};
-  if (!word.waiting()) return false;
-  out.node = &node;
-  out.word = word;
-  out.slot = load_acquire(node.slot);
-  out.generation = load_acquire(node.generation);
-  out.context = load_acquire(node.context);
-  out.base_priority = load_acquire(node.base_priority);
-  out.mode = load_acquire(node.mode);
-  out.emergency = (load_acquire(node.flags) & RM_NODE_FLAG_EMERGENCY) != 0;
-  out.rank = {out.mode == RM_WAIT_UPGRADE, load_acquire(node.priority), load_acquire(node.ticket)};
-  out.enqueued_at = load_acquire(node.enqueued_at);
-  out.cell_link = load_acquire(node.cell_link);
-  // The fields are written before the word says WAITING with this sequence number, and not again
-  // before the number changes: the same number afterwards means they belong together. Acquire loads
-  // keep the reads between the two of the word without a fence.
-  const NodeWord again{load_relaxed(node.word)};
-  return again.waiting() && again.sequence() == word.sequence();
-}
-
 // While one of these lives, the lists are being edited.
 class WaitQueue::Edit {
  public:
@@ -113,9 +92,8 @@ void WaitQueue::insert(rm_node& node, const Waiter& waiter) const noexcept {
   rm_node* tail = t_.node(load_relaxed(slot_.queue_tail_link));
   Waiter other;
   // A decided node has no rank any more, but its place in the list is as good as any.
-  const bool append =
-      !tail || (read_waiter(*tail, other) && !waiter.rank.before(other.rank) &&
-                !planted::kLifoQueue);
+  const bool append = !tail || (read_waiter(*tail, other) && !waiter.rank.before(other.rank) &&
+                                !planted::kLifoQueue);
   if (append) {
     store_release(node.next_link, 0);
     if (tail) {
@@ -131,8 +109,7 @@ void WaitQueue::insert(rm_node& node, const Waiter& waiter) const noexcept {
   for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
     rm_node* next = t_.node(at);
     if (!next) break;
-    if (read_waiter(*next, other) &&
-        (waiter.rank.before(other.rank) || planted::kLifoQueue)) {
+    if (read_waiter(*next, other) && (waiter.rank.before(other.rank) || planted::kLifoQueue)) {
       break;
     }
     previous = next;

@@ -5,8 +5,8 @@
 // What it is: two linked lists over wait nodes. Waiters push themselves into an inbox by
 // compare-and-swap; whoever has the resource's latch moves them into the queue, which is sorted by
 // (upgrades, priority, ticket), and takes them out. What it is not: the truth. A node whose word
-// says WAITING waits, whether or not a list shows it (I2); a list lost with a killed latch holder is
-// rebuilt from the nodes.
+// says WAITING waits, whether or not a list shows it (I2); a list lost with a killed latch holder
+// is rebuilt from the nodes.
 //
 // Thread-safety: push() from any thread; edits by the latch holder alone; snapshots by anyone. The
 // slot's queue_seq is odd while the holder edits: readers retry, and when he is stopped in the
@@ -34,7 +34,8 @@ struct QueueRank {
   }
 };
 
-/// A waiter as read from its node: consistent, for the sequence number was the same before and after.
+/// A waiter as read from its node: consistent, for the sequence number was the same before and
+/// after.
 struct Waiter {
   rm_node* node = nullptr;
   NodeWord word;
@@ -50,7 +51,26 @@ struct Waiter {
 };
 
 /// Reads a node that says WAITING. False if it doesn't, or changed while it was read.
-[[nodiscard]] bool read_waiter(rm_node& node, Waiter& out) noexcept;
+[[nodiscard]] inline bool read_waiter(rm_node& node, Waiter& out) noexcept {
+  const NodeWord word{load(node.word)};
+  if (!word.waiting()) return false;
+  out.node = &node;
+  out.word = word;
+  out.slot = load_acquire(node.slot);
+  out.generation = load_acquire(node.generation);
+  out.context = load_acquire(node.context);
+  out.base_priority = load_acquire(node.base_priority);
+  out.mode = load_acquire(node.mode);
+  out.emergency = (load_acquire(node.flags) & RM_NODE_FLAG_EMERGENCY) != 0;
+  out.rank = {out.mode == RM_WAIT_UPGRADE, load_acquire(node.priority), load_acquire(node.ticket)};
+  out.enqueued_at = load_acquire(node.enqueued_at);
+  out.cell_link = load_acquire(node.cell_link);
+  // The fields are written before the word says WAITING with this sequence number, and not again
+  // before the number changes: the same number afterwards means they belong together. Acquire loads
+  // keep the reads between the two of the word without a fence.
+  const NodeWord again{load_relaxed(node.word)};
+  return again.waiting() && again.sequence() == word.sequence();
+}
 
 /// Two requests that can't be granted at once.
 [[nodiscard]] constexpr bool conflicts(std::uint8_t a, std::uint8_t b) noexcept {
@@ -66,7 +86,8 @@ class WaitQueue {
   /// Makes a WAITING node visible to the latch holder and to walkers.
   void push(rm_node& node) const noexcept;
 
-  // ---- for the latch holder -----------------------------------------------------------------------
+  // ---- for the latch holder
+  // -----------------------------------------------------------------------
 
   /// Moves the inbox into the queue, takes out what is decided, and restores the order if a
   /// priority was raised. Returns how many requests were new.
@@ -78,19 +99,26 @@ class WaitQueue {
   /// Whether any node is linked.
   [[nodiscard]] bool any() const noexcept;
 
-  // ---- for walkers -----------------------------------------------------------------------------------
+  // ---- for walkers
+  // -----------------------------------------------------------------------------------
 
   /// Calls `visit(const Waiter&)` for each waiter of this resource, in no order, each perhaps more
   /// than once; stops when it returns false. A waiter whose node was published before the call, and
   /// waits until it returns, is visited.
   template <typename Visit>
   void for_each(Visit&& visit) const noexcept {
-    for_each(visit, [] {});
+    for_each(visit, [] {}, nullptr);
+  }
+  /// The same without the one who waits with `own`, whose node is not even read: walkers have just
+  /// done that. Should it be in other hands by now, then the wait they follow is over.
+  template <typename Visit>
+  void for_each_beside(const rm_node* own, Visit&& visit) const noexcept {
+    for_each(visit, [] {}, own);
   }
   /// The same for those who collect: `restart()` comes before each attempt, and what was visited
   /// before it doesn't count.
   template <typename Visit, typename Restart>
-  void for_each(Visit&& visit, Restart&& restart) const noexcept {
+  void for_each(Visit&& visit, Restart&& restart, const rm_node* own) const noexcept {
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
       restart();
       const std::uint32_t before = load(slot_.queue_seq);
@@ -98,8 +126,8 @@ class WaitQueue {
         relax();
         continue;
       }
-      if (!visit_list(load(slot_.queue_head_link), visit)) return;
-      if (!visit_list(load(slot_.inbox_link), visit)) return;
+      if (!visit_list(load(slot_.queue_head_link), visit, own)) return;
+      if (!visit_list(load(slot_.inbox_link), visit, own)) return;
       if (load(slot_.queue_seq) == before) return;
     }
     restart();
@@ -113,7 +141,7 @@ class WaitQueue {
           ++found;
           return true;
         },
-        [&] { found = 0; });
+        [&] { found = 0; }, nullptr);
     return found;
   }
 
@@ -125,12 +153,12 @@ class WaitQueue {
     return waiter.slot == slot_index_ && waiter.generation == generation_;
   }
   template <typename Visit>
-  bool visit_list(std::uint32_t link, Visit& visit) const noexcept {
+  bool visit_list(std::uint32_t link, Visit& visit, const rm_node* own) const noexcept {
     for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
       rm_node* node = t_.node(link);
       if (!node) return true;
       Waiter waiter;
-      if (read_waiter(*node, waiter) && ours(waiter) && !visit(waiter)) return false;
+      if (node != own && read_waiter(*node, waiter) && ours(waiter) && !visit(waiter)) return false;
       link = load_acquire(node->next_link);
     }
     return true;

@@ -48,10 +48,10 @@ class WaitGraph {
   };
 
   /// Walks from `start` (an id), with `scratch` of some context of this process. With `as_if`, that
-  /// wait counts for `start` instead of those in its list: a victim looks back at its cycle. Returns
-  /// whether a cycle through `start` was found and confirmed; its members are in cycle(), the start
-  /// first. Without one, steps() are the contexts reached. Past `deadline_ns` the walk is given up:
-  /// links that a hostile peer wrote may make it long, and the wait is over anyway.
+  /// wait counts for `start` instead of those in its list: a victim looks back at its cycle.
+  /// Returns whether a cycle through `start` was found and confirmed; its members are in cycle(),
+  /// the start first. Without one, steps() are the contexts reached. Past `deadline_ns` the walk is
+  /// given up: links that a hostile peer wrote may make it long, and the wait is over anyway.
   [[nodiscard]] bool find_cycle(const Mapping& scratch, std::uint16_t start,
                                 const Waiter* as_if = nullptr,
                                 std::uint64_t deadline_ns = kNoDeadline) noexcept;
@@ -83,8 +83,7 @@ class WaitGraph {
     const rm_slot* slot = as_if && waiter.slot == as_if->slot ? t_.slot(waiter.slot) : nullptr;
     if (slot && waiter.context != as_if->context && waiter.generation == as_if->generation &&
         conflicts(waiter.mode, as_if->mode) && as_if->rank.before(waiter.rank) &&
-        !is_offered(waiter, StateWord{load(slot->word)}.owner()) &&
-        !visit(as_if->context, false)) {
+        !is_offered(waiter, StateWord{load(slot->word)}.owner()) && !visit(as_if->context, false)) {
       return;
     }
     for_each_blocker(waiter, visit);
@@ -93,8 +92,8 @@ class WaitGraph {
     if (owner == waiter.context) return true;
     if (waiter.mode != RM_WAIT_SHARED) return false;
     const rm_cell* cell = t_.cell(waiter.cell_link);
-    return cell && load(cell->word) == CellWord::make(waiter.generation, waiter.context,
-                                                      RM_CELL_OFFERED).bits;
+    return cell && load(cell->word) ==
+                       CellWord::make(waiter.generation, waiter.context, RM_CELL_OFFERED).bits;
   }
   enum class Walk { Acyclic, Cycle, Moved };
   [[nodiscard]] Walk walk(Scratch& scratch, std::uint16_t start, const Waiter* as_if,
@@ -152,13 +151,14 @@ void WaitGraph::for_each_blocker(const Waiter& waiter, Visit&& visit) const noex
   }
   // Without WAITERS nobody is queued but those who have not knocked yet, and they walk themselves.
   if (planted::kNoQueueEdges) return;
-  WaitQueue(t_, *slot, waiter.slot, waiter.generation).for_each([&](const Waiter& other) {
-    if (other.context == waiter.context || !conflicts(other.mode, waiter.mode) ||
-        !other.rank.before(waiter.rank)) {
-      return true;
-    }
-    return visit(other.context, false);
-  });
+  WaitQueue(t_, *slot, waiter.slot, waiter.generation)
+      .for_each_beside(waiter.node, [&](const Waiter& other) {
+        if (other.context == waiter.context || !conflicts(other.mode, waiter.mode) ||
+            !other.rank.before(waiter.rank)) {
+          return true;
+        }
+        return visit(other.context, false);
+      });
 }
 
 }  // namespace resmgr::lock
