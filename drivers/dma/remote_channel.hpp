@@ -10,9 +10,7 @@
 //   - A batch has at most kMaxRemoteDescriptors descriptors and kMaxRemoteSegments segments in all;
 //     more is CapacityExceeded.
 //   - submit() looks at sizes and room alone. What else Channel::submit() refuses ends as a batch
-//   of
-//     which nothing was done: each descriptor is Failed, with the error that it would have
-//     returned.
+//     of which nothing was done: each descriptor is Failed, with the error it would have returned.
 //   - The server may be stopped. Then cancel(), quiesce() and close() give up after `patience`
 //     (TimedOut, but for close()); wait() ends at its deadline; run() does not, because memory is
 //     not at rest before the server says so.

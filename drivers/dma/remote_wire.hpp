@@ -14,7 +14,7 @@
 // plain values.
 //
 //   requests.try_push(encode_batch(tag, batch).value());             // client
-//   channel.submit(decoder.decode(requests.try_pop().value()));      // server, simplified
+//   channel.submit(decoder.decode(requests.try_pop().value()).value());   // server
 #pragma once
 
 #include <array>

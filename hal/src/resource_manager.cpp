@@ -95,8 +95,7 @@ void ResourceManager::close() noexcept {
   if (domain_) domain_->close();
 }
 
-// ---- drivers and contexts
-// ---------------------------------------------------------------------------
+// ---- drivers and contexts -----------------------------------------------------------------------
 
 Result<DriverId> ResourceManager::register_driver(std::string_view name) try {
   if (!domain_) return fail(ErrorCode::Disconnected);
@@ -122,8 +121,7 @@ Result<void> ResourceManager::set_thread_driver(DriverId driver) {
   return domain_->set_driver(**context, driver.value);
 }
 
-// ---- registry
-// ---------------------------------------------------------------------------------------
+// ---- registry -----------------------------------------------------------------------------------
 
 Result<Handle> ResourceManager::register_resource(std::string_view name,
                                                   const ResourceMetadata& metadata,

@@ -74,8 +74,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void after_fork_in_parent() noexcept { contexts_.after_fork_in_parent(); }
   void after_fork_in_child() noexcept;
 
-  // ---- contexts (domain.cpp)
-  // -----------------------------------------------------------------------
+  // ---- contexts (domain.cpp) --------------------------------------------------------------------
 
   /// The calling thread's own context, made at first use. Errors: CapacityExceeded, Disconnected.
   [[nodiscard]] Result<lock::Context*> thread_context() {
@@ -92,8 +91,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void close_context(lock::Context& context, const char* why) noexcept;
   Result<void> set_driver(lock::Context& context, std::uint32_t driver);
 
-  // ---- registry (domain_registry.cpp)
-  // ------------------------------------------------------------------
+  // ---- registry (domain_registry.cpp) -----------------------------------------------------------
 
   [[nodiscard]] Result<std::uint32_t> register_driver(std::string_view name);
   [[nodiscard]] Result<Handle> register_resource(std::string_view name, Registration registration);
@@ -112,16 +110,14 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
     return std::forward<Change>(change)(writer_);
   }
 
-  // ---- memory
-  // -------------------------------------------------------------------------------------------
+  // ---- memory -----------------------------------------------------------------------------------
 
   /// Errors: StaleHandle, NotPermitted, Unsupported, System.
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, std::uint32_t driver);
   [[nodiscard]] Result<UniqueFd> duplicate_fd(Handle handle, std::uint32_t driver);
   [[nodiscard]] bool has_file(Handle handle) const { return memory_.contains(handle); }
 
-  // ---- acquiring
-  // ------------------------------------------------------------------------------------------
+  // ---- acquiring --------------------------------------------------------------------------------
 
   [[nodiscard]] lock::LockEngine& engine() noexcept { return engine_; }
   [[nodiscard]] const lock::LockEngine& engine() const noexcept { return engine_; }
@@ -130,8 +126,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
                                                              std::span<const Handle> handles,
                                                              const lock::Request& request);
 
-  // ---- what goes on
-  // ------------------------------------------------------------------------------------------
+  // ---- what goes on -----------------------------------------------------------------------------
 
   void log(LogLevel level, std::string_view line) const noexcept;
   [[nodiscard]] std::vector<Participant> holds() const;

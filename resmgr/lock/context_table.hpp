@@ -46,8 +46,7 @@ class ContextTable {
   }
   [[nodiscard]] std::uint32_t size() const noexcept;
 
-  // ---- fork(), see client/forks.hpp: the table stands still from before_fork() until one of these
-  // -----
+  // ---- for client/forks.hpp: the table stands still from before_fork() on ------------------------
 
   void before_fork() noexcept { mutex_.lock(); }
   void after_fork_in_parent() noexcept { mutex_.unlock(); }

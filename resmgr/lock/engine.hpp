@@ -89,8 +89,7 @@ class LockEngine {
   LockEngine(const LockEngine&) = delete;
   LockEngine& operator=(const LockEngine&) = delete;
 
-  // ---- without waiting: false means "ask acquire() or release()", which also know the error
-  // ---------
+  // ---- without waiting: false means "ask acquire() or release()", which also know the error -----
 
   // FastPath is the shortest way, for what is not rare; these are for what it leaves.
 
@@ -106,8 +105,7 @@ class LockEngine {
   /// l3, where FastPath::try_release_shared() is Owing.
   void finish_release_shared(Context& context, Handle handle) noexcept;
 
-  // ---- everything
-  // ------------------------------------------------------------------------------------
+  // ---- everything -------------------------------------------------------------------------------
 
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock, Preempted, OrderViolation,
   /// NotShareable, Quarantined, CapacityExceeded, InvalidArgument.
@@ -128,8 +126,7 @@ class LockEngine {
   template <typename Report>
   std::uint32_t release_all(Context& context, Report&& report) noexcept;
 
-  // ---- for the owner of the registry
-  // ------------------------------------------------------------------
+  // ---- for the owner of the registry ------------------------------------------------------------
 
   /// Opens a slot for a new tenant. REQUIRES: no tenant, and the caller is the authority.
   void arm(std::uint32_t slot, std::uint32_t generation, std::uint16_t class_id,
@@ -139,8 +136,7 @@ class LockEngine {
   /// deadline).
   Result<void> retire(Context& context, Handle handle, std::uint64_t deadline_ns) noexcept;
 
-  // ---- views
-  // -------------------------------------------------------------------------------------------
+  // ---- views ------------------------------------------------------------------------------------
 
   /// A few nanoseconds: one load.
   [[nodiscard]] bool is_valid(Handle handle) const noexcept {

@@ -86,8 +86,7 @@ class WaitQueue {
   /// Makes a WAITING node visible to the latch holder and to walkers.
   void push(rm_node& node) const noexcept;
 
-  // ---- for the latch holder
-  // -----------------------------------------------------------------------
+  // ---- for the latch holder ---------------------------------------------------------------------
 
   /// Moves the inbox into the queue, takes out what is decided, and restores the order if a
   /// priority was raised. Returns how many requests were new.
@@ -99,8 +98,7 @@ class WaitQueue {
   /// Whether any node is linked.
   [[nodiscard]] bool any() const noexcept;
 
-  // ---- for walkers
-  // -----------------------------------------------------------------------------------
+  // ---- for walkers ------------------------------------------------------------------------------
 
   /// Calls `visit(const Waiter&)` for each waiter of this resource, in no order, each perhaps more
   /// than once; stops when it returns false. A waiter whose node was published before the call, and

@@ -16,6 +16,9 @@
 // destroyed release nothing, and the parent goes on as if nothing had happened. A child makes a
 // manager of its own.
 //
+// Threads: one that sleeps until holds begin very often, and then keeps the time for their stamps;
+// with the first hooks, one that calls them.
+//
 // Lifetime: close() or destruction releases and reports what is still held; later calls on copies
 // of refs return Disconnected or do nothing. No other thread may be inside a call meanwhile.
 // Thread-safety: all functions may be called from any thread at any time, hooks included. After a
@@ -245,8 +248,7 @@ class HAL_EXPORT ResourceManager {
     return ResourceRef<T>(std::launder(static_cast<T*>(opened->memory)), std::move(opened->hold));
   }
 
-  // ---- sharing, dependencies, order
-  // ----------------------------------------------------------------
+  // ---- sharing, dependencies, order -------------------------------------------------------------
 
   /// Gives another driver rights on a resource; recorded as a use edge. `by` must own it or have
   /// Rights::Share with at least these rights. Errors: NotShareable, NotPermitted, InvalidArgument
@@ -267,8 +269,7 @@ class HAL_EXPORT ResourceManager {
   /// Errors: Disconnected.
   Result<void> set_order_policy(OrderPolicy policy) noexcept;
 
-  // ---- what goes on
-  // --------------------------------------------------------------------------------
+  // ---- what goes on -----------------------------------------------------------------------------
 
   /// Errors: StaleHandle, Disconnected.
   [[nodiscard]] Result<ResourceStats> get_resource_stats(Handle handle) const;
