@@ -15,8 +15,8 @@ using resmgr::lock::LockEngine;
 using Outcome = FastPath::Outcome;
 
 void ScopedResource::let_go(Handle handle, std::uintptr_t context) noexcept {
-  auto& holder = *reinterpret_cast<resmgr::lock::Context*>(context & ~kSharedBit);
-  const Outcome outcome = (context & kSharedBit) == 0
+  resmgr::lock::Context& holder = *context_of(context);
+  const Outcome outcome = kind_of(context) == HoldKind::Exclusive
                               ? FastPath::try_release_exclusive(holder, handle)
                               : FastPath::try_release_shared(holder, handle);
   if (outcome != Outcome::Done) [[unlikely]] {
@@ -26,13 +26,12 @@ void ScopedResource::let_go(Handle handle, std::uintptr_t context) noexcept {
 
 // There is nobody to tell if the hold was revoked, or its resource is gone.
 void ScopedResource::let_go_slowly(Handle handle, std::uintptr_t context, bool ended) noexcept {
-  auto& holder = *reinterpret_cast<resmgr::lock::Context*>(context & ~kSharedBit);
+  resmgr::lock::Context& holder = *context_of(context);
   // Acquire: pairs with the release store of close(), which frees what the engine stands on.
   LockEngine* engine = holder.engine.load(std::memory_order_acquire);
   if (!engine) return;
   if (ended) return engine->finish_release_shared(holder, handle);
-  (void)engine->release(holder, handle,
-                        (context & kSharedBit) != 0 ? HoldKind::Shared : HoldKind::Exclusive);
+  (void)engine->release(holder, handle, kind_of(context));
 }
 
 Result<void> ScopedResource::release() noexcept {

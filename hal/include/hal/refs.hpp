@@ -73,9 +73,7 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
   [[nodiscard]] explicit operator bool() const noexcept { return context_ != 0; }
   /// The resource; its tenure names this hold.
   [[nodiscard]] Handle handle() const noexcept { return handle_; }
-  [[nodiscard]] HoldKind kind() const noexcept {
-    return context_ & kSharedBit ? HoldKind::Shared : HoldKind::Exclusive;
-  }
+  [[nodiscard]] HoldKind kind() const noexcept { return kind_of(context_); }
   /// True if the last exclusive holder died in the middle of its work; see consistent().
   [[nodiscard]] bool inconsistent() const noexcept;
 
@@ -107,8 +105,12 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
   static void let_go(Handle handle, std::uintptr_t context) noexcept;
   [[gnu::noinline]] static void let_go_slowly(Handle handle, std::uintptr_t context,
                                               bool ended) noexcept;
-  [[nodiscard]] resmgr::lock::Context* context() const noexcept {
-    return reinterpret_cast<resmgr::lock::Context*>(context_ & ~kSharedBit);
+  [[nodiscard]] resmgr::lock::Context* context() const noexcept { return context_of(context_); }
+  [[nodiscard]] static HoldKind kind_of(std::uintptr_t bits) noexcept {
+    return bits & kSharedBit ? HoldKind::Shared : HoldKind::Exclusive;
+  }
+  [[nodiscard]] static resmgr::lock::Context* context_of(std::uintptr_t bits) noexcept {
+    return reinterpret_cast<resmgr::lock::Context*>(bits & ~kSharedBit);
   }
 
   static constexpr std::uintptr_t kSharedBit = 1;  // contexts are aligned to cache lines
