@@ -11,41 +11,51 @@
 #include "resmgr/base/atomic.hpp"
 
 namespace resmgr {
+namespace {
+
+constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) noexcept {
+  return (bytes + unit - 1) / unit * unit;
+}
+
+// Address space for `bytes`, beginning at a multiple of kHugePage. More is asked for, and what lies
+// before and behind is given back.
+Result<std::byte*> reserve_aligned(std::size_t bytes) noexcept {
+  if (bytes > SIZE_MAX - 2 * kHugePage) {
+    return fail(ErrorCode::InvalidArgument, "mapping of so many bytes");
+  }
+  const std::size_t kept = round_up(bytes, static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
+  const std::size_t taken = kept + kHugePage;
+  void* space =
+      ::mmap(nullptr, taken, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (space == MAP_FAILED) return fail_errno(errno, "mmap");
+  const auto address = reinterpret_cast<std::uintptr_t>(space);
+  const std::size_t before = round_up(address, kHugePage) - address;
+  auto* const begin = static_cast<std::byte*>(space) + before;
+  if (before != 0) ::munmap(space, before);
+  ::munmap(begin + kept, taken - before - kept);
+  return begin;
+}
+
+}  // namespace
 
 Result<Mapping> Mapping::map_file(int fd, std::size_t bytes, Access access, std::size_t offset,
                                   int extra_flags) noexcept {
   if (bytes == 0) return fail(ErrorCode::InvalidArgument, "mapping of no bytes");
   const int protection = access == Access::Read ? PROT_READ : PROT_READ | PROT_WRITE;
-  // Address space for an aligned beginning; what lies before and behind the file is given back.
-  const std::size_t slack = bytes >= kHugePage ? kHugePage : 0;
-  if (bytes > SIZE_MAX - slack) return fail(ErrorCode::InvalidArgument, "mapping of so many bytes");
-  void* wanted = nullptr;
-  std::byte* reserved = nullptr;
-  if (slack != 0) {
-    void* space = ::mmap(nullptr, bytes + slack, PROT_NONE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (space == MAP_FAILED) return fail_errno(errno, "mmap");
-    reserved = static_cast<std::byte*>(space);
-    wanted =
-        reserved + (kHugePage - reinterpret_cast<std::uintptr_t>(space) % kHugePage) % kHugePage;
+  std::byte* wanted = nullptr;
+  if (bytes >= kHugePage) {
+    auto reserved = reserve_aligned(bytes);
+    if (!reserved) return std::unexpected(std::move(reserved.error()));
+    wanted = *reserved;
   }
   void* address = ::mmap(wanted, bytes, protection,
                          MAP_SHARED | MAP_NORESERVE | extra_flags | (wanted ? MAP_FIXED : 0), fd,
                          static_cast<off_t>(offset));
-  const int error = errno;
-  if (reserved) {
-    auto* const begin = static_cast<std::byte*>(wanted);
-    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    std::byte* const end = begin + (bytes + page - 1) / page * page;
-    std::byte* const space_end = reserved + (bytes + slack + page - 1) / page * page;
-    if (address == MAP_FAILED) {
-      ::munmap(reserved, bytes + slack);
-    } else {
-      if (begin != reserved) ::munmap(reserved, static_cast<std::size_t>(begin - reserved));
-      if (end != space_end) ::munmap(end, static_cast<std::size_t>(space_end - end));
-    }
+  if (address == MAP_FAILED) {
+    const int error = errno;
+    if (wanted) ::munmap(wanted, bytes);
+    return fail_errno(error, "mmap");
   }
-  if (address == MAP_FAILED) return fail_errno(error, "mmap");
   return Mapping(static_cast<std::byte*>(address), bytes);
 }
 
