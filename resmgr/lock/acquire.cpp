@@ -86,7 +86,7 @@ bool LockEngine::try_exclusive(Context& context, Handle handle, bool ordered,
   if (ordered && !order_.permits(context, load_relaxed(slot->class_id))) return false;
   std::uint64_t word = StateWord::free(handle.generation()).bits;
   if (!cas(slot->word, word, word | context.owner_bits)) return false;
-  note_exclusive(context, *slot, handle, place, grant);
+  note_hold(context, *slot, nullptr, handle, place, grant);
   return true;
 }
 
@@ -101,7 +101,7 @@ bool LockEngine::attempt_exclusive(Context& context, rm_slot& slot, Handle handl
     if (!tenant || seen.owner() != 0 || seen.has_any(kBarring & ~passing)) return false;
     if (seen.has(RM_WORD_SHARED)) return take_over_empty(context, slot, handle, request, grant);
     if (!cas(slot.word, word, word | context.owner_bits)) continue;
-    note_exclusive(context, slot, handle, request.place, grant);
+    note_hold(context, slot, nullptr, handle, request.place, grant);
     grant.inconsistent = seen.has(RM_WORD_INCONSISTENT);
     return true;
   }
@@ -123,7 +123,7 @@ bool LockEngine::take_over_empty(Context& context, rm_slot& slot, Handle handle,
   if (!cas(slot.word, word, latched)) return false;
   if (empty() &&
       cas(slot.word, latched, seen.without(RM_WORD_SHARED).with_owner(context.id).bits)) {
-    note_exclusive(context, slot, handle, request.place, grant);
+    note_hold(context, slot, nullptr, handle, request.place, grant);
     grant.inconsistent = seen.has(RM_WORD_INCONSISTENT);
     return true;
   }
@@ -152,7 +152,7 @@ bool LockEngine::try_shared(Context& context, Handle handle, bool ordered,
   // whoever latches later sees the cell.
   while (admits(StateWord{word})) {
     if (!cas(slot->word, word, word | RM_WORD_SHARED)) continue;
-    note_shared(context, *slot, *cell, handle, place, grant);
+    note_hold(context, *slot, cell, handle, place, grant);
     grant.inconsistent = StateWord{word}.has(RM_WORD_INCONSISTENT);
     return true;
   }
@@ -201,29 +201,24 @@ bool LockEngine::watch(Context& context, rm_slot& slot, Handle handle, const Req
   return false;
 }
 
-void LockEngine::note_exclusive(Context& context, rm_slot& slot, Handle handle,
-                                const std::source_location& place, Grant& grant) noexcept {
-  // The holder's own fields: relaxed, for others read them as hints.
-  bump(slot.acquisitions);
-  store_relaxed(slot.acquired_at, stamp(context));
-  store_relaxed(slot.hold_index,
-                HoldList(context).add(handle.slot(), load_relaxed(slot.class_id), false, place));
+// Of a hold that began: exclusive, or shared with this cell.
+void LockEngine::note_hold(Context& context, rm_slot& slot, rm_cell* cell, Handle handle,
+                           const std::source_location& place, Grant& grant) noexcept {
+  const bool shared = cell != nullptr;
+  const std::uint64_t since = stamp(context);
+  const std::uint32_t index =
+      HoldList(context).add(handle.slot(), load_relaxed(slot.class_id), shared, place);
+  if (shared) {
+    begin_hold(*cell, since, index);
+  } else {
+    begin_hold(slot, since, index);
+  }
   grant.tenure = load_relaxed(slot.tenure);
   grant.inconsistent = false;
   if ((load_relaxed(slot.attributes) & RM_SLOT_ATTR_ACCESS_HOOK) != 0) names_.accessed(handle);
-  if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_ACQUIRE, handle, 0, 0);
-}
-
-void LockEngine::note_shared(Context& context, rm_slot& slot, rm_cell& cell, Handle handle,
-                             const std::source_location& place, Grant& grant) noexcept {
-  bump(cell.acquisitions);
-  store_relaxed(cell.acquired_at, stamp(context));
-  store_relaxed(cell.hold_index,
-                HoldList(context).add(handle.slot(), load_relaxed(slot.class_id), true, place));
-  grant.tenure = load_relaxed(slot.tenure);
-  grant.inconsistent = false;
-  if ((load_relaxed(slot.attributes) & RM_SLOT_ATTR_ACCESS_HOOK) != 0) names_.accessed(handle);
-  if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_ACQUIRE, handle, 1, 0);
+  if (recorder_.enabled(RM_TRACE_ALL)) {
+    trace(context, RM_TRACE_ACQUIRE, handle, shared ? 1 : 0, 0);
+  }
 }
 
 // The start of a hold: exact for one of each tick, or where the clock is read, for one of many; and

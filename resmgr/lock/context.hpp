@@ -66,6 +66,16 @@ struct alignas(64) Context {
   [[nodiscard]] bool on_own_thread() const noexcept { return thread == this_thread(); }
 };
 
+/// What a hold writes where its resource keeps it, a slot or a cell. The holder's own fields:
+/// relaxed, for others read them as hints.
+template <typename Record>
+[[gnu::always_inline]] inline void begin_hold(Record& record, std::uint64_t stamp,
+                                              std::uint32_t hold_index) noexcept {
+  bump(record.acquisitions);
+  store_relaxed(record.acquired_at, stamp);
+  store_relaxed(record.hold_index, hold_index);
+}
+
 /// The list of holds in the context's record: a hint for recovery, the classes for the lock-order
 /// check, and what a thread leaves behind when it ends. Words and cells are the truth (I2).
 class HoldList {

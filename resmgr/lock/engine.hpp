@@ -168,10 +168,8 @@ class LockEngine {
   friend class WaitGraph;
   struct Wait;
   // acquire.cpp
-  void note_exclusive(Context& context, rm_slot& slot, Handle handle,
-                      const std::source_location& place, Grant& grant) noexcept;
-  void note_shared(Context& context, rm_slot& slot, rm_cell& cell, Handle handle,
-                   const std::source_location& place, Grant& grant) noexcept;
+  void note_hold(Context& context, rm_slot& slot, rm_cell* cell, Handle handle,
+                 const std::source_location& place, Grant& grant) noexcept;
   [[nodiscard]] std::uint64_t stamp(Context& context) noexcept;
   void sample_hold(rm_slot& slot, std::uint64_t acquired_at) noexcept;
   void trace(Context& context, rm_trace_op operation, Handle handle, std::uint8_t mode,

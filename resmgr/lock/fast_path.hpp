@@ -52,11 +52,9 @@ class FastPath {
     }
     std::uint64_t word = StateWord::free(handle.generation()).bits;
     if (!cas(slot.word, word, word | context.owner_bits)) return Outcome::NotMine;
-    // The holder's own fields: relaxed, for others read them as hints.
-    bump(slot.acquisitions);
-    store_relaxed(slot.acquired_at, stamp);
-    store_relaxed(slot.hold_index, HoldList(context).add_first(
-                                       handle.slot(), load_relaxed(slot.class_id), false, place));
+    begin_hold(
+        slot, stamp,
+        HoldList(context).add_first(handle.slot(), load_relaxed(slot.class_id), false, place));
     tenure = load_relaxed(slot.tenure);
     return Outcome::Done;
   }
@@ -76,9 +74,7 @@ class FastPath {
     }
     std::uint64_t word = StateWord::free(handle.generation()).bits;
     if (!cas(slot.word, word, word | context.owner_bits)) return Outcome::NotMine;
-    bump(slot.acquisitions);
-    store_relaxed(slot.acquired_at, stamp);
-    store_relaxed(slot.hold_index, HoldList(context).add(handle.slot(), class_id, false, place));
+    begin_hold(slot, stamp, HoldList(context).add(handle.slot(), class_id, false, place));
     tenure = load_relaxed(slot.tenure);
     return Outcome::Done;
   }
@@ -122,10 +118,9 @@ class FastPath {
     // s2. Even if the value stays the same, the swap proves that no latch was held at this moment:
     // whoever latches later sees the cell.
     if (!cas(slot.word, word, shared)) return Outcome::Owing;
-    bump(cell->acquisitions);
-    store_relaxed(cell->acquired_at, stamp);
-    store_relaxed(cell->hold_index, HoldList(context).add_first(
-                                        handle.slot(), load_relaxed(slot.class_id), true, place));
+    begin_hold(
+        *cell, stamp,
+        HoldList(context).add_first(handle.slot(), load_relaxed(slot.class_id), true, place));
     tenure = load_relaxed(slot.tenure);
     return Outcome::Done;
   }

@@ -176,7 +176,7 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
     HoldList(context).remove(load_relaxed(cell->hold_index));
     cells_.vacate(*cell);
     Grant grant;
-    note_exclusive(context, *slot, handle, request.place, grant);
+    note_hold(context, *slot, nullptr, handle, request.place, grant);
   }
   service(context, handle.slot(), handle.generation());
   if (!upgraded) return refuse(ErrorCode::WouldBlock, handle, context);

@@ -183,9 +183,9 @@ void LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
   unlink_wait(context, node);
   nodes_.leave(context, node);
   if (mode == RM_WAIT_SHARED) {
-    note_shared(context, slot, *wait.cell, wait.handle, wait.request.place, grant);
+    note_hold(context, slot, wait.cell, wait.handle, wait.request.place, grant);
   } else {
-    note_exclusive(context, slot, wait.handle, wait.request.place, grant);
+    note_hold(context, slot, nullptr, wait.handle, wait.request.place, grant);
   }
   grant.inconsistent = StateWord{load(slot.word)}.has(RM_WORD_INCONSISTENT);
   if (recorder_.enabled(RM_TRACE_CONTENDED)) {
