@@ -123,6 +123,9 @@ TEST_F(Allocation, ContendedPairsDoNot) {
   std::atomic<bool> go = false;
   std::atomic<bool> done = false;
   std::atomic<int> failed = 0;
+  const auto queued = [&] {
+    return (load(region.tables().slots[0].word) & RM_WORD_WAITERS) != 0;
+  };
   const auto run = [&] {
     Context& me = *contexts.open(0, 0, 0, this_thread()).value();
     const Request request{.mode = AcquisitionMode::Blocking};
@@ -132,8 +135,10 @@ TEST_F(Allocation, ContendedPairsDoNot) {
       Request wanted = request;
       wanted.kind = i % 3 == 0 ? HoldKind::Shared : HoldKind::Exclusive;
       if (!engine.acquire(me, h, wanted)) ++failed;
-      // Held while the other one runs, who then has to queue.
-      if (i % 16 == 0) std::this_thread::yield();
+      // Held until the other one queues, whatever the scheduler makes of it.
+      if (wanted.kind == HoldKind::Exclusive && i % 16 == 0) {
+        wait_until([&] { return ready.load() > 2 || queued(); });
+      }
       if (!engine.release(me, h, wanted.kind)) ++failed;
     }
     ++ready;
