@@ -30,7 +30,7 @@
 #define RM_REGISTRY_MAGIC UINT64_C(0x3130494745524d52)
 /* Mixed minors work together, other majors are refused. */
 #define RM_LAYOUT_MAJOR 1
-#define RM_LAYOUT_MINOR 0
+#define RM_LAYOUT_MINOR 1
 
 /* ---- limits that are part of the layout --------------------------------- */
 #define RM_MAX_CONTEXTS 65534u  /* 16-bit ids; 0 is nobody, 65535 the authority */
@@ -83,9 +83,14 @@ enum rm_node_state {
 
 enum rm_wait_mode { RM_WAIT_EXCLUSIVE = 0, RM_WAIT_SHARED = 1, RM_WAIT_UPGRADE = 2 };
 
-/* rm_node.refs: whoever clears the last bit gives the node back. */
+/* rm_node.refs: whoever clears the last of OWNER and LINKED gives the node back.
+ * QUEUED: linked, and out of the inbox for good. Set where the node stands in the
+ * inbox, before the inbox is taken: after the death of a latch holder, a node that
+ * waits and is LINKED but not QUEUED is in the inbox, or its living owner is about
+ * to push it; any other one was lost with his hands and is linked anew. */
 #define RM_NODE_REF_OWNER 1u
 #define RM_NODE_REF_LINKED 2u
+#define RM_NODE_REF_QUEUED 4u
 
 #define RM_NODE_FLAG_EMERGENCY 1u
 #define RM_NODE_FLAG_TIMED 2u
@@ -115,12 +120,14 @@ struct rm_node {
 /* ---- hold cells -----------------------------------------------------------
  * A context parks a cell in a resource's chain and keeps it between holds, so a
  * shared pair needs no allocation. cell word: generation:24 | context:16 |
- * unused:16 | state:8. Written by the parking context, and for a waiting one by
- * the latch holder (OFFERED, and back). A line each: readers don't disturb
- * one another. */
+ * parking:16 | state:8. Each parking raises its number, so that who looked at a
+ * cell and was slow does not take its next tenant for the one he saw. Written by
+ * the parking context, and for a waiting one by the latch holder (OFFERED, and
+ * back). A line each: readers don't disturb one another. */
 enum rm_cell_state { RM_CELL_FREE = 0, RM_CELL_OFFERED = 1, RM_CELL_HELD = 2 };
 #define RM_CELL_GENERATION_SHIFT 40
 #define RM_CELL_CONTEXT_SHIFT 24
+#define RM_CELL_PARKING_SHIFT 8
 #define RM_CELL_STATE_MASK 0xffu
 #define RM_CELL_FLAG_TEMPORARY 1u /* not kept between holds */
 /* Whoever clears the last of these two gives the cell back: a cell never leaves a

@@ -144,10 +144,12 @@ bool LockEngine::try_shared(Context& context, Handle handle, bool ordered,
   std::uint64_t word = load(slot->word);
   if (!admits(StateWord{word})) return false;
   rm_cell* cell = cells_.park(context, *slot, handle.slot(), handle.generation());
-  if (!cell || CellWord{load_relaxed(cell->word)}.state() == RM_CELL_HELD) return false;
+  if (!cell) return false;
+  const CellWord parked{load_relaxed(cell->word)};
+  if (parked.state() == RM_CELL_HELD) return false;
 
   // s1. A latch holder who sees this takes it for a hold. Relaxed: the swap below publishes it.
-  store_relaxed(cell->word, CellWord::make(handle.generation(), context.id, RM_CELL_HELD).bits);
+  store_relaxed(cell->word, parked.to(RM_CELL_HELD).bits);
   // s2. Even if the value stays the same, the swap proves that no latch was held at this moment:
   // whoever latches later sees the cell.
   while (admits(StateWord{word})) {

@@ -109,12 +109,13 @@ class FastPath {
         !HoldList(context).unused()) {
       return Outcome::NotMine;
     }
-    rm_cell* const cell = parked(context, handle, RM_CELL_FREE);
+    CellWord parking;
+    rm_cell* const cell = parked(context, handle, RM_CELL_FREE, parking);
     const std::uint64_t shared = StateWord::free(handle.generation()).bits | RM_WORD_SHARED;
     std::uint64_t word = load_relaxed(slot.word);
     if (!cell || (word | RM_WORD_SHARED) != shared) return Outcome::NotMine;
     // s1. A latch holder who sees this takes it for a hold. Relaxed: the swap publishes it.
-    store_relaxed(cell->word, cell_word(context, handle, RM_CELL_HELD));
+    store_relaxed(cell->word, parking.to(RM_CELL_HELD).bits);
     // s2. Even if the value stays the same, the swap proves that no latch was held at this moment:
     // whoever latches later sees the cell.
     if (!cas(slot.word, word, shared)) return Outcome::Owing;
@@ -130,7 +131,8 @@ class FastPath {
                                                                       Handle handle) noexcept {
     if (handle.slot() >= context.slot_count) return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
-    rm_cell* const cell = parked(context, handle, RM_CELL_HELD);
+    CellWord parking;
+    rm_cell* const cell = parked(context, handle, RM_CELL_HELD, parking);
     if (!cell || load_relaxed(slot.tenure) != handle.tenure()) return Outcome::NotMine;
     // An exclusive word ignores cells: ours is on its way into it or out of it.
     const StateWord before{load_relaxed(slot.word)};
@@ -140,10 +142,12 @@ class FastPath {
     }
     const std::uint32_t index = load_relaxed(cell->hold_index);
     if (!ends_plainly(context, load_relaxed(cell->acquired_at), index)) return Outcome::NotMine;
+    // By compare-and-swap: of two releases of one hold, one finds it gone. seq_cst: the look at the
+    // word must not pass it. Who latched or queued before it is seen there; who did after it sees
+    // the cell.
+    std::uint64_t held = parking.bits;
+    if (!cas(cell->word, held, parking.to(RM_CELL_FREE).bits)) return Outcome::NotMine;
     HoldList(context).remove_own(index);
-    // seq_cst: the look at the word must not pass it. Who latched or queued before it is seen
-    // there; who did after it sees the cell.
-    store(cell->word, cell_word(context, handle, RM_CELL_FREE));
     return StateWord{load(slot.word)}.is_quiet() ? Outcome::Done : Outcome::Owing;
   }
 
@@ -161,21 +165,20 @@ class FastPath {
                                                              std::uint32_t index) noexcept {
     return !Clock::is_exact(acquired_at) && index - 1 < RM_CONTEXT_HOLDS && context.on_own_thread();
   }
-  [[nodiscard]] static std::uint64_t cell_word(const Context& context, Handle handle,
-                                               rm_cell_state state) noexcept {
+  /// The cell that the context keeps for this resource, if it is in this state; and its word.
+  [[nodiscard, gnu::always_inline]] static rm_cell* parked(const Context& context, Handle handle,
+                                                           rm_cell_state state,
+                                                           CellWord& word) noexcept {
     static_assert(RM_CELL_CONTEXT_SHIFT == RM_WORD_OWNER_SHIFT &&
                       RM_CELL_GENERATION_SHIFT == RM_WORD_GENERATION_SHIFT,
                   "a cell names its context where a word names its owner");
-    return StateWord::free(handle.generation()).bits | context.owner_bits |
-           static_cast<std::uint64_t>(state);
-  }
-  /// The cell that the context keeps for this resource, if it is in this state.
-  [[nodiscard, gnu::always_inline]] static rm_cell* parked(const Context& context, Handle handle,
-                                                           rm_cell_state state) noexcept {
     const Context::Parked& entry = context.parked[handle.slot() % Context::kParked];
-    const bool kept = entry.slot == handle.slot() && entry.cell &&
-                      load_relaxed(entry.cell->word) == cell_word(context, handle, state);
-    return kept ? entry.cell : nullptr;
+    if (entry.slot != handle.slot() || !entry.cell) return nullptr;
+    word.bits = load_relaxed(entry.cell->word);
+    constexpr std::uint64_t kParking = std::uint64_t{0xffff} << RM_CELL_PARKING_SHIFT;
+    const std::uint64_t wanted = StateWord::free(handle.generation()).bits | context.owner_bits |
+                                 static_cast<std::uint64_t>(state);
+    return (word.bits & ~kParking) == wanted ? entry.cell : nullptr;
   }
 };
 

@@ -69,10 +69,11 @@ void NodePool::leave(Context& context, rm_node& node) const noexcept {
 }
 
 void NodePool::unlinked(rm_node& node) const noexcept {
-  const std::uint32_t before = atomic(node.refs).fetch_and(~RM_NODE_REF_LINKED);
+  constexpr std::uint32_t kLists = RM_NODE_REF_LINKED | RM_NODE_REF_QUEUED;
+  const std::uint32_t before = atomic(node.refs).fetch_and(~kLists);
   // A node that was not marked as linked is garbage written by a peer; freeing it might free it
   // twice.
-  if (before == RM_NODE_REF_LINKED) free(node);
+  if ((before & ~RM_NODE_REF_QUEUED) == RM_NODE_REF_LINKED) free(node);
 }
 
 void NodePool::give_back_spare(Context& context) const noexcept {
@@ -106,9 +107,12 @@ rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_inde
     link = load_relaxed(cell->next_link);
     if (claim(*cell, slot_index)) mine = cell;
   }
-  const CellWord free = CellWord::make(generation, context.id, RM_CELL_FREE);
+  const auto begin_parking = [&] {
+    const auto next = static_cast<std::uint16_t>(CellWord{load_relaxed(mine->word)}.parking() + 1);
+    store(mine->word, CellWord::make(generation, context.id, next, RM_CELL_FREE).bits);
+  };
   if (mine) {
-    store(mine->word, free.bits);
+    begin_parking();
   } else {
     mine = take();
     if (!mine) return nullptr;
@@ -116,7 +120,7 @@ rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_inde
     store_relaxed(mine->acquisitions, 0);
     store_relaxed(mine->hold_index, 0);
     store_relaxed(mine->flags, kCellRefs);
-    store(mine->word, free.bits);
+    begin_parking();
     // Pushed, and taken out with the whole chain alone, so readers need no protection.
     std::uint32_t head = load(slot.cell_link);
     do {
@@ -158,14 +162,15 @@ rm_cell* CellPool::find_in_use(const rm_slot& slot, std::uint32_t generation,
   return found;
 }
 
-void CellPool::vacate(rm_cell& cell) const noexcept {
-  const CellWord word{load_relaxed(cell.word)};
-  const CellWord vacant = CellWord::make(word.generation(), word.context(), RM_CELL_FREE);
+bool CellPool::vacate(rm_cell& cell) const noexcept {
+  std::uint64_t word = load_relaxed(cell.word);
+  if (!CellWord{word}.in_use()) return false;
   const bool temporary = (load_relaxed(cell.flags) & RM_CELL_FLAG_TEMPORARY) != 0;
   // seq_cst: the caller looks at the state word next, while a latch holder who still saw this hold
   // wrote the word before he looked at the cells: one of them sees the other.
-  store(cell.word, vacant.bits);
+  if (!cas(cell.word, word, CellWord{word}.to(RM_CELL_FREE).bits)) return false;
   if (temporary) abandon(cell);
+  return true;
 }
 
 void CellPool::drop_unused(rm_cell& cell) const noexcept {
@@ -176,7 +181,7 @@ void CellPool::drop_unused(rm_cell& cell) const noexcept {
 // just made an offer of it, to a waiter who left, finds his offer gone.
 void CellPool::abandon(rm_cell& cell) const noexcept {
   const CellWord word{load(cell.word)};
-  store(cell.word, CellWord::make(word.generation(), 0, RM_CELL_FREE).bits);
+  store(cell.word, CellWord::make(word.generation(), 0, word.parking(), RM_CELL_FREE).bits);
   const std::uint32_t before =
       atomic(cell.flags).fetch_and(~(RM_CELL_REF_OWNED | RM_CELL_FLAG_TEMPORARY));
   if ((before & kCellRefs) == RM_CELL_REF_OWNED || planted::kFreeLinkedCell) free(cell);
@@ -187,7 +192,8 @@ void CellPool::unpark_all(Context& context) const noexcept {
     rm_cell* cell = entry.cell;
     if (!cell) continue;
     const CellWord word{load(cell->word)};
-    if (word.context() == context.id && !word.in_use()) abandon(*cell);
+    // An offer is none any more: a context that ends waits for nothing.
+    if (word.context() == context.id && word.state() != RM_CELL_HELD) abandon(*cell);
     entry = {};
   }
 }

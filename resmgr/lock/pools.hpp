@@ -60,9 +60,10 @@ class CellPool {
   /// The context's cell by walking the chain, for other threads. Null if it has none in use.
   [[nodiscard]] rm_cell* find_in_use(const rm_slot& slot, std::uint32_t generation,
                                      std::uint16_t context) const noexcept;
-  /// Ends a hold or an offer: the cell is FREE again, and nobody's if it was temporary. From any
-  /// thread. seq_cst, for callers go on with a look at the state word.
-  void vacate(rm_cell& cell) const noexcept;
+  /// Ends a hold: the cell is FREE again, and nobody's if it was temporary. From any thread; false
+  /// if it was not in use, or another thread was first. seq_cst, for callers go on with a look at
+  /// the state word.
+  bool vacate(rm_cell& cell) const noexcept;
   /// Gives a cell that park() returned, and that never became a hold, back if it is temporary.
   void drop_unused(rm_cell& cell) const noexcept;
   /// Gives up every cell the context parked and does not hold.

@@ -41,7 +41,7 @@ unsigned WaitQueue::settle() const noexcept {
     return 0;
   }
   const Edit edit(slot_);
-  std::uint32_t link = atomic(slot_.inbox_link).exchange(0);
+  std::uint32_t link = take_inbox();
   unsigned added = 0;
   if (resort) {
     atomic(slot_.attributes)
@@ -85,6 +85,27 @@ unsigned WaitQueue::settle() const noexcept {
     }
   }
   return added;
+}
+
+// Nodes are marked where they stand, then all are taken by one swap: killed in between, a latch
+// holder leaves nothing in his hands that a repair would not know from a node that its owner is
+// still about to push (I3).
+std::uint32_t WaitQueue::take_inbox() const noexcept {
+  std::uint32_t marked = 0;
+  std::uint32_t head = load(slot_.inbox_link);
+  do {
+    std::uint32_t link = head;
+    for (std::uint32_t steps = 0; steps < t_.node_count && link != marked; ++steps) {
+      rm_node* node = t_.node(link);
+      if (!node) break;
+      atomic(node->refs).fetch_or(RM_NODE_REF_QUEUED, std::memory_order_relaxed);
+      link = load_acquire(node->next_link);
+    }
+    // New ones stand before those that are marked: nobody else takes out.
+    marked = head;
+    // seq_cst publishes the marks with the empty inbox.
+  } while (head != 0 && !cas(slot_.inbox_link, head, 0));
+  return head;
 }
 
 void WaitQueue::insert(rm_node& node, const Waiter& waiter) const noexcept {

@@ -170,6 +170,7 @@ class WaitQueue {
     }
   }
   class Edit;
+  [[nodiscard]] std::uint32_t take_inbox() const noexcept;
   void insert(rm_node& node, const Waiter& waiter) const noexcept;
   void drop_decided() const noexcept;
 

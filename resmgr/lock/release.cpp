@@ -70,7 +70,7 @@ Result<void> LockEngine::release_shared(Context& context, Handle handle) noexcep
   // l2. SHARED stays for the next one, and who wants the resource for himself takes it over an
   // empty SHARED. seq_cst: the look at the word must not pass the store. Who latched or queued
   // before it is seen there; who does after it sees the cell.
-  cells_.vacate(*cell);
+  if (!cells_.vacate(*cell)) return fail(ErrorCode::NotPermitted, "release of what is not held");
   HoldList(context).remove(index);
   if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 1, 0);
   if (planted::kSharedReleaseNoRecheck || too_early || StateWord{load(slot->word)}.is_quiet()) {
@@ -110,7 +110,7 @@ Result<void> LockEngine::downgrade(Context& context, Handle handle) noexcept {
   rm_cell* cell = cells_.park(context, *slot, handle.slot(), handle.generation());
   if (!cell) return fail(ErrorCode::CapacityExceeded, "shared holds");
   // D1. While the word is exclusive, cells are ignored.
-  const std::uint64_t held = CellWord::make(handle.generation(), context.id, RM_CELL_HELD).bits;
+  const std::uint64_t held = CellWord{load_relaxed(cell->word)}.to(RM_CELL_HELD).bits;
   if (!planted::kDowngradeWordFirst) store(cell->word, held);
   store_relaxed(cell->acquired_at, load_relaxed(slot->acquired_at));
   const std::uint32_t index = load_relaxed(slot->hold_index);

@@ -8,8 +8,8 @@
 namespace resmgr::lock {
 
 // One compare-and-swap: takes the latch, or leaves WORK to whoever has it. Never waits.
-LockEngine::Knock LockEngine::knock(Context& context, std::uint32_t index,
-                                    std::uint32_t generation, bool waiters) noexcept {
+LockEngine::Knock LockEngine::knock(Context& context, std::uint32_t index, std::uint32_t generation,
+                                    bool waiters) noexcept {
   rm_slot& slot = t_.slots[index];
   std::uint64_t word = load(slot.word);
   for (;;) {
@@ -25,12 +25,12 @@ LockEngine::Knock LockEngine::knock(Context& context, std::uint32_t index,
   }
 }
 
-void LockEngine::service(Context& context, std::uint32_t index,
-                         std::uint32_t generation) noexcept {
+void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t generation) noexcept {
   rm_slot& slot = t_.slots[index];
   WaitQueue queue(t_, slot, index, generation);
   std::uint64_t word = load(slot.word);
-  for (;;) {
+  for (unsigned round = 0;; ++round) {
+    if (round >= service_rounds_ && leave_to_owner(context, queue, slot)) return;
     // S0. What was asked for before this swap is done below; what comes after it sets WORK again.
     StateWord seen{word};
     if (seen.latch() != context.id || !seen.is_tenant(generation)) return;
@@ -98,8 +98,7 @@ unsigned LockEngine::reap_cells(rm_slot& slot, std::uint32_t generation,
     if (!word.in_use()) return true;
     if (word.state() == RM_CELL_HELD && t_.is_dead(word.context())) {
       std::uint64_t expected = word.bits;
-      const CellWord free = CellWord::make(generation, word.context(), RM_CELL_FREE);
-      if (cas(cell.word, expected, free.bits)) return true;
+      if (cas(cell.word, expected, word.to(RM_CELL_FREE).bits)) return true;
     }
     if (word.context() == except) return true;
     // One is enough to know: a resource with many readers costs its last reader no long walk.
@@ -140,21 +139,20 @@ bool LockEngine::grant_exclusive(Context&, WaitQueue& queue, rm_slot& slot, Stat
 bool LockEngine::grant_shared(Context&, WaitQueue& queue, rm_slot& slot, StateWord seen,
                               const Waiter& waiter) noexcept {
   rm_cell* cell = t_.cell(waiter.cell_link);
-  const auto in_state = [&](unsigned state) {
-    return CellWord::make(waiter.generation, waiter.context, state).bits;
-  };
   // GS1
-  std::uint64_t expected = in_state(RM_CELL_FREE);
+  const CellWord parked{cell ? load(cell->word) : 0};
+  const bool his = parked.is_of(waiter.generation, waiter.context);
+  std::uint64_t expected = parked.to(RM_CELL_FREE).bits;
   const unsigned offer = planted::kNoOffer ? RM_CELL_HELD : RM_CELL_OFFERED;
-  if (!cell || !cas(cell->word, expected, in_state(offer))) {
+  if (!cell || !his || !cas(cell->word, expected, parked.to(offer).bits)) {
     // No cell of his in this chain: what the node says is not a request of ours.
     queue.unlink(*waiter.node);
     (void)decide(waiter, RM_NODE_CANCELLED);
     return false;
   }
   // GS2. Not if somebody took the word past the queue; but what is asked of us meanwhile (WORK,
-  // WAITERS) is no reason to take the offer back: whoever walked while it stood saw that he waits for
-  // nobody, and does not walk again (I7).
+  // WAITERS) is no reason to take the offer back: whoever walked while it stood saw that he waits
+  // for nobody, and does not walk again (I7).
   if (planted::kTakeBackOffer) {
     for (int i = 0; i < 20000 && !StateWord{load(slot.word)}.has(RM_WORD_WORK); ++i) cpu_relax();
     for (int i = 0; i < 2000; ++i) cpu_relax();
@@ -175,8 +173,8 @@ bool LockEngine::grant_shared(Context&, WaitQueue& queue, rm_slot& slot, StateWo
   }
   // GS3, GS5, GS6
   const bool granted = shared && decide(waiter, RM_NODE_GRANTED);
-  expected = in_state(RM_CELL_OFFERED);
-  (void)cas(cell->word, expected, in_state(granted ? RM_CELL_HELD : RM_CELL_FREE));
+  expected = parked.to(RM_CELL_OFFERED).bits;
+  (void)cas(cell->word, expected, parked.to(granted ? RM_CELL_HELD : RM_CELL_FREE).bits);
   return granted;
 }
 

@@ -164,13 +164,13 @@ void LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
   rm_slot& slot = wait.slot;
   const std::uint8_t mode = wait.waiter.mode;
   if (mode == RM_WAIT_SHARED) {
-    std::uint64_t offered =
-        CellWord::make(wait.handle.generation(), context.id, RM_CELL_OFFERED).bits;
-    (void)cas(wait.cell->word, offered,
-              CellWord::make(wait.handle.generation(), context.id, RM_CELL_HELD).bits);
+    const CellWord parked{load_relaxed(wait.cell->word)};
+    std::uint64_t offered = parked.to(RM_CELL_OFFERED).bits;
+    (void)cas(wait.cell->word, offered, parked.to(RM_CELL_HELD).bits);
   } else {
-    const CellWord held = CellWord::make(wait.handle.generation(), context.id, RM_CELL_HELD);
-    if (mode == RM_WAIT_UPGRADE && wait.cell && load(wait.cell->word) == held.bits) {
+    const CellWord cell{wait.cell ? load(wait.cell->word) : 0};
+    if (mode == RM_WAIT_UPGRADE && cell.is_of(wait.handle.generation(), context.id) &&
+        cell.state() == RM_CELL_HELD) {
       // A4. Only the upgrader clears his cell: a granter might clear that of a later downgrade. (It
       // is his no more if the shared hold was released from elsewhere meanwhile.)
       HoldList(context).remove(load_relaxed(wait.cell->hold_index));

@@ -92,8 +92,9 @@ class WaitGraph {
     if (owner == waiter.context) return true;
     if (waiter.mode != RM_WAIT_SHARED) return false;
     const rm_cell* cell = t_.cell(waiter.cell_link);
-    return cell && load(cell->word) ==
-                       CellWord::make(waiter.generation, waiter.context, RM_CELL_OFFERED).bits;
+    if (!cell) return false;
+    const CellWord word{load(cell->word)};
+    return word.is_of(waiter.generation, waiter.context) && word.state() == RM_CELL_OFFERED;
   }
   enum class Walk { Acyclic, Cycle, Moved };
   [[nodiscard]] Walk walk(Scratch& scratch, std::uint16_t start, const Waiter* as_if,

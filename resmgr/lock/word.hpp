@@ -86,14 +86,15 @@ struct NodeWord {
   friend constexpr bool operator==(NodeWord, NodeWord) noexcept = default;
 };
 
-/// A cell word: generation:24 | context:16 | unused:16 | state:8.
+/// A cell word: generation:24 | context:16 | parking:16 | state:8.
 struct CellWord {
   std::uint64_t bits = 0;
 
   [[nodiscard]] static constexpr CellWord make(std::uint32_t generation, std::uint16_t context,
-                                               unsigned state) noexcept {
+                                               std::uint16_t parking, unsigned state) noexcept {
     return {std::uint64_t{generation} << RM_CELL_GENERATION_SHIFT |
-            std::uint64_t{context} << RM_CELL_CONTEXT_SHIFT | state};
+            std::uint64_t{context} << RM_CELL_CONTEXT_SHIFT |
+            std::uint64_t{parking} << RM_CELL_PARKING_SHIFT | state};
   }
   [[nodiscard]] constexpr std::uint32_t generation() const noexcept {
     return static_cast<std::uint32_t>(bits >> RM_CELL_GENERATION_SHIFT);
@@ -101,11 +102,26 @@ struct CellWord {
   [[nodiscard]] constexpr std::uint16_t context() const noexcept {
     return static_cast<std::uint16_t>(bits >> RM_CELL_CONTEXT_SHIFT);
   }
+  /// Raised each time that a context parks the cell; it comes round after 2^16 of them.
+  [[nodiscard]] constexpr std::uint16_t parking() const noexcept {
+    return static_cast<std::uint16_t>(bits >> RM_CELL_PARKING_SHIFT);
+  }
   [[nodiscard]] constexpr unsigned state() const noexcept {
     return static_cast<unsigned>(bits & RM_CELL_STATE_MASK);
   }
+  /// The same parking in another state.
+  [[nodiscard]] constexpr CellWord to(unsigned state) const noexcept {
+    return {(bits & ~std::uint64_t{RM_CELL_STATE_MASK}) | state};
+  }
+  /// Whether this context parked it, for this tenant.
+  [[nodiscard]] constexpr bool is_of(std::uint32_t generation,
+                                     std::uint16_t context) const noexcept {
+    return bits >> RM_CELL_CONTEXT_SHIFT ==
+           make(generation, context, 0, 0).bits >> RM_CELL_CONTEXT_SHIFT;
+  }
   /// HELD, or OFFERED: a holder for everyone who looks.
   [[nodiscard]] constexpr bool in_use() const noexcept { return state() != RM_CELL_FREE; }
+  friend constexpr bool operator==(CellWord, CellWord) noexcept = default;
 };
 
 }  // namespace resmgr::lock

@@ -174,8 +174,8 @@ TEST_F(Deadlock, OneRequestMayCloseTwoCycles) {
   EXPECT_TRUE(c.finish());
 }
 
-// The granter was stopped after it wrote b into the word and before it told b's node. Who comes now,
-// and stands before b in the queue, waits for b; b waits for nobody.
+// The granter was stopped after it wrote b into the word and before it told b's node. Who comes
+// now, and stands before b in the queue, waits for b; b waits for nobody.
 TEST_F(Deadlock, WhoIsOfferedTheResourceWaitsForNobody) {
   ASSERT_TRUE(a.acquire(r[0]));
   b.begin(r[0], blocking());
@@ -200,7 +200,7 @@ TEST_F(Deadlock, WhoIsOfferedAShareWaitsForNobody) {
   ASSERT_TRUE(a.release(r[0]));
   rm_cell* cell = domain.tables().cell(load(slot.cell_link));
   ASSERT_NE(cell, nullptr);
-  store(cell->word, CellWord::make(1, b.id(), RM_CELL_OFFERED).bits);
+  store(cell->word, CellWord{load(cell->word)}.to(RM_CELL_OFFERED).bits);
   store(slot.word, domain.word(r[0]).with(RM_WORD_SHARED).bits);
   ASSERT_TRUE(c.acquire(r[1]));
   c.begin(r[0], blocking(HoldKind::Exclusive, ResourcePriority::Critical));

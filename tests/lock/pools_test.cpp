@@ -89,8 +89,7 @@ class CellPoolTest : public ::testing::Test {
     return pool.park(who, domain.slot(handle), handle.slot(), handle.generation());
   }
   static void hold(rm_cell& cell) {
-    const CellWord word{load(cell.word)};
-    store(cell.word, CellWord::make(word.generation(), word.context(), RM_CELL_HELD).bits);
+    store(cell.word, CellWord{load(cell.word)}.to(RM_CELL_HELD).bits);
   }
   std::vector<rm_cell*> chain(Handle handle) {
     std::vector<rm_cell*> cells;
@@ -246,12 +245,37 @@ TEST_F(CellPoolTest, AWalkThatStraysShowsNobodyElsesCells) {
 // A stale granter has made an offer of the cell when its waiter, who gave up, gives it back.
 TEST_F(CellPoolTest, AnOfferToOneWhoLeftDoesNotKeepTheCell) {
   rm_cell* cell = park(a, h);
-  const CellWord word{load(cell->word)};
   store(cell->flags, load(cell->flags) | RM_CELL_FLAG_TEMPORARY);
-  store(cell->word, CellWord::make(word.generation(), word.context(), RM_CELL_OFFERED).bits);
+  store(cell->word, CellWord{load(cell->word)}.to(RM_CELL_OFFERED).bits);
   pool.drop_unused(*cell);
   EXPECT_EQ(load(cell->flags), RM_CELL_REF_LINKED);
   EXPECT_FALSE(CellWord{load(cell->word)}.in_use());
+}
+
+// The same of a cell that it would have kept, when the context ends.
+TEST_F(CellPoolTest, AnOfferToOneWhoEndsDoesNotKeepTheCell) {
+  rm_cell* cell = park(a, h);
+  store(cell->word, CellWord{load(cell->word)}.to(RM_CELL_OFFERED).bits);
+  pool.unpark_all(a);
+  EXPECT_EQ(load(cell->flags), RM_CELL_REF_LINKED);
+  EXPECT_FALSE(CellWord{load(cell->word)}.in_use());
+}
+
+TEST_F(CellPoolTest, EachParkingHasItsNumber) {
+  rm_cell* cell = park(a, h);
+  const CellWord first{load(cell->word)};
+  pool.unpark_all(a);
+  ASSERT_EQ(park(a, h), cell);
+  const CellWord second{load(cell->word)};
+  EXPECT_EQ(second.context(), first.context());
+  EXPECT_NE(second, first) << "who looked before could not tell the next tenant from this one";
+}
+
+TEST_F(CellPoolTest, OfTwoWhoEndAHoldOneFindsItGone) {
+  rm_cell* cell = park(a, h);
+  hold(*cell);
+  EXPECT_TRUE(pool.vacate(*cell));
+  EXPECT_FALSE(pool.vacate(*cell));
 }
 
 TEST_F(CellPoolTest, LoopsInAChainEnd) {

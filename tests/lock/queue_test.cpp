@@ -92,6 +92,24 @@ TEST_F(WaitQueueTest, ServesOnePriorityInTheOrderOfTickets) {
   EXPECT_FALSE(queue.any());
 }
 
+// What a repair goes by: marked before the inbox is taken, and only then.
+TEST_F(WaitQueueTest, WhatLeftTheInboxIsMarked) {
+  const auto marked = [](const rm_node& node) {
+    return (load(node.refs) & RM_NODE_REF_QUEUED) != 0;
+  };
+  rm_node& first = push({.ticket = 1});
+  rm_node& second = push({.ticket = 2});
+  EXPECT_FALSE(marked(first));
+  EXPECT_FALSE(marked(second));
+  EXPECT_EQ(queue.settle(), 2u);
+  rm_node& third = push({.ticket = 3});
+  EXPECT_TRUE(marked(first));
+  EXPECT_TRUE(marked(second));
+  EXPECT_FALSE(marked(third));
+  queue.unlink(first);
+  EXPECT_FALSE(marked(first)) << "in no list any more";
+}
+
 TEST_F(WaitQueueTest, OrdersByUpgradeThenPriorityThenTicket) {
   push({.ticket = 1, .priority = 1});
   push({.ticket = 2, .priority = 3});

@@ -37,8 +37,8 @@ TEST(StateWord, AbsentHasNoTenant) {
 }
 
 TEST(StateWord, WhatBarsNewcomers) {
-  for (const std::uint32_t flag : {RM_WORD_WAITERS, RM_WORD_WORK, RM_WORD_GRANTING,
-                                   RM_WORD_QUARANTINED, RM_WORD_ABSENT}) {
+  for (const std::uint32_t flag :
+       {RM_WORD_WAITERS, RM_WORD_WORK, RM_WORD_GRANTING, RM_WORD_QUARANTINED, RM_WORD_ABSENT}) {
     EXPECT_TRUE(StateWord::free(1).with(flag).has_any(kBarring)) << flag;
   }
   for (const std::uint32_t flag : {RM_WORD_SHARED, RM_WORD_INCONSISTENT, RM_WORD_REVOKED}) {
@@ -64,13 +64,18 @@ TEST(NodeWord, StateAndSequence) {
 }
 
 TEST(CellWord, FieldsAndUse) {
-  const CellWord held = CellWord::make(0xfedcba, 0xfffe, RM_CELL_HELD);
+  const CellWord held = CellWord::make(0xfedcba, 0xfffe, 0x1234, RM_CELL_HELD);
   EXPECT_EQ(held.generation(), 0xfedcbau);
   EXPECT_EQ(held.context(), 0xfffe);
+  EXPECT_EQ(held.parking(), 0x1234);
   EXPECT_EQ(held.state(), unsigned{RM_CELL_HELD});
+  EXPECT_EQ(held.to(RM_CELL_OFFERED), CellWord::make(0xfedcba, 0xfffe, 0x1234, RM_CELL_OFFERED));
+  EXPECT_TRUE(held.is_of(0xfedcba, 0xfffe));
+  EXPECT_FALSE(held.is_of(0xfedcbb, 0xfffe));
+  EXPECT_FALSE(held.is_of(0xfedcba, 0xfffd));
   EXPECT_TRUE(held.in_use());
-  EXPECT_TRUE(CellWord::make(1, 2, RM_CELL_OFFERED).in_use());
-  EXPECT_FALSE(CellWord::make(1, 2, RM_CELL_FREE).in_use());
+  EXPECT_TRUE(CellWord::make(1, 2, 3, RM_CELL_OFFERED).in_use());
+  EXPECT_FALSE(CellWord::make(1, 2, 3, RM_CELL_FREE).in_use());
 }
 
 }  // namespace
