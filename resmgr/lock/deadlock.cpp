@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a waiter does once it is visible: looks for cycles, decides their victims, and lends its rank
-// to those it waits for.
+// What a waiter does once it is visible: looks for cycles, decides their victims, and lends its
+// rank to those it waits for.
 #include <algorithm>
 #include <bit>
 #include <memory>
@@ -24,16 +24,21 @@ void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
     const rm_context* owner = t_.context(seen.owner());
     if (!seen.has(RM_WORD_SHARED) && (!owner || load(owner->wait_link) == 0)) return;
   }
-  if (!break_cycles(context, wait, context.id) || planted::kNoLoan) return;
-  Loans loans;
-  lend(context, wait.waiter, loans);
-  for (const Loan& loan : loans.view()) {
-    if (recorder_.enabled(RM_TRACE_CONTENDED)) {
-      trace(context, RM_TRACE_LEND, Handle(loan.slot, loan.generation), 0, loan.rank);
+  // A borrower's own chain may have grown before he had the loan to pass on: so again, until
+  // nothing is left to lend. Each round raises somebody; the bound is for memory that others write.
+  for (std::uint32_t round = 0; round < t_.context_count; ++round) {
+    if (!break_cycles(context, wait, context.id) || planted::kNoLoan) return;
+    Loans loans;
+    lend(context, wait.waiter, loans);
+    if (loans.view().empty()) return;
+    for (const Loan& loan : loans.view()) {
+      if (recorder_.enabled(RM_TRACE_CONTENDED)) {
+        trace(context, RM_TRACE_LEND, Handle(loan.slot, loan.generation), 0, loan.rank);
+      }
+      knock(context, loan.slot, loan.generation, false);
+      // Whom he overtook now waits for him: the lender made that edge, so the lender looks.
+      if (!break_cycles(context, wait, loan.context)) return;
     }
-    knock(context, loan.slot, loan.generation, false);
-    // Whom he overtook now waits for him: the lender made that edge, so the lender looks.
-    if (!break_cycles(context, wait, loan.context)) return;
   }
 }
 
@@ -48,8 +53,7 @@ bool LockEngine::break_cycles(Context& context, Wait& wait, std::uint16_t start)
                                        [](const auto& m) { return m.waiter.emergency; });
     const bool self = victim.node == wait.waiter.node;
     if (self) report_cycle(context, wait);
-    const unsigned outcome =
-        emergency && !victim.emergency ? RM_NODE_PREEMPTED : RM_NODE_DEADLOCK;
+    const unsigned outcome = emergency && !victim.emergency ? RM_NODE_PREEMPTED : RM_NODE_DEADLOCK;
     if (decide(victim, outcome)) {
       atomic(t_.region->deadlocks).fetch_add(1, std::memory_order_relaxed);
       if (self) note_if_late(members, chosen);
@@ -72,8 +76,8 @@ void LockEngine::note_if_late(std::span<const WaitGraph::Member> members,
   for (std::size_t i = 0; i < members.size(); ++i) {
     const Waiter& then = members[i].waiter;
     Waiter now;
-    late = late || (i != victim && (!read_waiter(*then.node, now) ||
-                                    now.word.sequence() != then.word.sequence()));
+    late = late || (i != victim &&
+                    (!read_waiter(*then.node, now) || now.word.sequence() != then.word.sequence()));
   }
   if (late) atomic(t_.region->late_victims).fetch_add(1, std::memory_order_relaxed);
 }
@@ -101,9 +105,8 @@ void LockEngine::report_cycle(Context& context, Wait& wait) noexcept {
       const Handle handle(member.waiter.slot, member.waiter.generation);
       const HoldKind kind =
           member.waiter.mode == RM_WAIT_SHARED ? HoldKind::Shared : HoldKind::Exclusive;
-      wait.report->cycle.push_back(
-          participant(member.waiter.context, handle, kind,
-                      Clock::elapsed_ns(member.waiter.enqueued_at)));
+      wait.report->cycle.push_back(participant(member.waiter.context, handle, kind,
+                                               Clock::elapsed_ns(member.waiter.enqueued_at)));
     }
   } catch (const std::bad_alloc&) {
     wait.report.reset();  // the verdict stands without its explanation
@@ -111,32 +114,29 @@ void LockEngine::report_cycle(Context& context, Wait& wait) noexcept {
 }
 
 // Who waits for something this context holds lends it his place in the queue it joins now.
-std::uint16_t LockEngine::inherited_rank(Context& context) const noexcept {
+void LockEngine::inherit(Context& context, Waiter& own) noexcept {
   const HoldList holds(context);
-  std::uint16_t best = 0;
+  std::uint16_t best = own.base_priority;
   for (std::uint64_t used = holds.bitmap(); used != 0; used &= used - 1) {
     const auto position = static_cast<unsigned>(std::countr_zero(used));
     const auto index = static_cast<std::uint32_t>(holds.entry(position) >> RM_HOLD_SLOT_SHIFT);
-    const rm_slot* slot = t_.slot(index);
+    rm_slot* slot = t_.slot(index);
     if (!slot || !StateWord{load(slot->word)}.has(RM_WORD_WAITERS)) continue;
-    // The queue is sorted, upgrades first and then by priority; those still in the inbox lend when
-    // they walk.
-    std::uint32_t link = load_acquire(slot->queue_head_link);
-    for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
-      rm_node* node = t_.node(link);
-      Waiter waiter;
-      if (!node || !read_waiter(*node, waiter) || waiter.slot != index) break;
+    const std::uint32_t generation = StateWord{load(slot->word)}.generation();
+    WaitQueue(t_, *slot, index, generation).for_each_beside(own.node, [&](const Waiter& waiter) {
       best = std::max(best, waiter.rank.priority);
-      if (!waiter.rank.upgrade) break;
-      link = load_acquire(node->next_link);
-    }
+      return true;
+    });
   }
-  return best;
+  std::uint16_t priority = load(own.node->priority);
+  while (priority < best && !cas(own.node->priority, priority, best)) {
+  }
+  own.rank.priority = std::max(priority, best);
 }
 
 // Those who hold what we wait for, and wait themselves, get our rank; and so on along the chain. A
-// loan lasts until the borrower's wait ends. So many are raised in one go; the others when their own
-// chain is walked next.
+// loan lasts until the borrower's wait ends. So many are raised in one go; the others when their
+// own chain is walked next.
 void LockEngine::lend(Context& context, const Waiter& waiter, Loans& loans) noexcept {
   const std::uint16_t rank = load_relaxed(waiter.node->priority);
   for (const WaitGraph::Step& step : graph_.steps(context.scratch).subspan(1)) {

@@ -230,7 +230,7 @@ class LockEngine {
   void look_back(Context& context, Wait& wait) noexcept;
   void report_cycle(Context& context, Wait& wait) noexcept;
   void lend(Context& context, const Waiter& waiter, Loans& loans) noexcept;
-  [[nodiscard]] std::uint16_t inherited_rank(Context& context) const noexcept;
+  void inherit(Context& context, Waiter& own) noexcept;
 
   // service.cpp
   enum class Knock { Served, Delegated, Gone };

@@ -75,8 +75,10 @@ inline constexpr bool kLifoQueue = kName == "lifo_queue";
 inline constexpr bool kQuietEdits = kName == "quiet_edits";
 /// Those we wait for keep their places in the queues where they wait.
 inline constexpr bool kNoLoan = kName == "no_loan";
+/// Who waits for our holds is asked before our own wait shows; some time before, so that one comes.
+inline constexpr bool kInheritFirst = kName == "inherit_first";
 
-// ---- deadlocks -------------------------------------------------------------------------------------
+// ---- deadlocks ---------------------------------------------------------------------------------
 /// I7: the walk comes before the node is seen.
 inline constexpr bool kCheckBeforePublish = kName == "check_before_publish";
 /// I7: whoever finds the cycle is the victim.

@@ -75,7 +75,7 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   store_release(node->enqueued_at, Clock::now());
   store_release(node->cell_link, wait.cell ? t_.link_of(wait.cell) : 0);
   store_release(node->context, context.id);
-  store_release(node->priority, std::max(rank, inherited_rank(context)));
+  store_release(node->priority, rank);
   store_release(node->base_priority, rank);
   store_release(node->mode, mode);
   store_release(node->flags,
@@ -87,20 +87,26 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   const NodeWord before{load_relaxed(node->word)};
   const std::uint64_t sequence = before.sequence() + (planted::kSameSequence ? 0 : 1);
   const NodeWord published{sequence << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING};
-  wait.waiter = {
-      .node = node,
-      .word = published,
-      .slot = handle.slot(),
-      .generation = handle.generation(),
-      .context = context.id,
-      .base_priority = rank,
-      .mode = mode,
-      .emergency = request.mode == AcquisitionMode::Emergency,
-      .rank = {mode == RM_WAIT_UPGRADE, load_relaxed(node->priority), load_relaxed(node->ticket)},
-      .enqueued_at = load_relaxed(node->enqueued_at),
-      .cell_link = load_relaxed(node->cell_link)};
+  wait.waiter = {.node = node,
+                 .word = published,
+                 .slot = handle.slot(),
+                 .generation = handle.generation(),
+                 .context = context.id,
+                 .base_priority = rank,
+                 .mode = mode,
+                 .emergency = request.mode == AcquisitionMode::Emergency,
+                 .rank = {mode == RM_WAIT_UPGRADE, rank, load_relaxed(node->ticket)},
+                 .enqueued_at = load_relaxed(node->enqueued_at),
+                 .cell_link = load_relaxed(node->cell_link)};
   if (planted::kCheckBeforePublish) check_deadlock(context, wait);
+  if (planted::kInheritFirst) {
+    inherit(context, wait.waiter);
+    for (int i = 0; i < 2000; ++i) cpu_relax();
+  }
   store(node->word, published.bits);
+  // Now that lenders see this wait: who began to wait for our holds before shows in their queues,
+  // who does later lends when he walks. Not in the list yet, so no queue has to be sorted anew.
+  if (!planted::kInheritFirst) inherit(context, wait.waiter);
   if (recorder_.enabled(RM_TRACE_CONTENDED)) {
     trace(context, RM_TRACE_WAIT, handle, mode, StateWord{load(slot.word)}.owner());
   }
