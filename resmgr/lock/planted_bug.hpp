@@ -2,9 +2,9 @@
 //
 // Planted bugs: one wrong step of the protocol each, compiled in by -Dplanted_bug=NAME alone.
 //
-// What it is: constants that are false in every build but those of tests/lock/planted_bugs.py, where
-// one of them is true and a test has to notice. What it is not: a feature. Each names the rule it
-// breaks. Lifetime and thread-safety: constants.
+// What it is: constants that are false in every build but those of tests/lock/planted_bugs.py,
+// where one of them is true and a test has to notice. What it is not: a feature. Each names the
+// rule it breaks. Lifetime and thread-safety: constants.
 //
 //   if (planted::kQuietTimeout) return;
 #pragma once
@@ -19,7 +19,7 @@ inline constexpr std::string_view kName = RESMGR_PLANTED_BUG;
 inline constexpr std::string_view kName;
 #endif
 
-// ---- acquire and release -------------------------------------------------------------------------
+// ---- acquire and release -----------------------------------------------------------------------
 /// A1: the generation is not looked at (I10).
 inline constexpr bool kIgnoreGeneration = kName == "ignore_generation";
 /// A1: newcomers pass those who wait.
@@ -43,13 +43,15 @@ inline constexpr bool kPlainForeignFree = kName == "plain_foreign_free";
 /// Retiring forgets those who wait (I6).
 inline constexpr bool kForgetRemoved = kName == "forget_removed";
 
-// ---- service ---------------------------------------------------------------------------------------
+// ---- service -----------------------------------------------------------------------------------
 /// S0: WORK is cleared after it was done, not before.
 inline constexpr bool kLateWorkClear = kName == "late_work_clear";
 /// S1: what the dead hold stays theirs (I4).
 inline constexpr bool kTrustDead = kName == "trust_dead";
 /// S5: unlatches although WORK was left meanwhile.
 inline constexpr bool kBlindUnlatch = kName == "blind_unlatch";
+/// S6: leaves the rest to a holder who is not there.
+inline constexpr bool kLeaveToNobody = kName == "leave_to_nobody";
 /// GX1, GX2: the node is told before the word.
 inline constexpr bool kNodeFirst = kName == "node_first";
 /// GX3: a sleeping waiter is not woken.
@@ -64,7 +66,7 @@ inline constexpr bool kNoOffer = kName == "no_offer";
 /// that something is.
 inline constexpr bool kTakeBackOffer = kName == "take_back_offer";
 
-// ---- waiting ---------------------------------------------------------------------------------------
+// ---- waiting -----------------------------------------------------------------------------------
 /// T3: a waiter who gives up does not knock.
 inline constexpr bool kQuietTimeout = kName == "quiet_timeout";
 /// A node's sequence number is the same in its next wait (I5).
@@ -94,7 +96,7 @@ inline constexpr bool kNoSecondPass = kName == "no_second_pass";
 /// Who is being offered the resource still waits for those before him.
 inline constexpr bool kOfferedWaits = kName == "offered_waits";
 
-// ---- pools -----------------------------------------------------------------------------------------
+// ---- pools -------------------------------------------------------------------------------------
 /// A node is used again while a queue still links it.
 inline constexpr bool kReuseLinkedNode = kName == "reuse_linked_node";
 /// A cell is freed while a chain still links it.

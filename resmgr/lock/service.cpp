@@ -43,7 +43,8 @@ void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t ge
     if (const unsigned added = queue.settle(); added != 0) {
       store_relaxed(slot.contended, load_relaxed(slot.contended) + added);
     }
-    // S1. Nothing stays granted to the dead (I4); the next holder learns that he died in the middle.
+    // S1. Nothing stays granted to the dead (I4); the next holder learns that he died in the
+    // middle.
     if (seen.owner() != 0 && t_.is_dead(seen.owner()) && !planted::kTrustDead) {
       const StateWord next =
           seen.with_owner(0).without(RM_WORD_GRANTING).with(RM_WORD_INCONSISTENT);
@@ -89,8 +90,28 @@ void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t ge
   }
 }
 
-// Ends the holds of the dead; returns whether others are in use (1), `except`'s own not counted. The
-// cell goes on naming its dead context, for recovery gives back what a context had parked.
+// S6. Who has served others for long enough leaves the rest to the exclusive holder: nothing can be
+// granted before he releases, and his release sees WORK and WAITERS and takes the latch (L1). False
+// without such a holder: then somebody may be waiting for us alone.
+bool LockEngine::leave_to_owner(Context& context, const WaitQueue& queue, rm_slot& slot) noexcept {
+  std::uint64_t word = load(slot.word);
+  for (;;) {
+    const StateWord seen{word};
+    if (seen.has(RM_WORD_GRANTING) || seen.latch() != context.id) return false;
+    if (seen.owner() == 0 && !planted::kLeaveToNobody) return false;
+    StateWord next = seen.with_latch(0);
+    if (queue.any()) next = next.with(RM_WORD_WAITERS);
+    if (!cas(slot.word, word, next.bits)) continue;
+    // Marked dead meanwhile: his recoverer found the latch taken and left him to us (I4).
+    if (t_.is_dead(seen.owner())) {
+      knock(context, t_.index_of(&slot), seen.generation(), false);
+    }
+    return true;
+  }
+}
+
+// Ends the holds of the dead; returns whether others are in use (1), `except`'s own not counted.
+// The cell goes on naming its dead context, for recovery gives back what a context had parked.
 unsigned LockEngine::reap_cells(rm_slot& slot, std::uint32_t generation,
                                 std::uint16_t except) noexcept {
   unsigned in_use = 0;

@@ -123,9 +123,7 @@ TEST_F(Allocation, ContendedPairsDoNot) {
   std::atomic<bool> go = false;
   std::atomic<bool> done = false;
   std::atomic<int> failed = 0;
-  const auto queued = [&] {
-    return (load(region.tables().slots[0].word) & RM_WORD_WAITERS) != 0;
-  };
+  const auto queued = [&] { return (load(region.tables().slots[0].word) & RM_WORD_WAITERS) != 0; };
   const auto run = [&] {
     Context& me = *contexts.open(0, 0, 0, this_thread()).value();
     const Request request{.mode = AcquisitionMode::Blocking};

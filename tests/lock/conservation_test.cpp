@@ -183,10 +183,16 @@ class Worker {
   Context* context_;
 };
 
-TEST(Conservation, NothingIsLostWhateverIsDone) {
+/// After how many rounds a latch holder leaves the rest to an exclusive holder.
+class Conservation : public ::testing::TestWithParam<unsigned> {};
+INSTANTIATE_TEST_SUITE_P(ServiceRounds, Conservation, ::testing::Values(kServiceRounds, 1u),
+                         ::testing::PrintToStringParamName());
+
+TEST_P(Conservation, NothingIsLostWhateverIsDone) {
   const std::uint64_t seed = seed_from_environment();
   const std::uint64_t turns = rounds_from_environment(kSanitized ? 3'000 : 30'000);
   Scene scene;
+  scene.domain.engine.limit_service(GetParam());
   std::vector<std::thread> threads;
   for (std::uint32_t i = 0; i < kThreads; ++i) {
     threads.emplace_back([&, i] {

@@ -67,8 +67,13 @@ hidden byte I1_one_exclusive_or_only_shared, I2_word_and_cells_say_who_holds, I2
    (belief[c] == HOLDS_S && owner == NONE && shared && cell[c] == HELD) || \
    (belief[c] == HOLDS_S && owner == c && (granting || ANY_NODE_OF(UPGRADE_OF, c))))
 
-// Work is never left to nobody; an offer has somebody to confirm it.
+// Work is never left to nobody; an offer has somebody to confirm it. (S6: an exclusive holder
+// takes the latch with his release.)
+#ifdef CAP
+#define ATTENDED ((!work && !granting) || latch != NONE || (owner != NONE && !granting))
+#else
 #define ATTENDED ((!work && !granting) || latch != NONE)
+#endif
 
 #define TWICE(node) (in_inbox[node] && in_queue[node])
 

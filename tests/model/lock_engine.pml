@@ -277,6 +277,34 @@ inline service(me) {
       so = 0; act = 0; sh = 0; left = 0; clear = 0
     };
     if :: atomic { t -> t = 0; goto served } :: else -> goto serve fi
+#ifdef CAP
+#ifdef NEG_CAP_IDLE
+#define HAS_HOLDER 1
+#else
+#define HAS_HOLDER (owner != NONE && !granting)
+#endif
+  :: act == UNLATCH -> // served for long enough, at any time
+    d_step {                                                                     // S6
+      t = HAS_HOLDER;
+      so = owner;
+      if :: t -> latch = NONE; waiters = waiters || left :: else fi;
+      act = 0; sh = 0; left = 0; clear = 0
+    };
+    if :: t -> skip :: else -> so = 0; goto serve fi;
+#ifndef NEG_CAP_TRUST
+    // If he died meanwhile, his recoverer found the latch taken and left him to us.
+    if
+    :: SEES_DEAD(so) ->
+      d_step {
+        if :: latch == NONE -> latch = me :: else -> work = 1; t = 0 fi;
+        so = 0
+      };
+      if :: t -> t = 0; goto serve :: else -> goto served fi
+    :: else
+    fi;
+#endif
+    if :: atomic { t = 0; so = 0; goto served } fi
+#endif
   :: act == GRANT_S -> goto granting_shared
   :: else -> goto granting_exclusive
   fi;

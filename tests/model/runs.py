@@ -153,6 +153,16 @@ _LOCK_CONTROLS = [
             "NEG_MERGED_BLIND MERGED NCTX=3",
         ),
         (
+            "capped-service-without-a-holder",
+            "I6_head_waits_for_a_holder",
+            f"NEG_CAP_IDLE CAP {ANY2}",
+        ),
+        (
+            "capped-service-trusts-the-holder",
+            "I4_nothing_left_with_the_dead",
+            f"NEG_CAP_TRUST KILLS=1 LAZY CAP {ANY2}",
+        ),
+        (
             "direct-pick-not-checked",
             "I6_head_waits_for_a_holder",
             "NEG_DIRECT_NOCHECK DIRECT NOPS=2",
@@ -218,6 +228,9 @@ _LOCK = [
     _lock("lazy-three", "NCTX=3 M0=S M1=S M2=X LAZY HOLD"),
     _lock("lazy-killed", f"{ANY2} KILLS=1 V1=0 LAZY"),
     _lock("lazy-killed-other", f"{ANY2} KILLS=1 V1=1 LAZY"),
+    _lock("capped-service", f"{ANY2} KILLS=1 V1=0 TRY LAZY CAP"),
+    _lock("capped-service-other", f"{ANY2} KILLS=1 V1=1 TRY LAZY CAP"),
+    _lock("capped-service-three", "NCTX=3 M0=X M1=S M2=X LAZY CAP"),
     _lock("three-direct-handoff", "NCTX=3 DIRECT MERGED"),
     _lock("spare-node", f"{ANY2} NOPS=2 NODES=3"),
     _lock("cancelled", f"{ANY2} CANCEL=0 KILLS=1 V1=1"),
