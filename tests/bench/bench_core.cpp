@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "tests/bench/core_contended.hpp"
+#include "tests/bench/core_floor.hpp"
 #include "tests/bench/core_pairs.hpp"
 #include "tests/bench/harness.hpp"
 
@@ -26,6 +27,18 @@ constexpr Benchmark kBenchmarks[] = {
      .target = "",
      .about = "the same by try_acquire, which asks for no lock order",
      .run = bench::try_pair_vs_cas},
+    {.name = "core/pair_floor_of_calls_vs_cas",
+     .unit = "ns",
+     .peer = "compare-and-swap to take, compare-and-swap to give back, on one line",
+     .target = "",
+     .about = "not ours: the bare pair behind two calls",
+     .run = bench::pair_floor_of_calls_vs_cas},
+    {.name = "core/pair_floor_of_books_vs_cas",
+     .unit = "ns",
+     .peer = "compare-and-swap to take, compare-and-swap to give back, on one line",
+     .target = "",
+     .about = "not ours: two calls that check nothing, and write down who holds what since when",
+     .run = bench::pair_floor_of_books_vs_cas},
     {.name = "core/pair_vs_robust",
      .unit = "ns",
      .peer = "pthread_mutex, process-shared and robust",
