@@ -187,7 +187,10 @@ void LockEngine::help_if_idle(Context& context, rm_slot& slot, Handle handle) no
   }
 }
 
-// Looks at the word for a moment before queueing: while nobody is queued, nobody is overtaken.
+// Looks at the word for a moment before queueing: while nobody is queued, nobody is overtaken. What
+// is free for the instant between two pairs of one who goes on is left alone: who gets in there
+// does so by luck, which favours the processor that the line is nearer to, and both lose the line.
+// He queues when the time is over, and has the next turn.
 bool LockEngine::watch(Context& context, rm_slot& slot, Handle handle, const Request& request,
                        Grant& grant) noexcept {
   if (!may_spin_ || request.kind == HoldKind::Shared) return false;
@@ -198,7 +201,10 @@ bool LockEngine::watch(Context& context, rm_slot& slot, Handle handle, const Req
     if (!seen.is_tenant(handle.generation()) || seen.has_any(kBarring | RM_WORD_SHARED)) {
       return false;
     }
-    if (seen.owner() == 0 && attempt(context, slot, handle, request, grant)) return true;
+    if (seen.owner() != 0) continue;
+    for (int i = 0; i < 2; ++i) cpu_relax();
+    const bool stays_free = load_relaxed(slot.word) == seen.bits;
+    if (stays_free && attempt(context, slot, handle, request, grant)) return true;
   } while (Clock::elapsed_ns(start) < kWatchNs);
   return false;
 }
