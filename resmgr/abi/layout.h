@@ -141,7 +141,7 @@ struct rm_cell {
   uint32_t slot;
   uint32_t next_link; /* chain of the resource; free-list link when free */
   uint32_t acquisitions;
-  uint32_t hold_index; /* position in the holder's hold list + 1 */
+  uint32_t hold_index; /* see RM_HOLD_TIMED */
   uint32_t flags;      /* RM_CELL_FLAG_* and RM_CELL_REF_*, atomically */
   uint8_t pad[28];
 };
@@ -166,7 +166,7 @@ struct rm_slot {
   uint16_t class_id;      /* copy of the registry's, for the order check */
   uint8_t tenure;         /* bumped when a holder is fenced */
   uint8_t attributes;     /* RM_SLOT_ATTR_* */
-  uint32_t hold_index;    /* position in the holder's hold list + 1, 0 if not there */
+  uint32_t hold_index;    /* see RM_HOLD_TIMED */
   uint32_t sampled_hold_ns; /* last sampled hold time */
   uint32_t longest_wait_ns; /* by the latch holder, saturating */
   uint32_t waits_ended;     /* waits that ended in a grant, by the latch holder */
@@ -177,11 +177,13 @@ enum rm_context_state { RM_CONTEXT_FREE = 0, RM_CONTEXT_LIVE = 1, RM_CONTEXT_DEA
 #define RM_CONTEXT_STATE_MASK 0xffu
 #define RM_CONTEXT_SEQ_SHIFT 8
 
-/* hold list entry: slot:32 | class:16 | kind:8 | in use:8 */
-#define RM_HOLD_USED 1u
-#define RM_HOLD_SHARED 0x100u
-#define RM_HOLD_CLASS_SHIFT 16
+/* hold list entry: the handle, slot:32 | generation:24, and the kind of hold:8 */
+#define RM_HOLD_SHARED 1u
 #define RM_HOLD_SLOT_SHIFT 32
+
+/* hold_index of a slot or a cell: position in the holder's hold list + 1, or 0 if the
+ * list was full. TIMED beside it: the hold was timed exactly, and is at its end. */
+#define RM_HOLD_TIMED 0x80u
 
 struct rm_context {
   /* line 0: what others read when they follow the wait-for graph */

@@ -84,7 +84,11 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   }
   /// Its fast form: null if the slow one has to be asked.
   [[nodiscard]] lock::Context* known_thread_context() const noexcept {
-    return last_context.domain == serial_ ? last_context.context : nullptr;
+    if (last_context.domain != serial_) return nullptr;
+    lock::Context* const context = last_context.context;
+    // The two are set together, and no domain has the serial number of a thread that used none.
+    if (!context) __builtin_unreachable();
+    return context;
   }
   [[nodiscard]] Result<lock::Context*> open_context(std::uint32_t driver);
   /// Releases and reports what it holds, and gives it back.

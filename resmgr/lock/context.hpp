@@ -20,6 +20,7 @@
 
 #include "resmgr/abi/layout.h"
 #include "resmgr/base/atomic.hpp"
+#include "resmgr/base/handle.hpp"
 #include "resmgr/base/mapping.hpp"
 #include "resmgr/base/tick.hpp"
 #include "resmgr/lock/planted_bug.hpp"
@@ -60,6 +61,8 @@ struct alignas(64) Context {
   static constexpr std::uint32_t kParked = 64;
   std::array<Parked, kParked> parked{};
 
+  // Of each entry of the hold list; of use to this process alone.
+  std::array<std::uint16_t, RM_CONTEXT_HOLDS> classes{};
   std::array<std::source_location, RM_CONTEXT_HOLDS> places{};
   Mapping scratch;  ///< for WaitGraph; paid when touched
 
@@ -76,97 +79,93 @@ template <typename Record>
   store_relaxed(record.hold_index, hold_index);
 }
 
-/// The list of holds in the context's record: a hint for recovery, the classes for the lock-order
-/// check, and what a thread leaves behind when it ends. Words and cells are the truth (I2).
+/// The list of holds in the context's record: a hint for recovery, what the lock-order check looks
+/// at, and what a thread leaves behind when it ends. Words and cells are the truth (I2).
 class HoldList {
  public:
-  explicit HoldList(Context& context) noexcept : context_(context) {}
+  explicit HoldList(Context& context) noexcept : context_(context), record_(*context.record) {}
 
   /// Entries in use, those that other threads freed taken out.
   [[nodiscard]] std::uint64_t bitmap() const noexcept {
-    const rm_context& record = *context_.record;
-    const std::uint64_t used = load_relaxed(record.hold_bitmap);
-    return used == 0 ? 0 : used & ~load_acquire(record.foreign_freed);
+    const std::uint64_t used = load_relaxed(record_.hold_bitmap);
+    return used == 0 ? 0 : used & ~load_acquire(record_.foreign_freed);
   }
   /// Holds that found no room in the list are known by number only.
   [[nodiscard]] std::uint32_t overflow() const noexcept {
-    return load_relaxed(context_.record->overflow_holds);
+    return load_relaxed(record_.overflow_holds);
   }
   [[nodiscard]] bool empty() const noexcept { return bitmap() == 0 && overflow() == 0; }
 
   /// Nothing is in the list. Cheaper than empty(), and false while entries freed by other threads
   /// have not been collected.
-  [[nodiscard]] bool unused() const noexcept {
-    return load_relaxed(context_.record->hold_bitmap) == 0;
-  }
+  [[nodiscard]] bool unused() const noexcept { return load_relaxed(record_.hold_bitmap) == 0; }
   /// add() to a list that is unused().
-  [[nodiscard]] std::uint32_t add_first(std::uint32_t slot, std::uint16_t class_id, bool shared,
+  [[nodiscard]] std::uint32_t add_first(Handle handle, std::uint16_t class_id, bool shared,
                                         const std::source_location& place) noexcept {
-    return put(0, make_entry(slot, class_id, shared), place);
+    return put(0, make_entry(handle, shared), class_id, place);
   }
 
   /// Adds a hold; called by the acquiring thread. Returns position + 1, or 0 if the list is full.
-  [[nodiscard]] std::uint32_t add(std::uint32_t slot, std::uint16_t class_id, bool shared,
+  [[nodiscard]] std::uint32_t add(Handle handle, std::uint16_t class_id, bool shared,
                                   const std::source_location& place) noexcept {
-    rm_context& record = *context_.record;
-    std::uint64_t used = load_relaxed(record.hold_bitmap);
+    std::uint64_t used = load_relaxed(record_.hold_bitmap);
     if (~used == 0) {
-      used &= ~atomic(record.foreign_freed).exchange(0, std::memory_order_acq_rel);
+      used &= ~atomic(record_.foreign_freed).exchange(0, std::memory_order_acq_rel);
       if (~used == 0) {
-        atomic(record.overflow_holds).fetch_add(1, std::memory_order_relaxed);
+        atomic(record_.overflow_holds).fetch_add(1, std::memory_order_relaxed);
         return 0;
       }
     }
-    return put(used, make_entry(slot, class_id, shared), place);
+    return put(used, make_entry(handle, shared), class_id, place);
   }
 
-  /// Removes what add() returned; from any thread.
+  /// Removes what add() returned, marked as RM_HOLD_TIMED or not; from any thread.
   void remove(std::uint32_t index) noexcept {
-    rm_context& record = *context_.record;
+    index &= ~RM_HOLD_TIMED;
     if (index == 0 || index > RM_CONTEXT_HOLDS) {
-      atomic(record.overflow_holds).fetch_sub(1, std::memory_order_relaxed);
+      atomic(record_.overflow_holds).fetch_sub(1, std::memory_order_relaxed);
       return;
     }
     if (context_.on_own_thread() || planted::kPlainForeignFree) {
       remove_own(index);
     } else {
       // Released so that the context's thread, which reads it with acquire, may use the entry anew.
-      atomic(record.foreign_freed).fetch_or(bit_of(index), std::memory_order_release);
+      atomic(record_.foreign_freed).fetch_or(bit_of(index), std::memory_order_release);
     }
   }
   /// remove() of an entry of the list (1 to RM_CONTEXT_HOLDS), by the context's own thread.
   void remove_own(std::uint32_t index) noexcept {
-    rm_context& record = *context_.record;
-    store_relaxed(record.hold_bitmap, load_relaxed(record.hold_bitmap) & ~bit_of(index));
+    store_relaxed(record_.hold_bitmap, load_relaxed(record_.hold_bitmap) & ~bit_of(index));
   }
 
+  [[nodiscard]] std::uint16_t class_id(unsigned position) const noexcept {
+    return context_.classes[position];
+  }
   [[nodiscard]] std::uint64_t entry(unsigned position) const noexcept {
-    return load_relaxed(context_.record->holds[position]);
+    return load_relaxed(record_.holds[position]);
   }
 
  private:
   /// Puts an entry beside those of `used`, of which one is clear.
   [[gnu::always_inline]] std::uint32_t put(std::uint64_t used, std::uint64_t entry,
+                                           std::uint16_t class_id,
                                            const std::source_location& place) noexcept {
-    rm_context& record = *context_.record;
     const auto position = static_cast<unsigned>(std::countr_one(used));
-    store_relaxed(record.holds[position], entry);
+    store_relaxed(record_.holds[position], entry);
+    context_.classes[position] = class_id;
     context_.places[position] = place;
-    store_relaxed(record.hold_bitmap, used | std::uint64_t{1} << position);
+    store_relaxed(record_.hold_bitmap, used | std::uint64_t{1} << position);
     return position + 1;
   }
   [[nodiscard]] static constexpr std::uint64_t bit_of(std::uint32_t index) noexcept {
     return std::uint64_t{1} << (index - 1);
   }
-  [[nodiscard]] static constexpr std::uint64_t make_entry(std::uint32_t slot,
-                                                          std::uint16_t class_id,
-                                                          bool shared) noexcept {
-    return std::uint64_t{slot} << RM_HOLD_SLOT_SHIFT |
-           std::uint64_t{class_id} << RM_HOLD_CLASS_SHIFT | (shared ? RM_HOLD_SHARED : 0u) |
-           RM_HOLD_USED;
+  [[nodiscard]] static constexpr std::uint64_t make_entry(Handle handle, bool shared) noexcept {
+    return handle.with_tenure(0).bits() | (shared ? RM_HOLD_SHARED : 0u);
   }
 
   Context& context_;
+  rm_context& record_;
 };
 
 }  // namespace resmgr::lock

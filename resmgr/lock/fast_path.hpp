@@ -47,14 +47,13 @@ class FastPath {
     if (handle.slot() >= context.slot_count || handle.is_null()) return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
     const std::uint64_t stamp = context.tick->ns();
-    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK) || !HoldList(context).unused()) {
+    HoldList holds(context);
+    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK) || !holds.unused()) {
       return Outcome::NotMine;
     }
     std::uint64_t word = StateWord::free(handle.generation()).bits;
     if (!cas(slot.word, word, word | context.owner_bits)) return Outcome::NotMine;
-    begin_hold(
-        slot, stamp,
-        HoldList(context).add_first(handle.slot(), load_relaxed(slot.class_id), false, place));
+    begin_hold(slot, stamp, holds.add_first(handle, load_relaxed(slot.class_id), false, place));
     tenure = load_relaxed(slot.tenure);
     return Outcome::Done;
   }
@@ -74,26 +73,28 @@ class FastPath {
     }
     std::uint64_t word = StateWord::free(handle.generation()).bits;
     if (!cas(slot.word, word, word | context.owner_bits)) return Outcome::NotMine;
-    begin_hold(slot, stamp, HoldList(context).add(handle.slot(), class_id, false, place));
+    begin_hold(slot, stamp, HoldList(context).add(handle, class_id, false, place));
     tenure = load_relaxed(slot.tenure);
     return Outcome::Done;
   }
 
-  /// L1 of a hold that nobody waits for.
+  /// L1 of a hold that nobody waits for. REQUIRES: the handle is one that a grant of this context
+  /// returned, as in a ref.
   [[nodiscard, gnu::always_inline]] static Outcome try_release_exclusive(Context& context,
                                                                          Handle handle) noexcept {
-    if (handle.slot() >= context.slot_count) return Outcome::NotMine;
+    // A closed context is no thread's own, so the slots are there, and a hold's handle names one.
+    if (!context.on_own_thread()) return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
+    HoldList holds(context);
     // If the hold is ours, these are: if it is not, the swap fails.
     const std::uint32_t index = load_relaxed(slot.hold_index);
-    if (load_relaxed(slot.tenure) != handle.tenure() ||
-        !ends_plainly(context, load_relaxed(slot.acquired_at), index)) {
+    if (load_relaxed(slot.tenure) != handle.tenure() || !ends_plainly(index)) {
       return Outcome::NotMine;
     }
     const std::uint64_t free = StateWord::free(handle.generation()).bits;
     std::uint64_t held = free | context.owner_bits;
     if (!cas(slot.word, held, free)) return Outcome::NotMine;
-    HoldList(context).remove_own(index);
+    holds.remove_own(index);
     return Outcome::Done;
   }
 
@@ -105,8 +106,9 @@ class FastPath {
     if (handle.slot() >= context.slot_count || handle.is_null()) return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
     const std::uint64_t stamp = context.tick->ns();
+    HoldList holds(context);
     if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK | RM_SLOT_ATTR_EXCLUSIVE_ONLY) ||
-        !HoldList(context).unused()) {
+        !holds.unused()) {
       return Outcome::NotMine;
     }
     CellWord parking;
@@ -119,17 +121,16 @@ class FastPath {
     // s2. Even if the value stays the same, the swap proves that no latch was held at this moment:
     // whoever latches later sees the cell.
     if (!cas(slot.word, word, shared)) return Outcome::Owing;
-    begin_hold(
-        *cell, stamp,
-        HoldList(context).add_first(handle.slot(), load_relaxed(slot.class_id), true, place));
+    begin_hold(*cell, stamp, holds.add_first(handle, load_relaxed(slot.class_id), true, place));
     tenure = load_relaxed(slot.tenure);
     return Outcome::Done;
   }
 
-  /// l2 of a cell that is kept. Owing: the hold has ended, and somebody has to be told (l3).
+  /// l2 of a cell that is kept. REQUIRES: as try_release_exclusive(). Owing: the hold has ended,
+  /// and somebody has to be told (l3).
   [[nodiscard, gnu::always_inline]] static Outcome try_release_shared(Context& context,
                                                                       Handle handle) noexcept {
-    if (handle.slot() >= context.slot_count) return Outcome::NotMine;
+    if (!context.on_own_thread()) return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
     CellWord parking;
     rm_cell* const cell = parked(context, handle, RM_CELL_HELD, parking);
@@ -141,7 +142,7 @@ class FastPath {
       return Outcome::NotMine;
     }
     const std::uint32_t index = load_relaxed(cell->hold_index);
-    if (!ends_plainly(context, load_relaxed(cell->acquired_at), index)) return Outcome::NotMine;
+    if (!ends_plainly(index)) return Outcome::NotMine;
     // By compare-and-swap: of two releases of one hold, one finds it gone. seq_cst: the look at the
     // word must not pass it. Who latched or queued before it is seen there; who did after it sees
     // the cell.
@@ -159,11 +160,9 @@ class FastPath {
     // A context times one hold of each tick. A tick that nobody keeps is 0 and never equal.
     return stamp == context.timed_at && (load_relaxed(slot.attributes) & odd_attributes) == 0;
   }
-  /// The hold was not timed, and its entry in the hold list is one that this thread may take out.
-  [[nodiscard, gnu::always_inline]] static bool ends_plainly(const Context& context,
-                                                             std::uint64_t acquired_at,
-                                                             std::uint32_t index) noexcept {
-    return !Clock::is_exact(acquired_at) && index - 1 < RM_CONTEXT_HOLDS && context.on_own_thread();
+  /// The hold was not timed, and is in the hold list.
+  [[nodiscard, gnu::always_inline]] static bool ends_plainly(std::uint32_t index) noexcept {
+    return index - 1 < RM_CONTEXT_HOLDS;
   }
   /// The cell that the context keeps for this resource, if it is in this state; and its word.
   [[nodiscard, gnu::always_inline]] static rm_cell* parked(const Context& context, Handle handle,

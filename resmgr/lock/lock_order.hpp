@@ -70,9 +70,9 @@ class LockOrder {
   [[nodiscard]] static bool test(const std::uint64_t* row, std::uint32_t bit) noexcept {
     return bit < RM_MAX_CLASSES && (load_relaxed(row[bit / 64]) >> (bit % 64) & 1) != 0;
   }
+  /// Of the first hold in `used`.
   [[nodiscard]] static std::uint16_t class_of(const HoldList& holds, std::uint64_t used) noexcept {
-    const auto position = static_cast<unsigned>(std::countr_zero(used));
-    return static_cast<std::uint16_t>(holds.entry(position) >> RM_HOLD_CLASS_SHIFT);
+    return holds.class_id(static_cast<unsigned>(std::countr_zero(used)));
   }
   /// A chain of classes, each held when the next was acquired.
   struct Chain {

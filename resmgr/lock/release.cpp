@@ -114,8 +114,8 @@ Result<void> LockEngine::downgrade(Context& context, Handle handle) noexcept {
   if (!planted::kDowngradeWordFirst) store(cell->word, held);
   store_relaxed(cell->acquired_at, load_relaxed(slot->acquired_at));
   const std::uint32_t index = load_relaxed(slot->hold_index);
-  if (index != 0 && index <= RM_CONTEXT_HOLDS) {
-    atomic(context.record->holds[index - 1]).fetch_or(RM_HOLD_SHARED, std::memory_order_relaxed);
+  if (const std::uint32_t entry = (index & ~RM_HOLD_TIMED) - 1; entry < RM_CONTEXT_HOLDS) {
+    atomic(context.record->holds[entry]).fetch_or(RM_HOLD_SHARED, std::memory_order_relaxed);
   }
   store_relaxed(cell->hold_index, index);
   // D2

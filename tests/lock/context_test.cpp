@@ -21,22 +21,23 @@ TEST(HoldList, FillsFreesAndOverflows) {
   EXPECT_TRUE(holds.empty());
   std::set<std::uint32_t> positions;
   for (std::uint32_t i = 0; i < RM_CONTEXT_HOLDS; ++i) {
-    positions.insert(holds.add(i, static_cast<std::uint16_t>(i + 1), false, kHere));
+    positions.insert(holds.add(Handle(i, i + 1), static_cast<std::uint16_t>(i + 2), false, kHere));
   }
   EXPECT_EQ(positions.size(), RM_CONTEXT_HOLDS);
   EXPECT_EQ(*positions.begin(), 1u);
   EXPECT_EQ(holds.bitmap(), ~std::uint64_t{0});
   EXPECT_EQ(holds.entry(9) >> RM_HOLD_SLOT_SHIFT, 9u);
-  EXPECT_EQ(holds.entry(9) >> RM_HOLD_CLASS_SHIFT & 0xffff, 10u);
+  EXPECT_EQ(holds.entry(9), Handle(9, 10).bits());
+  EXPECT_EQ(holds.class_id(9), 11);
 
-  EXPECT_EQ(holds.add(100, 1, false, kHere), 0u);
-  EXPECT_EQ(holds.add(101, 1, true, kHere), 0u);
+  EXPECT_EQ(holds.add(Handle(100, 1), 1, false, kHere), 0u);
+  EXPECT_EQ(holds.add(Handle(101, 1), 1, true, kHere), 0u);
   EXPECT_EQ(holds.overflow(), 2u);
   holds.remove(0);
   EXPECT_EQ(holds.overflow(), 1u);
 
   holds.remove(10);
-  EXPECT_EQ(holds.add(200, 1, true, kHere), 10u);
+  EXPECT_EQ(holds.add(Handle(200, 1), 1, true, kHere), 10u);
   EXPECT_NE(holds.entry(9) & RM_HOLD_SHARED, 0u);
   for (const std::uint32_t position : positions) holds.remove(position);
   EXPECT_FALSE(holds.empty()) << "one is beyond the list";
@@ -48,9 +49,9 @@ TEST(HoldList, FirstAddIsAddToAnUnusedList) {
   Domain domain;
   HoldList holds(domain.open(0, this_thread()));
   ASSERT_TRUE(holds.unused());
-  EXPECT_EQ(holds.add_first(5, 6, false, kHere), 1u);
+  EXPECT_EQ(holds.add_first(Handle(5, 6), 1, false, kHere), 1u);
   EXPECT_FALSE(holds.unused());
-  EXPECT_EQ(holds.add(7, 8, false, kHere), 2u);
+  EXPECT_EQ(holds.add(Handle(7, 1), 1, false, kHere), 2u);
   EXPECT_EQ(holds.bitmap(), 3u);
 }
 
@@ -58,10 +59,11 @@ TEST(HoldList, EntriesFreedElsewhereAreUsedAgainWhenTheListIsFull) {
   Domain domain;
   Context& context = domain.open(0, this_thread());
   HoldList holds(context);
-  for (std::uint32_t i = 0; i < RM_CONTEXT_HOLDS; ++i) (void)holds.add(i, 1, false, kHere);
+  for (std::uint32_t i = 0; i < RM_CONTEXT_HOLDS; ++i)
+    (void)holds.add(Handle(i, 1), 1, false, kHere);
   std::thread([&] { HoldList(context).remove(17); }).join();
   EXPECT_EQ(holds.bitmap(), ~(std::uint64_t{1} << 16));
-  EXPECT_EQ(holds.add(99, 1, false, kHere), 17u);
+  EXPECT_EQ(holds.add(Handle(99, 1), 1, false, kHere), 17u);
   EXPECT_EQ(holds.bitmap(), ~std::uint64_t{0});
   EXPECT_EQ(holds.overflow(), 0u);
 }
@@ -79,8 +81,8 @@ TEST(HoldList, TwoThreadsNeverLoseAnEntry) {
     owner = &context;
     HoldList holds(context);
     for (int i = 0; i < kRounds; ++i) {
-      const std::uint32_t own = holds.add(1, 1, false, kHere);
-      const std::uint32_t other = holds.add(2, 1, false, kHere);
+      const std::uint32_t own = holds.add(Handle(1, 1), 1, false, kHere);
+      const std::uint32_t other = holds.add(Handle(2, 1), 1, false, kHere);
       wait_until([&] { return given.load() == kNone; });
       given = other;
       holds.remove(own);

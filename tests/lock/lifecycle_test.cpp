@@ -39,7 +39,6 @@ class Lifecycle : public ::testing::Test {
       make_plain(domain.engine, me);
       for (const HoldKind kind : {HoldKind::Exclusive, HoldKind::Shared}) {
         EXPECT_FALSE(take_fast(domain.engine, me, handle, kind));
-        EXPECT_FALSE(give_fast(domain.engine, me, handle, kind));
       }
       return grant;
     }));
