@@ -6,6 +6,21 @@
 #include <utility>
 
 namespace drivers::dma {
+namespace {
+
+using std::chrono::nanoseconds;
+
+/// How long a waiter polls for the end of so much work. Sleeping and waking costs some 20 us and
+/// more, so work that takes not much longer is polled for to its end; longer work not at all.
+nanoseconds polling_time(std::uint64_t bytes, nanoseconds spin) noexcept {
+  constexpr std::uint64_t kBytesPerNanosecond = 32;  // in the caches; `spin` makes up for memory
+  constexpr auto kLongest = std::chrono::microseconds(80);
+  constexpr std::uint64_t kMost = nanoseconds(kLongest).count() * kBytesPerNanosecond;
+  if (spin <= nanoseconds::zero() || bytes > kMost) return nanoseconds::zero();
+  return spin + nanoseconds(bytes / kBytesPerNanosecond);
+}
+
+}  // namespace
 
 Batch::Batch(const Channel* owner, std::size_t descriptors, std::size_t pieces, Callback on_done)
     : owner_(owner),
@@ -64,14 +79,24 @@ void Batch::leave(std::uint32_t count) noexcept {
   }
 }
 
-bool Batch::wait(Channel::Clock::time_point deadline, std::chrono::nanoseconds spin) noexcept {
-  if (deadline != Channel::kForever) {
-    const auto now = Channel::Clock::now();
-    // Compared before subtracted: a deadline may be as far back as a time point can be.
-    spin = deadline <= now ? std::chrono::nanoseconds::zero() : std::min(spin, deadline - now);
+void Batch::wake_early() noexcept {
+  std::uint32_t seen = done_.load(std::memory_order_relaxed);
+  // They find the word changed, poll, and ask for another wake if the end is not there yet.
+  if (seen == kPendingWithSleepers &&
+      done_.compare_exchange_strong(seen, kPending, std::memory_order_relaxed)) {
+    futex_wake_all(done_);
   }
-  if (spin_for(spin, [this] { return finished(); })) return true;
+}
+
+bool Batch::wait(Channel::Clock::time_point deadline, nanoseconds spin) noexcept {
+  nanoseconds polling = polling_time(length_, spin);
   for (;;) {
+    if (deadline != Channel::kForever) {
+      const auto now = Channel::Clock::now();
+      // Compared before subtracted: a deadline may be as far back as a time point can be.
+      polling = deadline <= now ? nanoseconds::zero() : std::min(polling, deadline - now);
+    }
+    if (spin_for(polling, [this] { return finished(); })) return true;
     std::uint32_t seen = kPending;
     if (!done_.compare_exchange_strong(seen, kPendingWithSleepers, std::memory_order_acquire) &&
         seen == kDone) {
@@ -79,6 +104,7 @@ bool Batch::wait(Channel::Clock::time_point deadline, std::chrono::nanoseconds s
     }
     if (deadline != Channel::kForever && Channel::Clock::now() >= deadline) return finished();
     futex_wait(done_, kPendingWithSleepers, deadline);
+    polling = polling_time(std::min(length_, kNearEnd), spin);
   }
 }
 
@@ -122,12 +148,6 @@ bool Batch::uses(BufferId buffer) const noexcept {
     }
   }
   return false;
-}
-
-std::uint64_t Batch::length() const noexcept {
-  std::uint64_t sum = 0;
-  for (std::size_t index = 0; index < size(); ++index) sum += work(index).length;
-  return sum;
 }
 
 }  // namespace drivers::dma

@@ -66,8 +66,9 @@ class Batch {
   /// For comparison only; the channel may be gone.
   [[nodiscard]] const Channel* owner() const noexcept { return owner_; }
   [[nodiscard]] std::size_t size() const noexcept { return slots_.size(); }
-  /// Bytes of all descriptors together.
-  [[nodiscard]] std::uint64_t length() const noexcept;
+  /// Bytes of all descriptors together, as it was told before the batch was queued.
+  [[nodiscard]] std::uint64_t length() const noexcept { return length_; }
+  void set_length(std::uint64_t bytes) noexcept { length_ = ahead_ = bytes; }
   [[nodiscard]] Work& work(std::size_t index) noexcept { return slots_[index].work; }
   [[nodiscard]] const Work& work(std::size_t index) const noexcept { return slots_[index].work; }
   [[nodiscard]] Piece& piece(std::size_t index) noexcept { return pieces_[index]; }
@@ -84,6 +85,13 @@ class Batch {
   void prefetch(std::size_t index) const noexcept;
   /// Queued to Running. False if it was cancelled: leave it alone.
   [[nodiscard]] bool claim(std::size_t index) noexcept;
+  /// So many bytes less are ahead of the engine, done or dropped. Wakes who sleeps shortly before
+  /// the end, so that they are up by then.
+  void pass(std::uint64_t bytes) noexcept {
+    const bool was_far = ahead_ > kNearEnd;
+    ahead_ -= bytes;
+    if (was_far && ahead_ <= kNearEnd && ahead_ != 0) wake_early();
+  }
   /// Running to `outcome`, whose status is final. The last one finishes the batch.
   void settle(std::size_t index, const Outcome& outcome) noexcept;
   /// Whether the descriptor that runs should stop.
@@ -101,7 +109,8 @@ class Batch {
   [[nodiscard]] bool finished() const noexcept {
     return done_.load(std::memory_order_acquire) == kDone;
   }
-  /// Spins for `spin`, then sleeps. False if `deadline` came first.
+  /// Spins for `spin` beyond the time that the work should take, then sleeps; sleeps at once if
+  /// that is long. A `spin` of 0 never spins. False if `deadline` came first.
   [[nodiscard]] bool wait(Channel::Clock::time_point deadline,
                           std::chrono::nanoseconds spin) noexcept;
   [[nodiscard]] Outcome outcome(std::size_t index) const noexcept;
@@ -121,6 +130,11 @@ class Batch {
     std::uint64_t bytes = 0;
   };
   void leave(std::uint32_t count) noexcept;
+  void wake_early() noexcept;
+
+  /// Bytes that take longer to copy than a sleeper takes to wake, some 20 us, and not very much
+  /// longer; an engine's usual chunk.
+  static constexpr std::uint64_t kNearEnd = 1 << 20;
 
   static constexpr std::uint32_t kPending = 0;
   static constexpr std::uint32_t kPendingWithSleepers = 1;
@@ -131,6 +145,8 @@ class Batch {
   InlineArray<Slot, 1> slots_;
   InlineArray<Piece, 2> pieces_;
   Callback on_done_;
+  std::uint64_t length_ = 0;
+  std::uint64_t ahead_ = 0;          ///< the engine's own: bytes it has not passed
   std::atomic<std::uint32_t> left_;  ///< descriptors that are not final
   std::atomic<bool> stop_{false};
   // A waiter spins on the next word while the engine writes those above. Not alignas: memory that

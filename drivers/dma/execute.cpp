@@ -33,19 +33,21 @@ class Cursor {
 /// Calls `step(bytes)` for chunk after chunk until all is done or a stop is asked for. `step`
 /// returns how much of the chunk it could do in one go. Returns the bytes done.
 template <typename Step>
-std::uint64_t in_chunks(const Batch& batch, std::uint64_t length, std::uint64_t chunk_bytes,
+std::uint64_t in_chunks(Batch& batch, std::uint64_t length, std::uint64_t chunk_bytes,
                         Step&& step) noexcept {
   std::uint64_t done = 0;
   while (done < length) {
     if (done > 0 && batch.stop_requested()) break;
-    done += step(std::min(chunk_bytes, length - done));
+    const std::uint64_t stepped = step(std::min(chunk_bytes, length - done));
+    done += stepped;
+    batch.pass(stepped);
   }
   return done;
 }
 
 }  // namespace
 
-Outcome execute(const Batch& batch, std::size_t index, const Mover& mover,
+Outcome execute(Batch& batch, std::size_t index, const Mover& mover,
                 std::uint64_t chunk_bytes) noexcept {
   const Work& work = batch.work(index);
   Cursor from(batch.sources(index));

@@ -20,7 +20,7 @@ namespace drivers::dma {
 
 /// Returns the outcome: Done, or Cancelled where Batch::stop_requested() became true between two
 /// chunks of at most `chunk_bytes` (above 0).
-[[nodiscard]] Outcome execute(const Batch& batch, std::size_t index, const Mover& mover,
+[[nodiscard]] Outcome execute(Batch& batch, std::size_t index, const Mover& mover,
                               std::uint64_t chunk_bytes) noexcept;
 
 }  // namespace drivers::dma

@@ -65,13 +65,16 @@ void settle(Batch& batch, const wire::Reply& reply, bool ended) noexcept {
                                                 Callback on_done) {
   // Without pieces: the addresses are the server's.
   auto batch = std::make_shared<Batch>(owner, descriptors.size(), 0, std::move(on_done));
+  std::uint64_t length = 0;
   for (std::size_t index = 0; index < descriptors.size(); ++index) {
     const Descriptor& descriptor = descriptors[index];
     const bool writes = descriptor.operation() != Operation::Crc32c;
     batch->work(index).operation = descriptor.operation();
     batch->work(index).length =
         length_of(writes ? descriptor.destinations() : descriptor.sources());
+    length += batch->work(index).length;
   }
+  batch->set_length(length);
   return batch;
 }
 

@@ -96,9 +96,12 @@ hal::Result<std::size_t> Resolver::count(std::span<const Descriptor> descriptors
 }
 
 hal::Result<void> Resolver::fill(Batch& batch, std::span<const Descriptor> descriptors) {
+  std::uint64_t length = 0;
   for (descriptor_ = 0; descriptor_ < descriptors.size(); ++descriptor_) {
     if (auto fine = fill_one(batch, descriptors[descriptor_]); !fine) return fine;
+    length += batch.work(descriptor_).length;
   }
+  batch.set_length(length);
   return {};
 }
 

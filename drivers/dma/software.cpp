@@ -209,6 +209,7 @@ void SoftwareChannel::perform(Batch& batch, bool in_ring) noexcept {
     const bool claimed = batch.claim(index);
     Outcome outcome;
     if (claimed) outcome = execute(batch, index, *software_.mover, software_.chunk_bytes);
+    batch.pass(batch.work(index).length - outcome.bytes);
     // First, so that who sees the outcome finds room in the ring.
     if (in_ring) ring_.leave();
     if (claimed) batch.settle(index, outcome);
