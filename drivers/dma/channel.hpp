@@ -76,8 +76,9 @@ class Channel {
 
   // ---- work -------------------------------------------------------------------------------------
 
-  /// Submits all of `batch`, or nothing. Never waits. Memory is read and written between this call
-  /// and the batch's end only.
+  /// Submits all of `batch`, or nothing. Never waits, but an engine may do a little work at once,
+  /// in the calling thread, if that is the shorter way. Memory is read and written between the
+  /// start of this call and the batch's end only.
   ///
   /// `on_done` is called once, on the channel's own thread, when every outcome is final, however
   /// the batch ended; under no lock. It may call any function of this channel but the destructor.

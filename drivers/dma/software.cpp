@@ -139,8 +139,19 @@ hal::Result<Ticket> SoftwareChannel::submit(std::span<const Descriptor> batch, C
   auto resolved = resolve(this, batch, limits_, buffers_, std::move(on_done));
   if (!resolved) return std::unexpected(resolved.error());
   Ticket ticket(*std::move(resolved));
+  // A callback is the worker's to call.
+  if (!ticket.batch()->has_callback() && fits_in_place(*ticket.batch(), software_.in_place_bytes)) {
+    perform(*ticket.batch(), false);
+    tell(ticket.batch());
+    return ticket;
+  }
   if (auto pushed = push(ticket); !pushed) return std::unexpected(pushed.error());
   return ticket;
+}
+
+bool SoftwareChannel::fits_in_place(const Batch& batch, std::uint64_t most) const noexcept {
+  // The worker has nothing, and gets nothing while the lock is held.
+  return batch.length() <= most && ring_.empty();
 }
 
 hal::Result<Ticket> SoftwareChannel::run(std::span<const Descriptor> batch,
@@ -152,8 +163,7 @@ hal::Result<Ticket> SoftwareChannel::run(std::span<const Descriptor> batch,
   if (!resolved) return std::unexpected(resolved.error());
   Ticket ticket(*std::move(resolved));
 
-  if (ring_.empty() && ticket.batch()->length() <= kInPlaceBytes) {
-    // The worker has nothing, and gets nothing while the lock is held: the engine is ours.
+  if (fits_in_place(*ticket.batch(), kInPlaceBytes)) {
     perform(*ticket.batch(), false);
     tell(ticket.batch());
     lock.unlock();

@@ -5,10 +5,10 @@
 // What it is: the backend for machines without a DMA engine that is ours to use, and the reference
 // for all others. One ring and one worker for each channel; the worker runs near the memory that
 // is attached, spins a little before it sleeps, copies with memcpy, and looks for a cancel between
-// chunks. run() does a small batch that has nothing before it in the calling thread: handing it to
-// the worker and back would take longer. What it is not: containment. A page that can't be read or
-// written (a file that was cut while it is mapped) hits the process with SIGBUS, as any access to
-// it would.
+// chunks. A small batch that has nothing before it is done in the calling thread, by run() and,
+// where it has no callback, by submit(): handing it to the worker and back would take longer. What
+// it is not: containment. A page that can't be read or written (a file that was cut while it is
+// mapped) hits the process with SIGBUS, as any access to it would.
 //
 // Lifetime and thread-safety: as Channel. Callbacks run on the worker.
 //
@@ -44,6 +44,9 @@ struct SoftwareOptions {
   /// Bytes between two looks for a cancel: some 100 us of copying. Not less by default: the
   /// system's memcpy takes blocks below 1 MiB for cached ones, and is slow where they are not.
   std::uint64_t chunk_bytes = std::uint64_t{1} << 20;
+  /// Up to so many bytes submit() does at once where nothing is before them: copying them takes
+  /// less of the caller's time than handing them over. 0: leaves all to the worker.
+  std::uint64_t in_place_bytes = std::uint64_t{4} << 10;
   std::shared_ptr<const Mover> mover = {};          ///< null: Mover::system()
   std::shared_ptr<const Placement> placement = {};  ///< null: Placement::system()
 };
@@ -76,6 +79,8 @@ class SoftwareChannel final : public ThreadedChannel {
   hal::Result<void> start(const std::string& name);
   /// The worker's life.
   void work() noexcept;
+  /// Whether the engine is the caller's, for work of at most so many bytes. REQUIRES: mutex_.
+  [[nodiscard]] bool fits_in_place(const Batch& batch, std::uint64_t most) const noexcept;
   /// Does all of a batch that was not cancelled, and returns when it is finished. REQUIRES: the
   /// worker, or mutex_ and an empty ring.
   void perform(Batch& batch, bool in_ring) noexcept;

@@ -220,6 +220,42 @@ TEST_F(CompletionTest, RunReturnsTheFinishedTicket) {
   }
 }
 
+TEST_F(CompletionTest, SubmitDoesALittleWorkAtOnce) {
+  const int fd = channel_->completion_fd().value();
+  for (int round = 0; round < 1000; ++round) {
+    const auto value = static_cast<unsigned char>(round);
+    const Descriptor fill = Descriptor::fill({buffer_, 0, 4096}, 0x0101010101010101u * value);
+    const Ticket ticket = channel_->submit({&fill, 1}).value();
+    // The worker has had nothing at all, so this does not depend on its speed.
+    ASSERT_TRUE(ticket.finished());
+    ASSERT_EQ(ticket.outcome(0)->bytes, 4096u);
+    ASSERT_EQ(memory_, Bytes(4096, std::byte{value}));
+  }
+  eventfd_t count = 0;
+  ASSERT_EQ(::eventfd_read(fd, &count), 0);
+  EXPECT_EQ(count, 1000u);
+}
+
+TEST_F(CompletionTest, SubmitDoesNothingAheadOfItsTurn) {
+  std::optional<BlockedWorker> blocked(std::in_place, *channel_, one()[0]);
+  const Ticket behind = channel_->submit(one()).value();
+  EXPECT_FALSE(behind.finished());
+  blocked->release();
+  EXPECT_TRUE(channel_->wait(behind, soon()).has_value());
+}
+
+TEST_F(CompletionTest, SubmitLeavesAllToTheWorkerIfToldSo) {
+  const auto mover = std::make_shared<const GatedMover>();
+  const auto channel = open_channel({}, {.mover = mover});
+  const BufferId both = channel->attach_buffer(memory_).value();
+  const std::array copy = {Descriptor::copy({both, 0, 64}, {both, 64, 64})};
+  // Done in this thread, it would wait for the gate that opens below.
+  const Ticket ticket = channel->submit(copy).value();
+  EXPECT_FALSE(ticket.finished());
+  mover->let_copy(1);
+  EXPECT_TRUE(channel->wait(ticket, soon()).has_value());
+}
+
 TEST_F(CompletionTest, RunComesAfterWhatWasSubmitted) {
   const auto mover = std::make_shared<const GatedMover>();
   const auto channel = open_channel({}, {.mover = mover});
