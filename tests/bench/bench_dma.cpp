@@ -4,13 +4,18 @@
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
+#include <pthread.h>
+#include <sched.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "drivers/dma/dma_driver.hpp"
+#include "tests/bench/bare_worker.hpp"
 #include "tests/bench/duel.hpp"
 #include "tests/bench/harness.hpp"
 #include "tests/bench/must.hpp"
@@ -25,6 +30,7 @@ using drivers::dma::BufferId;
 using drivers::dma::Channel;
 using drivers::dma::Descriptor;
 using drivers::dma::DmaDriver;
+using drivers::dma::Ticket;
 
 constexpr std::size_t kKibibyte = 1024;
 constexpr std::size_t kMebibyte = 1024 * kKibibyte;
@@ -48,12 +54,27 @@ class Engine {
   [[nodiscard]] Descriptor piece(std::size_t index, std::size_t bytes) const {
     return Descriptor::copy({source_, index * bytes, bytes}, {destination_, index * bytes, bytes});
   }
-  void run(std::span<const Descriptor> work) {
-    const auto ticket = channel_->submit(work);
+  [[nodiscard]] Ticket submit(std::span<const Descriptor> work,
+                              drivers::dma::Callback on_done = {}) {
+    auto ticket = channel_->submit(work, std::move(on_done));
     if (!ticket) bench::give_up(ticket.error());
-    if (auto ended = channel_->wait(*ticket, Channel::kForever); !ended) {
+    return *std::move(ticket);
+  }
+  void wait(const Ticket& ticket) {
+    if (auto ended = channel_->wait(ticket, Channel::kForever); !ended) {
       bench::give_up(ended.error());
     }
+  }
+  void run(std::span<const Descriptor> work) { wait(submit(work)); }
+  /// Keeps two submissions in flight, so that the engine has the next one when it ends one.
+  void stream(std::span<const Descriptor> work, std::uint64_t submissions) {
+    Ticket last = submit(work);
+    for (; submissions > 1; --submissions) {
+      Ticket next = submit(work);
+      wait(last);
+      last = std::move(next);
+    }
+    wait(last);
   }
   /// What a program without an engine does, on the same pages.
   void copy_here(std::size_t index, std::size_t bytes) {
@@ -76,8 +97,37 @@ class Engine {
   BufferId destination_;
 };
 
+/// Binds the calling thread to one processor and a worker to another, until the end: two of them
+/// seldom copy alike, because the host lets others use them, too. The engine's worker finds its way
+/// to where the caller is not.
+class Apart {
+ public:
+  explicit Apart(bench::BareWorker& worker) {
+    ::pthread_getaffinity_np(::pthread_self(), sizeof(before_), &before_);
+    unsigned bound = 0;
+    for (unsigned cpu = 0; cpu < CPU_SETSIZE && bound < 2; ++cpu) {
+      if (!CPU_ISSET(cpu, &before_)) continue;
+      cpu_set_t one;
+      CPU_ZERO(&one);
+      CPU_SET(cpu, &one);
+      ::pthread_setaffinity_np(bound == 0 ? ::pthread_self() : worker.thread(), sizeof(one), &one);
+      ++bound;
+    }
+    if (bound < 2) throw bench::Skip("two processors are needed");
+  }
+  Apart(const Apart&) = delete;
+  Apart& operator=(const Apart&) = delete;
+  ~Apart() { ::pthread_setaffinity_np(::pthread_self(), sizeof(before_), &before_); }
+
+ private:
+  cpu_set_t before_{};
+};
+
+enum class Way { Stream, OneByOne, BareHandOff };
+enum class Peer { Here, WhereTheWorkerIs };
+
 /// Pieces of `bytes`, `pieces` to a submission; bandwidths in MiB/s.
-void bandwidth(Run& run, std::size_t bytes, std::size_t pieces) {
+void bandwidth(Run& run, std::size_t bytes, std::size_t pieces, Way way, Peer where) {
   Engine engine(bytes * pieces);
   std::vector<Descriptor> work;
   work.reserve(pieces);
@@ -85,13 +135,26 @@ void bandwidth(Run& run, std::size_t bytes, std::size_t pieces) {
   engine.run(work);
   engine.check();
 
+  const auto copy_all = [&] {
+    for (std::size_t i = 0; i < pieces; ++i) engine.copy_here(i, bytes);
+  };
+  std::uint64_t repeat = 1;
+  bench::BareWorker worker([&] {
+    for (std::uint64_t i = 0; i < repeat; ++i) copy_all();
+  });
+  const Apart apart(worker);
   const Batch ours = [&](std::uint64_t operations) {
-    for (; operations != 0; --operations) engine.run(work);
+    if (way == Way::Stream) return engine.stream(work, operations);
+    repeat = 1;
+    for (; operations != 0; --operations) way == Way::OneByOne ? engine.run(work) : worker.run();
   };
   const Batch peer = [&](std::uint64_t operations) {
-    for (; operations != 0; --operations) {
-      for (std::size_t i = 0; i < pieces; ++i) engine.copy_here(i, bytes);
+    if (where == Peer::WhereTheWorkerIs) {
+      // One hand-off for all of the batch.
+      repeat = operations;
+      return worker.run();
     }
+    for (; operations != 0; --operations) copy_all();
   };
   // The start of each batch finds what the other one wrote in the other processor's cache.
   constexpr unsigned kStretch = 16;
@@ -107,6 +170,25 @@ void bandwidth(Run& run, std::size_t bytes, std::size_t pieces) {
            .ratio = 1 / times.ratio,
            .ratio_low = 1 / times.ratio_high,
            .ratio_high = 1 / times.ratio_low});
+}
+
+/// One descriptor that goes to the worker because it has a callback, against the bare hand-off.
+void handed_latency(Run& run) {
+  constexpr std::size_t kBytes = 4 * kKibibyte;
+  Engine engine(kBytes);
+  const Descriptor work = engine.piece(0, kBytes);
+  bench::BareWorker worker([&] { engine.copy_here(0, kBytes); });
+  const Apart apart(worker);
+  run.add(run.compare(
+      [&](std::uint64_t operations) {
+        for (; operations != 0; --operations) {
+          engine.wait(engine.submit({&work, 1}, [](const Ticket&) noexcept {}));
+        }
+      },
+      [&](std::uint64_t operations) {
+        for (; operations != 0; --operations) worker.run();
+      }));
+  engine.check();
 }
 
 void latency(Run& run) {
@@ -166,22 +248,48 @@ void latency(Run& run) {
 constexpr Benchmark kBenchmarks[] = {
     {.name = "core/dma_64k_vs_memcpy",
      .unit = "MiB/s",
-     .peer = "memcpy by the calling thread, on the same pages",
+     .peer = "memcpy on the same pages, by a thread on the processor where the worker runs",
      .target = ">= 0.95",
-     .about = "copies of 64 KiB, 32 descriptors to a submission, submit() and wait()",
-     .run = [](Run& run) { bandwidth(run, 64 * kKibibyte, 32); }},
+     .about = "copies of 64 KiB, 32 descriptors to a submission, two submissions in flight",
+     .run =
+         [](Run& run) { bandwidth(run, 64 * kKibibyte, 32, Way::Stream, Peer::WhereTheWorkerIs); }},
     {.name = "core/dma_4m_vs_memcpy",
      .unit = "MiB/s",
-     .peer = "memcpy by the calling thread, on the same pages",
+     .peer = "memcpy on the same pages, by a thread on the processor where the worker runs",
      .target = ">= 0.95",
-     .about = "copies of 4 MiB, 4 descriptors to a submission, submit() and wait()",
-     .run = [](Run& run) { bandwidth(run, 4 * kMebibyte, 4); }},
+     .about = "copies of 4 MiB, 4 descriptors to a submission, two submissions in flight",
+     .run =
+         [](Run& run) { bandwidth(run, 4 * kMebibyte, 4, Way::Stream, Peer::WhereTheWorkerIs); }},
+    {.name = "core/dma_64k_x32_vs_memcpy",
+     .unit = "MiB/s",
+     .peer = "memcpy by the calling thread, on the same pages",
+     .target = "",
+     .about = "copies of 64 KiB, 32 to a submission, each waited for before the next is submitted",
+     .run = [](Run& run) { bandwidth(run, 64 * kKibibyte, 32, Way::OneByOne, Peer::Here); }},
+    {.name = "core/dma_4m_x4_vs_memcpy",
+     .unit = "MiB/s",
+     .peer = "memcpy by the calling thread, on the same pages",
+     .target = "",
+     .about = "copies of 4 MiB, 4 to a submission, each waited for before the next is submitted",
+     .run = [](Run& run) { bandwidth(run, 4 * kMebibyte, 4, Way::OneByOne, Peer::Here); }},
+    {.name = "core/handoff_64k_x32_vs_memcpy",
+     .unit = "MiB/s",
+     .peer = "memcpy by the calling thread, on the same pages",
+     .target = "",
+     .about = "the floor: 32 copies of 64 KiB by a bare thread that polls a word, no engine",
+     .run = [](Run& run) { bandwidth(run, 64 * kKibibyte, 32, Way::BareHandOff, Peer::Here); }},
+    {.name = "core/handoff_4m_x4_vs_memcpy",
+     .unit = "MiB/s",
+     .peer = "memcpy by the calling thread, on the same pages",
+     .target = "",
+     .about = "the floor: 4 copies of 4 MiB by a bare thread that polls a word, no engine",
+     .run = [](Run& run) { bandwidth(run, 4 * kMebibyte, 4, Way::BareHandOff, Peer::Here); }},
     {.name = "core/dma_64k_alone_vs_memcpy",
      .unit = "MiB/s",
      .peer = "memcpy by the calling thread, on the same pages",
      .target = "",
      .about = "copies of 64 KiB, each waited for before the next one is submitted",
-     .run = [](Run& run) { bandwidth(run, 64 * kKibibyte, 1); }},
+     .run = [](Run& run) { bandwidth(run, 64 * kKibibyte, 1, Way::OneByOne, Peer::Here); }},
     {.name = "core/dma_4k_latency",
      .unit = "ns",
      .peer = "three times memcpy of the same 4 KiB, and a line from processor to processor once",
@@ -189,6 +297,12 @@ constexpr Benchmark kBenchmarks[] = {
      .about =
          "from submit() of one descriptor of 4 KiB until wait() returns: median of groups of 8",
      .run = latency},
+    {.name = "core/dma_4k_handed_latency",
+     .unit = "ns",
+     .peer = "the floor: a bare thread that polls a word and copies the same 4 KiB",
+     .target = "",
+     .about = "the same for a descriptor with a callback, which the worker does",
+     .run = handed_latency},
 };
 
 }  // namespace
