@@ -16,7 +16,8 @@ def files(root):
 
 def _walk(folder):
     for path in folder.iterdir():
-        if path.is_symlink():
+        # A work tree that git added has a file of this name instead of a folder.
+        if path.is_symlink() or path.name == ".git":
             continue
         if path.is_file():
             yield path
