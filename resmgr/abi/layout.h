@@ -30,7 +30,7 @@
 #define RM_REGISTRY_MAGIC UINT64_C(0x3130494745524d52)
 /* Mixed minors work together, other majors are refused. */
 #define RM_LAYOUT_MAJOR 1
-#define RM_LAYOUT_MINOR 1
+#define RM_LAYOUT_MINOR 0
 
 /* ---- limits that are part of the layout --------------------------------- */
 #define RM_MAX_CONTEXTS 65534u  /* 16-bit ids; 0 is nobody, 65535 the authority */
