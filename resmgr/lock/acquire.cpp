@@ -214,8 +214,9 @@ void LockEngine::note_hold(Context& context, rm_slot& slot, rm_cell* cell, Handl
                            const std::source_location& place, Grant& grant) noexcept {
   const bool shared = cell != nullptr;
   const std::uint64_t since = stamp(context);
-  const std::uint32_t index = HoldList(context).add(handle, load_relaxed(slot.class_id), shared, place) |
-                              (Clock::is_exact(since) ? RM_HOLD_TIMED : 0u);
+  const std::uint32_t index =
+      HoldList(context).add(handle, load_relaxed(slot.class_id), shared, place) |
+      (Clock::is_exact(since) ? RM_HOLD_TIMED : 0u);
   if (shared) {
     begin_hold(*cell, since, index);
   } else {

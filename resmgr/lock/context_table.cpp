@@ -115,7 +115,6 @@ void ContextTable::close(Context& context, bool had_holds) noexcept {
   CellPool(t_).unpark_all(context);
   // A hold that outlives it finds no slot on the fast path, and no engine behind it.
   context.slot_count = 0;
-  context.thread = nullptr;
   context.engine.store(nullptr, std::memory_order_release);
   context.scratch = Mapping();
   const std::uint64_t state = load(context.record->state);
@@ -127,7 +126,6 @@ void ContextTable::close(Context& context, bool had_holds) noexcept {
 void ContextTable::after_fork_in_child() noexcept {
   for (Context* context : open_) {
     context->slot_count = 0;
-    context->thread = nullptr;
     context->engine.store(nullptr, std::memory_order_release);
   }
   open_.clear();

@@ -78,12 +78,10 @@ class FastPath {
     return Outcome::Done;
   }
 
-  /// L1 of a hold that nobody waits for. REQUIRES: the handle is one that a grant of this context
-  /// returned, as in a ref.
+  /// L1 of a hold that nobody waits for.
   [[nodiscard, gnu::always_inline]] static Outcome try_release_exclusive(Context& context,
                                                                          Handle handle) noexcept {
-    // A closed context is no thread's own, so the slots are there, and a hold's handle names one.
-    if (!context.on_own_thread()) return Outcome::NotMine;
+    if (!context.on_own_thread() || handle.slot() >= context.slot_count) return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
     HoldList holds(context);
     // If the hold is ours, these are: if it is not, the swap fails.
@@ -126,11 +124,10 @@ class FastPath {
     return Outcome::Done;
   }
 
-  /// l2 of a cell that is kept. REQUIRES: as try_release_exclusive(). Owing: the hold has ended,
-  /// and somebody has to be told (l3).
+  /// l2 of a cell that is kept. Owing: the hold has ended, and somebody has to be told (l3).
   [[nodiscard, gnu::always_inline]] static Outcome try_release_shared(Context& context,
                                                                       Handle handle) noexcept {
-    if (!context.on_own_thread()) return Outcome::NotMine;
+    if (!context.on_own_thread() || handle.slot() >= context.slot_count) return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
     CellWord parking;
     rm_cell* const cell = parked(context, handle, RM_CELL_HELD, parking);

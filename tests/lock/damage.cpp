@@ -168,15 +168,13 @@ class Run {
         break;
       case 2:
         make_plain(engine_, me);
-        if (take_fast(engine_, me, handle, HoldKind::Exclusive)) {
-          (void)give_fast(engine_, me, handle, HoldKind::Exclusive);
-        }
+        (void)take_fast(engine_, me, handle, HoldKind::Exclusive);
+        (void)give_fast(engine_, me, handle, HoldKind::Exclusive);
         break;
       case 3:
         make_plain(engine_, me);
-        if (take_fast(engine_, me, handle, HoldKind::Shared)) {
-          (void)give_fast(engine_, me, handle, HoldKind::Shared);
-        }
+        (void)take_fast(engine_, me, handle, HoldKind::Shared);
+        (void)give_fast(engine_, me, handle, HoldKind::Shared);
         break;
       case 4:
         (void)engine_.release(me, handle, HoldKind::Exclusive);

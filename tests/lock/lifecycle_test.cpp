@@ -39,6 +39,7 @@ class Lifecycle : public ::testing::Test {
       make_plain(domain.engine, me);
       for (const HoldKind kind : {HoldKind::Exclusive, HoldKind::Shared}) {
         EXPECT_FALSE(take_fast(domain.engine, me, handle, kind));
+        EXPECT_FALSE(give_fast(domain.engine, me, handle, kind));
       }
       return grant;
     }));
