@@ -5,7 +5,6 @@
 #include <thread>
 
 #include "tests/bench/core_contended.hpp"
-#include "tests/bench/core_floor.hpp"
 #include "tests/bench/core_pairs.hpp"
 #include "tests/bench/harness.hpp"
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "tests/bench/domain.hpp"
+#include "tests/bench/floor_locks.hpp"
 #include "tests/bench/must.hpp"
 #include "tests/bench/peers.hpp"
 #include "tests/bench/shared_memory.hpp"
@@ -51,6 +52,13 @@ constexpr hal::AcquireOptions kExclusive{.mode = hal::AcquisitionMode::Blocking}
 constexpr hal::AcquireOptions kShared{.mode = hal::AcquisitionMode::Blocking,
                                       .kind = hal::HoldKind::Shared};
 
+template <typename Floor>
+void compare_floor(Run& run) {
+  const Shared<Floor> floor;
+  const Shared<CasLine> peer;
+  run.add(run.compare(pairs_on(*floor), pairs_on(*peer)));
+}
+
 template <typename Lock>
 void compare_pairs(Run& run, const hal::AcquireOptions& options) {
   Domain domain(1);
@@ -72,6 +80,8 @@ Batch round_and_round(std::span<const hal::Handle> places, const Pair& pair) {
 }  // namespace
 
 void pair_vs_cas(Run& run) { compare_pairs<CasLine>(run, kExclusive); }
+void pair_floor_of_calls_vs_cas(Run& run) { compare_floor<CalledLine>(run); }
+void pair_floor_of_books_vs_cas(Run& run) { compare_floor<BookedLine>(run); }
 void pair_vs_robust(Run& run) { compare_pairs<RobustMutex>(run, kExclusive); }
 void shared_pair_vs_rwlock(Run& run) { compare_pairs<SharedRwLock>(run, kShared); }
 void shared_pair_vs_boost(Run& run) { compare_pairs<BoostSharableMutex>(run, kShared); }

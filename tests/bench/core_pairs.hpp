@@ -10,6 +10,9 @@ namespace bench {
 
 void pair_vs_cas(Run& run);
 void try_pair_vs_cas(Run& run);
+/// Not ours: see tests/bench/floor_locks.hpp.
+void pair_floor_of_calls_vs_cas(Run& run);
+void pair_floor_of_books_vs_cas(Run& run);
 void pair_vs_robust(Run& run);
 void pair_1m_vs_cas(Run& run);
 /// While so many other locks are held.

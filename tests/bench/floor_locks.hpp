@@ -13,35 +13,25 @@
 #include <atomic>
 #include <cstdint>
 
-#include "tests/bench/harness.hpp"
-
 namespace bench {
 
-/// A resource's line.
-struct alignas(64) FloorSlot {
+/// Two calls and nothing else.
+struct alignas(64) CalledLine {
+  std::atomic<std::uint64_t> word{0};
+
+  [[nodiscard, gnu::noinline]] bool lock() noexcept;
+  [[nodiscard, gnu::noinline]] bool unlock() noexcept;
+};
+
+/// The same with the books, of the calling thread's record.
+struct alignas(64) BookedLine {
   std::atomic<std::uint64_t> word{0};
   std::uint64_t acquired_at = 0;
   std::uint32_t acquisitions = 0;
   std::uint32_t hold_index = 0;
+
+  [[nodiscard, gnu::noinline]] bool lock() noexcept;
+  [[nodiscard, gnu::noinline]] bool unlock() noexcept;
 };
-
-/// What a thread holds; a plain reader may look at any time.
-struct FloorRecord {
-  alignas(64) std::uint64_t id = 1;
-  std::uint64_t time = 1;  ///< kept by somebody else
-  alignas(64) std::atomic<std::uint64_t> bitmap{0};
-  alignas(64) std::atomic<std::uint64_t> holds[64]{};
-  const void* places[64]{};
-};
-
-/// Two calls and nothing else.
-[[gnu::noinline]] bool floor_lock(FloorSlot& slot) noexcept;
-[[gnu::noinline]] bool floor_unlock(FloorSlot& slot) noexcept;
-/// The same with the books, of the calling thread's record.
-[[gnu::noinline]] bool floor_acquire(FloorSlot& slot, const void* place) noexcept;
-[[gnu::noinline]] bool floor_release(FloorSlot& slot) noexcept;
-
-void pair_floor_of_calls_vs_cas(Run& run);
-void pair_floor_of_books_vs_cas(Run& run);
 
 }  // namespace bench
