@@ -48,7 +48,7 @@ TEST_F(AllocationTest, NoneAfterInitialisation) {
       if (mode == AcquisitionMode::Blocking && !blocking) continue;
       for (const HoldKind kind : {HoldKind::Exclusive, HoldKind::Shared}) {
         auto hold = manager_->acquire_scoped_resource(
-            handle, AcquireOptions{.mode = mode, .timeout = 1ms, .kind = kind});
+            handle, AcquireOptions{.mode = mode, .kind = kind, .timeout = 1ms});
         if (hold && kind == HoldKind::Exclusive) {
           (void)hold->downgrade();
           (void)hold->try_upgrade();

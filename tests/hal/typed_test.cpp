@@ -44,6 +44,11 @@ TEST_F(Typed, AWrongRequestLeavesNoResourceBehind) {
 
 TEST_F(Refused, WrongOptionsThoughNobodyIsInTheWay) {
   const Handle handle = add("free", {.flags = ResourceFlags::Shareable});
+  // Once each, so that the short way is open to both kinds.
+  ASSERT_TRUE(manager_->try_acquire(handle));
+  ASSERT_TRUE(manager_->try_acquire_shared(handle));
+  EXPECT_EQ(code_of(manager_->acquire_scoped_resource(handle, static_cast<AcquisitionMode>(99))),
+            ErrorCode::InvalidArgument);
   const AcquireOptions wrong[] = {
       {.mode = static_cast<AcquisitionMode>(99)},
       {.kind = static_cast<HoldKind>(7)},

@@ -47,11 +47,13 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
  public:
   ScopedResource() noexcept = default;
   /// For ResourceManager, which alone can name a Held.
-  explicit ScopedResource(const Held& held) noexcept : handle_(held.handle) {
+  explicit ScopedResource(const Held& held) noexcept {
+    context_ = held.context;
+    std::uint64_t bits = held.handle.bits();
     // g++ 12 joins the two words in a vector register, which takes half as long as the acquisition
     // did; with this between them it stores them as they are.
-    asm("" : "+m"(handle_));
-    context_ = held.context;
+    asm("" : "+r"(bits) : "m"(context_));
+    handle_ = Handle::from_bits(bits);
   }
   ScopedResource(ScopedResource&& other) noexcept
       : handle_(std::exchange(other.handle_, Handle())),

@@ -31,9 +31,12 @@
 //   auto hold = manager->acquire_scoped_resource(handle, hal::AcquisitionMode::Blocking);
 #pragma once
 
+#include <array>
+#include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <new>
@@ -79,13 +82,13 @@ struct ManagerOptions {
 /// How to acquire. Plain aggregate, cheap to build in place.
 struct AcquireOptions {
   AcquisitionMode mode = AcquisitionMode::NonBlocking;
-  /// Timeout and Emergency: how long at most; 0 or less: as NonBlocking, but with the mode's queue
-  /// place checked once. Ignored by the other modes.
-  std::chrono::nanoseconds timeout{0};
   HoldKind kind = HoldKind::Exclusive;
   /// Place in the queue; without it the resource's own.
   bool has_priority = false;
   ResourcePriority priority = ResourcePriority::Normal;
+  /// Timeout and Emergency: how long at most; 0 or less: as NonBlocking, but with the mode's queue
+  /// place checked once. Ignored by the other modes.
+  std::chrono::nanoseconds timeout{0};
   /// Who acquires; null: the calling thread's own context.
   class Context* context = nullptr;
 };
@@ -189,10 +192,13 @@ class HAL_EXPORT ResourceManager {
   [[nodiscard]] Result<ScopedResource> acquire_scoped_resource(
       Handle handle, const AcquireOptions& options,
       std::source_location where = std::source_location::current()) noexcept {
-    if (!options.context && !options.has_priority && options.mode <= AcquisitionMode::Emergency)
-        [[likely]] {
-      const auto held = options.kind == HoldKind::Exclusive ? acquire_at_once(handle, where)
-                                                            : acquire_shared_at_once(handle, where);
+    if (!options.context) [[likely]] {
+      ScopedResource::Held held;
+      if (are_plain(options, HoldKind::Exclusive)) [[likely]] {
+        held = acquire_at_once(handle, where);
+      } else if (are_plain(options, HoldKind::Shared)) {
+        held = acquire_shared_at_once(handle, where);
+      }
       if (held.context != 0) [[likely]]
         return Result<ScopedResource>(std::in_place, held);
     }
@@ -201,12 +207,18 @@ class HAL_EXPORT ResourceManager {
   [[nodiscard]] Result<ScopedResource> acquire_scoped_resource(
       Handle handle, AcquisitionMode mode = AcquisitionMode::Blocking,
       std::source_location where = std::source_location::current()) noexcept {
-    return acquire_scoped_resource(handle, AcquireOptions{.mode = mode}, where);
+    // Options are made where they are needed: built before the call, they would be in its way.
+    if (mode <= AcquisitionMode::Emergency) [[likely]] {
+      const auto held = acquire_at_once(handle, where);
+      if (held.context != 0) [[likely]]
+        return Result<ScopedResource>(std::in_place, held);
+    }
+    return acquire_slowly(handle, AcquireOptions{.mode = mode}, where);
   }
   /// Exclusive, without waiting, as the thread's own context: the fast path.
   [[nodiscard]] Result<ScopedResource> try_acquire(
       Handle handle, std::source_location where = std::source_location::current()) noexcept {
-    return acquire_scoped_resource(handle, AcquireOptions{}, where);
+    return acquire_scoped_resource(handle, AcquisitionMode::NonBlocking, where);
   }
   /// Shared, without waiting, as the thread's own context.
   [[nodiscard]] Result<ScopedResource> try_acquire_shared(
@@ -287,6 +299,21 @@ class HAL_EXPORT ResourceManager {
 
  private:
   explicit ResourceManager(std::shared_ptr<resmgr::client::Domain> domain) noexcept;
+
+  /// Whether the mode is valid, the kind is this one, and no priority is named: in one load.
+  [[nodiscard]] static bool are_plain(const AcquireOptions& options, HoldKind kind) noexcept {
+    using Bytes = std::array<std::uint8_t, 4>;
+    constexpr auto kAnyMode = static_cast<std::uint8_t>(AcquisitionMode::Emergency);
+    static_assert((kAnyMode & (kAnyMode + 1)) == 0, "modes are told from others by a mask");
+    static_assert(offsetof(AcquireOptions, mode) == 0 && offsetof(AcquireOptions, kind) == 1 &&
+                  offsetof(AcquireOptions, has_priority) == 2 &&
+                  offsetof(AcquireOptions, priority) == 3);
+    constexpr Bytes kCompared = {static_cast<std::uint8_t>(~kAnyMode), 0xff, 0xff, 0};
+    const Bytes wanted = {0, static_cast<std::uint8_t>(kind), 0, 0};
+    std::uint32_t bits = 0;
+    std::memcpy(&bits, &options, sizeof(bits));
+    return (bits & std::bit_cast<std::uint32_t>(kCompared)) == std::bit_cast<std::uint32_t>(wanted);
+  }
 
   [[nodiscard]] Result<resmgr::lock::Context*> context_of(Context* given) const noexcept;
   // Inline callers get a hold in two registers, and nothing of the slow path into their code.
