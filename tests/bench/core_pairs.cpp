@@ -35,12 +35,12 @@ Batch pairs_on(Lock& lock) {
   };
 }
 
-/// Pairs on a resource of ours: acquired, and released by the end of its scope.
-Batch our_pairs(hal::ResourceManager& manager, hal::Handle handle,
-                const hal::AcquireOptions& options) {
-  return [&manager, handle, options](std::uint64_t operations) {
+/// Pairs on a resource of ours: acquired in this way, and released by the end of its scope.
+template <typename Acquire>
+Batch our_pairs(hal::ResourceManager& manager, hal::Handle handle, Acquire acquire) {
+  return [&manager, handle, acquire](std::uint64_t operations) {
     for (; operations != 0; --operations) {
-      auto hold = manager.acquire_scoped_resource(handle, options);
+      auto hold = acquire(manager, handle);
       if (!hold) [[unlikely]] {
         give_up(hold.error());
       }
@@ -48,9 +48,14 @@ Batch our_pairs(hal::ResourceManager& manager, hal::Handle handle,
   };
 }
 
-constexpr hal::AcquireOptions kExclusive{.mode = hal::AcquisitionMode::Blocking};
-constexpr hal::AcquireOptions kShared{.mode = hal::AcquisitionMode::Blocking,
-                                      .kind = hal::HoldKind::Shared};
+// As drivers call it: the mode is known where the call is written.
+constexpr auto kExclusive = [](hal::ResourceManager& manager, hal::Handle handle) {
+  return manager.acquire_scoped_resource(handle, hal::AcquisitionMode::Blocking);
+};
+constexpr auto kShared = [](hal::ResourceManager& manager, hal::Handle handle) {
+  return manager.acquire_scoped_resource(
+      handle, {.mode = hal::AcquisitionMode::Blocking, .kind = hal::HoldKind::Shared});
+};
 
 template <typename Floor>
 void compare_floor(Run& run) {
@@ -59,11 +64,11 @@ void compare_floor(Run& run) {
   run.add(run.compare(pairs_on(*floor), pairs_on(*peer)));
 }
 
-template <typename Lock>
-void compare_pairs(Run& run, const hal::AcquireOptions& options) {
+template <typename Lock, typename Acquire>
+void compare_pairs(Run& run, const Acquire& acquire) {
   Domain domain(1);
   const Shared<Lock> peer;
-  run.add(run.compare(our_pairs(domain.manager(), domain.handles()[0], options), pairs_on(*peer)));
+  run.add(run.compare(our_pairs(domain.manager(), domain.handles()[0], acquire), pairs_on(*peer)));
 }
 
 /// Goes through places round and round, over as many batches as it takes.
@@ -87,18 +92,17 @@ void shared_pair_vs_rwlock(Run& run) { compare_pairs<SharedRwLock>(run, kShared)
 void shared_pair_vs_boost(Run& run) { compare_pairs<BoostSharableMutex>(run, kShared); }
 
 void try_pair_vs_cas(Run& run) {
-  Domain domain(1);
-  const Shared<CasLine> peer;
-  const hal::Handle handle = domain.handles()[0];
-  const Batch ours = [&manager = domain.manager(), handle](std::uint64_t operations) {
-    for (; operations != 0; --operations) {
-      auto hold = manager.try_acquire(handle);
-      if (!hold) [[unlikely]] {
-        give_up(hold.error());
-      }
-    }
-  };
-  run.add(run.compare(ours, pairs_on(*peer)));
+  compare_pairs<CasLine>(run, [](hal::ResourceManager& manager, hal::Handle handle) {
+    return manager.try_acquire(handle);
+  });
+}
+
+void pair_by_options_vs_cas(Run& run) {
+  compare_pairs<CasLine>(run,
+                         [options = hal::AcquireOptions{.mode = hal::AcquisitionMode::Blocking}](
+                             hal::ResourceManager& manager, hal::Handle handle) {
+                           return manager.acquire_scoped_resource(handle, options);
+                         });
 }
 
 void pair_1m_vs_cas(Run& run) {
@@ -113,7 +117,7 @@ void pair_1m_vs_cas(Run& run) {
 
   // Both read the same array of handles: what that costs, each pays.
   const Batch ours = round_and_round(places, [&manager = domain.manager()](hal::Handle place) {
-    auto hold = manager.acquire_scoped_resource(place, kExclusive);
+    auto hold = kExclusive(manager, place);
     if (!hold) [[unlikely]] {
       give_up(hold.error());
     }
@@ -133,7 +137,7 @@ void pair_vs_absl(Run& run, unsigned held) {
   std::deque<hal::ScopedResource> holds;
   for (unsigned i = 0; i < held; ++i) {
     const hal::Handle other = domain.add(fmt::format("held/{}", i), fmt::format("class-{}", i));
-    holds.push_back(must(domain.manager().acquire_scoped_resource(other, kExclusive)));
+    holds.push_back(must(kExclusive(domain.manager(), other)));
   }
   const hal::Handle measured = domain.add("measured", "class-last");
   const Batch ours = our_pairs(domain.manager(), measured, kExclusive);

@@ -10,6 +10,7 @@ namespace bench {
 
 void pair_vs_cas(Run& run);
 void try_pair_vs_cas(Run& run);
+void pair_by_options_vs_cas(Run& run);
 /// Not ours: see tests/bench/floor_locks.hpp.
 void pair_floor_of_calls_vs_cas(Run& run);
 void pair_floor_of_books_vs_cas(Run& run);
