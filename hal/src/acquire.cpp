@@ -2,13 +2,12 @@
 //
 // Acquiring: the fast path first, then everything else.
 #include <algorithm>
-#include <cerrno>
-#include <new>
 #include <utility>
 
 #include <hal/resource_manager.hpp>
 
 #include "hal/src/convert.hpp"
+#include "hal/src/guard.hpp"
 #include "resmgr/base/mapping.hpp"
 #include "resmgr/client/domain.hpp"
 
@@ -106,23 +105,23 @@ Result<ScopedResource> ResourceManager::acquire_slowly(Handle handle, const Acqu
   return ScopedResource(handle.with_tenure(grant->tenure), *context, options.kind);
 }
 
-Result<std::vector<ScopedResource>> ResourceManager::acquire_bundle(
-    std::span<const Handle> handles, const AcquireOptions& options,
-    std::source_location where) try {
+Result<std::vector<ScopedResource>> ResourceManager::acquire_bundle(std::span<const Handle> handles,
+                                                                    const AcquireOptions& options,
+                                                                    std::source_location where) {
   auto context = context_of(options.context);
   if (!context) return std::unexpected(std::move(context.error()));
   auto request = convert::request(options, ResourcePriority::Normal, where);
   if (!request) return std::unexpected(std::move(request.error()));
-  std::vector<ScopedResource> holds;
-  holds.reserve(handles.size());  // nothing may fail once they are acquired
-  auto acquired = domain_->acquire_bundle(**context, handles, *request);
-  if (!acquired) return std::unexpected(std::move(acquired.error()));
-  for (const resmgr::client::Acquired& one : *acquired) {
-    holds.push_back(ScopedResource(one.handle, one.context, one.kind));
-  }
-  return holds;
-} catch (const std::bad_alloc&) {
-  return resmgr::fail_errno(ENOMEM, "bundle");
+  return guard("bundle", [&]() -> Result<std::vector<ScopedResource>> {
+    std::vector<ScopedResource> holds;
+    holds.reserve(handles.size());  // nothing may fail once they are acquired
+    auto acquired = domain_->acquire_bundle(**context, handles, *request);
+    if (!acquired) return std::unexpected(std::move(acquired.error()));
+    for (const resmgr::client::Acquired& one : *acquired) {
+      holds.push_back(ScopedResource(one.handle, one.context, one.kind));
+    }
+    return holds;
+  });
 }
 
 Result<std::vector<ScopedResource>> ResourceManager::acquire_aggregate(
@@ -133,7 +132,7 @@ Result<std::vector<ScopedResource>> ResourceManager::acquire_aggregate(
   if (!has(entry->flags, ResourceFlags::Aggregate)) {
     return fail(ErrorCode::InvalidArgument, "not an aggregate");
   }
-  auto members = domain_->view().teardown_order(aggregate);
+  auto members = teardown_order(aggregate);
   if (!members) return std::unexpected(std::move(members.error()));
   return acquire_bundle(*members, options, where);
 }
@@ -172,7 +171,7 @@ class ConstructedBacking final : public Backing {
 
 Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
     std::string_view name, const ResourceMetadata& metadata, const TypeOfMemory& type,
-    const AcquireOptions& options, std::source_location where) try {
+    const AcquireOptions& options, std::source_location where) {
   // What is wrong with the request must not leave a resource behind.
   if (auto context = context_of(options.context); !context) {
     return std::unexpected(std::move(context.error()));
@@ -180,41 +179,41 @@ Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
   if (auto request = convert::request(options, metadata.priority, where); !request) {
     return std::unexpected(std::move(request.error()));
   }
-  ResourceMetadata wanted = metadata;
-  wanted.size_bytes = std::max<std::uint64_t>(metadata.size_bytes, type.size);
-  wanted.alignment = std::max<std::uint64_t>(metadata.alignment, type.alignment);
-  OpenedResource opened;
-  bool fresh = false;
-  auto handle = find(name);
-  if (!handle && handle.error() == ErrorCode::NotFound) {
-    RegisterOptions backed;
-    backed.backing = std::make_shared<ConstructedBacking>(type.construct);
-    handle = register_typed(name, wanted, std::move(backed), type.tag);
-    fresh = handle.has_value();
-    // Somebody else was faster: his is opened.
-    if (!handle && handle.error() == ErrorCode::AlreadyExists) handle = find(name);
-  }
-  if (!handle) return std::unexpected(std::move(handle.error()));
-  if (!fresh) {
-    const auto entry = domain_->view().read(*handle);
-    if (!entry) return std::unexpected(entry.error());
-    const std::string class_name =
-        wanted.class_name.empty() ? std::string(to_string(wanted.type)) : wanted.class_name;
-    if (entry->type_tag != type.tag || entry->size_bytes < type.size ||
-        entry->type != wanted.type || domain_->class_name(entry->class_id) != class_name ||
-        (metadata.size_bytes != 0 && entry->size_bytes != wanted.size_bytes)) {
-      return fail(ErrorCode::InvalidArgument, "it exists with another type, class or size");
+  return guard("acquire_resource", [&]() -> Result<OpenedResource> {
+    ResourceMetadata wanted = metadata;
+    wanted.size_bytes = std::max<std::uint64_t>(metadata.size_bytes, type.size);
+    wanted.alignment = std::max<std::uint64_t>(metadata.alignment, type.alignment);
+    OpenedResource opened;
+    bool fresh = false;
+    auto handle = find(name);
+    if (!handle && handle.error() == ErrorCode::NotFound) {
+      RegisterOptions backed;
+      backed.backing = std::make_shared<ConstructedBacking>(type.construct);
+      handle = register_typed(name, wanted, std::move(backed), type.tag);
+      fresh = handle.has_value();
+      // Somebody else was faster: his is opened.
+      if (!handle && handle.error() == ErrorCode::AlreadyExists) handle = find(name);
     }
-  }
-  auto hold = acquire_scoped_resource(*handle, options, where);
-  if (!hold) return std::unexpected(std::move(hold.error()));
-  opened.hold = std::move(*hold);
-  auto memory = map(*handle);
-  if (!memory) return std::unexpected(std::move(memory.error()));
-  opened.memory = memory->data();
-  return opened;
-} catch (const std::bad_alloc&) {
-  return resmgr::fail_errno(ENOMEM, "acquire_resource");
+    if (!handle) return std::unexpected(std::move(handle.error()));
+    if (!fresh) {
+      const auto entry = domain_->view().read(*handle);
+      if (!entry) return std::unexpected(entry.error());
+      const std::string class_name =
+          wanted.class_name.empty() ? std::string(to_string(wanted.type)) : wanted.class_name;
+      if (entry->type_tag != type.tag || entry->size_bytes < type.size ||
+          entry->type != wanted.type || domain_->class_name(entry->class_id) != class_name ||
+          (metadata.size_bytes != 0 && entry->size_bytes != wanted.size_bytes)) {
+        return fail(ErrorCode::InvalidArgument, "it exists with another type, class or size");
+      }
+    }
+    auto hold = acquire_scoped_resource(*handle, options, where);
+    if (!hold) return std::unexpected(std::move(hold.error()));
+    opened.hold = std::move(*hold);
+    auto memory = map(*handle);
+    if (!memory) return std::unexpected(std::move(memory.error()));
+    opened.memory = memory->data();
+    return opened;
+  });
 }
 
 }  // namespace hal

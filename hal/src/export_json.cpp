@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A resource as one JSON object.
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include <hal/resource_manager.hpp>
 
 #include <nlohmann/json.hpp>
 
+#include "hal/src/guard.hpp"
 #include "resmgr/client/domain.hpp"
 
 namespace hal {
@@ -15,67 +21,105 @@ namespace {
 
 // Sixteen hexadecimal digits: JSON numbers lose what is beyond 53 bits.
 std::string hex(std::uint64_t bits) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text(16, '0');
-  for (std::size_t i = 0; i < text.size(); ++i) text[i] = kDigits[bits >> (60 - 4 * i) & 0xf];
-  return text;
+  std::array<char, 19> text{};
+  std::snprintf(text.data(), text.size(), "0x%016llx", static_cast<unsigned long long>(bits));
+  return text.data();
+}
+
+// Names are ASCII by construction, values may be any bytes: what is not UTF-8 is replaced.
+std::string in_quotes(std::string_view text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+/// An object or array in the making, from items that are JSON already. Not nlohmann's tree, which
+/// allocates when it is destroyed: want of memory would end the process there.
+class Items {
+ public:
+  [[nodiscard]] static Items object() { return Items('{', '}'); }
+  [[nodiscard]] static Items array() { return Items('[', ']'); }
+
+  Items& add(std::string_view item) {
+    if (text_.size() > 1) text_ += ',';
+    text_ += item;
+    return *this;
+  }
+  Items& add(std::string_view key, std::string_view item) {
+    return add(in_quotes(key).append(1, ':').append(item));
+  }
+  [[nodiscard]] std::string text() const { return text_ + close_; }
+
+ private:
+  Items(char open, char close) : text_(1, open), close_(close) {}
+
+  std::string text_;
+  char close_;
+};
+
+std::string text_of(const Participant& who) {
+  return Items::object()
+      .add("context", std::to_string(who.context))
+      .add("pid", std::to_string(who.pid))
+      .add("driver", in_quotes(who.driver.data()))
+      .add("kind", in_quotes(who.kind == HoldKind::Shared ? "shared" : "exclusive"))
+      .add("held_ns", std::to_string(who.held_ns))
+      .text();
+}
+
+std::string text_of(const ResourceStats& counted) {
+  return Items::object()
+      .add("exclusive_acquisitions", std::to_string(counted.exclusive_acquisitions))
+      .add("shared_acquisitions", std::to_string(counted.shared_acquisitions))
+      .add("contended", std::to_string(counted.contended))
+      .add("longest_wait_ns", std::to_string(counted.longest_wait_ns))
+      .add("sampled_hold_ns", std::to_string(counted.sampled_hold_ns))
+      .add("waiting", std::to_string(counted.waiting))
+      .text();
 }
 
 }  // namespace
 
 Result<std::string> ResourceManager::export_json(Handle handle) const {
-  auto described = info(handle);
-  if (!described) return std::unexpected(std::move(described.error()));
-  auto counted = get_resource_stats(handle);
-  if (!counted) return std::unexpected(std::move(counted.error()));
+  return guard("export_json", [&]() -> Result<std::string> {
+    auto described = info(handle);
+    if (!described) return std::unexpected(std::move(described.error()));
+    auto counted = get_resource_stats(handle);
+    if (!counted) return std::unexpected(std::move(counted.error()));
+    auto order = teardown_order(handle);
+    if (!order) return std::unexpected(std::move(order.error()));
 
-  const ResourceMetadata& metadata = described->metadata;
-  nlohmann::json pairs = nlohmann::json::object();
-  for (const auto& [key, value] : metadata.pairs) pairs[key] = value;
-  nlohmann::json holders = nlohmann::json::array();
-  for (const Participant& who : counted->holders) {
-    holders.push_back({{"context", who.context},
-                       {"pid", who.pid},
-                       {"driver", who.driver.data()},
-                       {"kind", who.kind == HoldKind::Shared ? "shared" : "exclusive"},
-                       {"held_ns", who.held_ns}});
-  }
-  nlohmann::json needs = nlohmann::json::array();
-  if (const auto order = teardown_order(handle)) {
+    const ResourceMetadata& metadata = described->metadata;
+    Items pairs = Items::object();
+    for (const auto& [key, value] : metadata.pairs) pairs.add(key, in_quotes(value));
+    Items holders = Items::array();
+    for (const Participant& who : counted->holders) holders.add(text_of(who));
+    Items needs = Items::array();
     for (const Handle needed : *order) {
       if (needed == handle) continue;
-      if (const auto entry = domain_->view().read(needed)) needs.push_back(entry->name_text());
+      if (const auto entry = domain_->view().read(needed)) needs.add(in_quotes(entry->name_text()));
     }
-  }
-  nlohmann::json to = {
-      {"schema", 1},
-      {"handle", hex(handle.bits())},
-      {"name", described->name},
-      {"type", to_string(metadata.type)},
-      {"class", metadata.class_name},
-      {"state", to_string(described->state)},
-      {"owner", described->owner_name},
-      {"size_bytes", metadata.size_bytes},
-      {"alignment", metadata.alignment},
-      {"access_pattern", to_string(metadata.access_pattern)},
-      {"priority", to_string(metadata.priority)},
-      {"flags", static_cast<std::uint32_t>(metadata.flags)},
-      {"numa_node", metadata.numa_node},
-      {"cookie", hex(described->cookie)},
-      {"age_ns", described->age_ns},
-      {"has_fd", described->has_fd},
-      {"metadata", std::move(pairs)},
-      {"needs", std::move(needs)},
-      {"holders", std::move(holders)},
-      {"statistics",
-       {{"exclusive_acquisitions", counted->exclusive_acquisitions},
-        {"shared_acquisitions", counted->shared_acquisitions},
-        {"contended", counted->contended},
-        {"longest_wait_ns", counted->longest_wait_ns},
-        {"sampled_hold_ns", counted->sampled_hold_ns},
-        {"waiting", counted->waiting}}}};
-  // Names are ASCII by construction, values may be any bytes: what is not UTF-8 is replaced.
-  return to.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return Items::object()
+        .add("schema", std::to_string(1))
+        .add("handle", in_quotes(hex(handle.bits())))
+        .add("name", in_quotes(described->name))
+        .add("type", in_quotes(to_string(metadata.type)))
+        .add("class", in_quotes(metadata.class_name))
+        .add("state", in_quotes(to_string(described->state)))
+        .add("owner", in_quotes(described->owner_name))
+        .add("size_bytes", std::to_string(metadata.size_bytes))
+        .add("alignment", std::to_string(metadata.alignment))
+        .add("access_pattern", in_quotes(to_string(metadata.access_pattern)))
+        .add("priority", in_quotes(to_string(metadata.priority)))
+        .add("flags", std::to_string(static_cast<std::uint32_t>(metadata.flags)))
+        .add("numa_node", std::to_string(metadata.numa_node))
+        .add("cookie", in_quotes(hex(described->cookie)))
+        .add("age_ns", std::to_string(described->age_ns))
+        .add("has_fd", described->has_fd ? "true" : "false")
+        .add("metadata", pairs.text())
+        .add("needs", needs.text())
+        .add("holders", holders.text())
+        .add("statistics", text_of(*counted))
+        .text();
+  });
 }
 
 }  // namespace hal

@@ -7,6 +7,7 @@
 #include <hal/resource_manager.hpp>
 
 #include "hal/src/convert.hpp"
+#include "hal/src/guard.hpp"
 #include "resmgr/client/domain.hpp"
 
 namespace hal {
@@ -42,34 +43,40 @@ ResourceInfo convert::info(const Domain& domain, const resmgr::registry::EntryCo
 
 Result<ResourceInfo> ResourceManager::info(Handle handle) const {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  const auto entry = domain_->view().read(handle);
-  if (!entry) return std::unexpected(entry.error());
-  return convert::info(*domain_, *entry);
+  return guard("info", [&]() -> Result<ResourceInfo> {
+    const auto entry = domain_->view().read(handle);
+    if (!entry) return std::unexpected(entry.error());
+    return convert::info(*domain_, *entry);
+  });
 }
 
 Result<void> ResourceManager::for_each(
     const std::function<bool(const ResourceInfo&)>& visit) const {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  domain_->view().for_each([&](const resmgr::registry::EntryCopy& entry) {
-    return visit(convert::info(*domain_, entry));
+  return guard("for_each", [&]() -> Result<void> {
+    domain_->view().for_each([&](const resmgr::registry::EntryCopy& entry) {
+      return visit(convert::info(*domain_, entry));
+    });
+    return {};
   });
-  return {};
 }
 
 Result<ResourceStats> ResourceManager::get_resource_stats(Handle handle) const {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  const auto counters = domain_->engine().counters(handle);
-  if (!counters) return std::unexpected(counters.error());
-  ResourceStats stats;
-  stats.exclusive_acquisitions = counters->exclusive_acquisitions;
-  stats.shared_acquisitions = counters->shared_acquisitions;
-  stats.contended = counters->contended;
-  stats.longest_wait_ns = counters->longest_wait_ns;
-  stats.sampled_hold_ns = counters->sampled_hold_ns;
-  stats.waiting = domain_->engine().count_waiters(handle);
-  domain_->engine().for_each_holder(
-      handle, [&](const Participant& who) { stats.holders.push_back(who); });
-  return stats;
+  return guard("get_resource_stats", [&]() -> Result<ResourceStats> {
+    const auto counters = domain_->engine().counters(handle);
+    if (!counters) return std::unexpected(counters.error());
+    ResourceStats stats;
+    stats.exclusive_acquisitions = counters->exclusive_acquisitions;
+    stats.shared_acquisitions = counters->shared_acquisitions;
+    stats.contended = counters->contended;
+    stats.longest_wait_ns = counters->longest_wait_ns;
+    stats.sampled_hold_ns = counters->sampled_hold_ns;
+    stats.waiting = domain_->engine().count_waiters(handle);
+    domain_->engine().for_each_holder(
+        handle, [&](const Participant& who) { stats.holders.push_back(who); });
+    return stats;
+  });
 }
 
 ResourceManager::DomainStats ResourceManager::stats() const noexcept {
@@ -85,8 +92,9 @@ ResourceManager::DomainStats ResourceManager::stats() const noexcept {
   return stats;
 }
 
-std::vector<Participant> ResourceManager::holds() const {
-  return domain_ && !domain_->closed() ? domain_->holds() : std::vector<Participant>();
+Result<std::vector<Participant>> ResourceManager::holds() const {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  return guard("holds", [&]() -> Result<std::vector<Participant>> { return domain_->holds(); });
 }
 
 Result<void> ResourceManager::set_order_policy(OrderPolicy policy) noexcept {

@@ -11,6 +11,7 @@
 
 #include <hal/resource_manager.hpp>
 
+#include "hal/src/guard.hpp"
 #include "hal/src/queue_bell.hpp"
 #include "hal/src/queue_memory.hpp"
 #include "hal/src/queue_ring.hpp"
@@ -47,9 +48,20 @@ Result<void> to_result(Outcome outcome, ErrorCode when_blocked) noexcept {
 Result<Handle> register_files(ResourceManager& manager, const std::string& name,
                               const ring::Geometry& geometry, DriverId driver, UniqueFd memory,
                               UniqueFd bell) {
+  // What may throw comes before what would be left behind.
+  const std::string bell_name = name + kBellSuffix;
+  const bool single = geometry.kind == QueueKind::SingleProducer;
+  const ResourceMetadata metadata{
+      .type = ResourceType::Communication,
+      .class_name = kClass,
+      .size_bytes = geometry.memory_bytes,
+      .flags = ResourceFlags::Shareable,
+      .pairs = {{"message_bytes", std::to_string(geometry.message_bytes)},
+                {"capacity", std::to_string(geometry.capacity)},
+                {"producers", single ? "one" : "many"}}};
   Handle bell_handle;
   if (bell) {
-    auto registered = manager.register_resource(name + kBellSuffix,
+    auto registered = manager.register_resource(bell_name,
                                                 {.type = ResourceType::Communication,
                                                  .class_name = kBellClass,
                                                  .flags = ResourceFlags::Shareable},
@@ -57,17 +69,8 @@ Result<Handle> register_files(ResourceManager& manager, const std::string& name,
     if (!registered) return registered;
     bell_handle = *registered;
   }
-  const bool single = geometry.kind == QueueKind::SingleProducer;
-  auto registered = manager.register_resource(
-      name,
-      {.type = ResourceType::Communication,
-       .class_name = kClass,
-       .size_bytes = geometry.memory_bytes,
-       .flags = ResourceFlags::Shareable,
-       .pairs = {{"message_bytes", std::to_string(geometry.message_bytes)},
-                 {"capacity", std::to_string(geometry.capacity)},
-                 {"producers", single ? "one" : "many"}}},
-      {.driver = driver, .fd = std::move(memory)});
+  auto registered =
+      manager.register_resource(name, metadata, {.driver = driver, .fd = std::move(memory)});
   if (bell_handle.is_null()) return registered;
   if (registered) {
     auto added = manager.add_dependency(*registered, bell_handle);
@@ -131,72 +134,78 @@ Queue::Queue(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 
 Result<Queue> Queue::create(ResourceManager& manager, std::string_view name,
                             const QueueOptions& options) {
-  auto geometry = ring::make_geometry(options);
-  if (!geometry) return std::unexpected(std::move(geometry.error()));
-  if (name.empty()) return resmgr::fail(ErrorCode::InvalidName, "queue");
-  auto memory = ring::make_memory(*geometry);
-  if (!memory) return std::unexpected(std::move(memory.error()));
-  auto memory_copy = memory->duplicate();
-  if (!memory_copy) return std::unexpected(std::move(memory_copy.error()));
-  UniqueFd bell;
-  UniqueFd bell_copy;
-  if (options.event_doorbell) {
-    auto made = ring::make_bell();
-    if (!made) return std::unexpected(std::move(made.error()));
-    auto copy = made->duplicate();
-    if (!copy) return std::unexpected(std::move(copy.error()));
-    bell = std::move(*made);
-    bell_copy = std::move(*copy);
-  }
-  auto queue = attach(std::move(*memory), std::move(bell));
-  if (!queue) return queue;
-  auto handle = register_files(manager, std::string(name), *geometry, options.driver,
-                               std::move(*memory_copy), std::move(bell_copy));
-  if (!handle) return std::unexpected(std::move(handle.error()));
-  queue->impl_->handle = *handle;
-  return queue;
+  return guard("queue", [&]() -> Result<Queue> {
+    auto geometry = ring::make_geometry(options);
+    if (!geometry) return std::unexpected(std::move(geometry.error()));
+    if (name.empty()) return resmgr::fail(ErrorCode::InvalidName, "queue");
+    auto memory = ring::make_memory(*geometry);
+    if (!memory) return std::unexpected(std::move(memory.error()));
+    auto memory_copy = memory->duplicate();
+    if (!memory_copy) return std::unexpected(std::move(memory_copy.error()));
+    UniqueFd bell;
+    UniqueFd bell_copy;
+    if (options.event_doorbell) {
+      auto made = ring::make_bell();
+      if (!made) return std::unexpected(std::move(made.error()));
+      auto copy = made->duplicate();
+      if (!copy) return std::unexpected(std::move(copy.error()));
+      bell = std::move(*made);
+      bell_copy = std::move(*copy);
+    }
+    auto queue = attach(std::move(*memory), std::move(bell));
+    if (!queue) return queue;
+    auto handle = register_files(manager, std::string(name), *geometry, options.driver,
+                                 std::move(*memory_copy), std::move(bell_copy));
+    if (!handle) return std::unexpected(std::move(handle.error()));
+    queue->impl_->handle = *handle;
+    return queue;
+  });
 }
 
 Result<Queue> Queue::open(ResourceManager& manager, std::string_view name, DriverId driver) {
-  auto handle = manager.find(name);
-  if (!handle) return std::unexpected(std::move(handle.error()));
-  auto info = manager.info(*handle);
-  if (!info) return std::unexpected(std::move(info.error()));
-  if (info->metadata.type != ResourceType::Communication || info->metadata.class_name != kClass ||
-      !info->has_fd) {
-    return resmgr::fail(ErrorCode::InvalidArgument, "the resource is no queue");
-  }
-  auto memory = manager.fd(*handle, driver);
-  if (!memory) return std::unexpected(std::move(memory.error()));
-  UniqueFd bell;
-  auto needed = manager.teardown_order(*handle);
-  if (!needed) return std::unexpected(std::move(needed.error()));
-  // A resource of that name that the queue does not need is another author's.
-  const auto bell_handle = manager.find(std::string(name) + kBellSuffix);
-  if (bell_handle && std::ranges::find(*needed, *bell_handle) != needed->end()) {
-    auto opened = manager.fd(*bell_handle, driver);
-    if (!opened) return std::unexpected(std::move(opened.error()));
-    bell = std::move(*opened);
-  }
-  auto queue = attach(std::move(*memory), std::move(bell));
-  if (queue) queue->impl_->handle = *handle;
-  return queue;
+  return guard("queue", [&]() -> Result<Queue> {
+    auto handle = manager.find(name);
+    if (!handle) return std::unexpected(std::move(handle.error()));
+    auto info = manager.info(*handle);
+    if (!info) return std::unexpected(std::move(info.error()));
+    if (info->metadata.type != ResourceType::Communication || info->metadata.class_name != kClass ||
+        !info->has_fd) {
+      return resmgr::fail(ErrorCode::InvalidArgument, "the resource is no queue");
+    }
+    auto memory = manager.fd(*handle, driver);
+    if (!memory) return std::unexpected(std::move(memory.error()));
+    UniqueFd bell;
+    auto needed = manager.teardown_order(*handle);
+    if (!needed) return std::unexpected(std::move(needed.error()));
+    // A resource of that name that the queue does not need is another author's.
+    const auto bell_handle = manager.find(std::string(name) + kBellSuffix);
+    if (bell_handle && std::ranges::find(*needed, *bell_handle) != needed->end()) {
+      auto opened = manager.fd(*bell_handle, driver);
+      if (!opened) return std::unexpected(std::move(opened.error()));
+      bell = std::move(*opened);
+    }
+    auto queue = attach(std::move(*memory), std::move(bell));
+    if (queue) queue->impl_->handle = *handle;
+    return queue;
+  });
 }
 
 Result<Queue> Queue::attach(UniqueFd memory, UniqueFd bell) {
-  auto opened = ring::open_memory(memory.get());
-  if (!opened) return std::unexpected(std::move(opened.error()));
-  if (opened->geometry.event_doorbell != static_cast<bool>(bell)) {
-    return resmgr::fail(ErrorCode::InvalidArgument, bell ? "queue: it has no event doorbell"
-                                                         : "queue: its doorbell is missing");
-  }
-  if (bell) {
-    if (auto checked = ring::check_bell(bell.get()); !checked) {
-      return std::unexpected(std::move(checked.error()));
+  return guard("queue", [&]() -> Result<Queue> {
+    auto opened = ring::open_memory(memory.get());
+    if (!opened) return std::unexpected(std::move(opened.error()));
+    if (opened->geometry.event_doorbell != static_cast<bool>(bell)) {
+      return resmgr::fail(ErrorCode::InvalidArgument, bell ? "queue: it has no event doorbell"
+                                                           : "queue: its doorbell is missing");
     }
-  }
-  return Queue(std::make_unique<Impl>(std::move(memory), std::move(bell), std::move(*opened),
-                                      ring::register_for_barriers()));
+    if (bell) {
+      if (auto checked = ring::check_bell(bell.get()); !checked) {
+        return std::unexpected(std::move(checked.error()));
+      }
+    }
+    return Queue(std::make_unique<Impl>(std::move(memory), std::move(bell), std::move(*opened),
+                                        ring::register_for_barriers()));
+  });
 }
 
 void Queue::close() noexcept { impl_.reset(); }

@@ -5,11 +5,10 @@
 
 #include <sys/stat.h>
 
-#include <cerrno>
-#include <new>
 #include <utility>
 
 #include "hal/src/convert.hpp"
+#include "hal/src/guard.hpp"
 #include "resmgr/client/domain.hpp"
 
 namespace hal {
@@ -57,27 +56,27 @@ std::uint32_t Context::id() const noexcept { return impl_ ? impl_->id : 0; }
 ResourceManager::ResourceManager(std::shared_ptr<Domain> domain) noexcept
     : domain_(std::move(domain)) {}
 
-Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions options) try {
-  resmgr::client::DomainOptions to;
-  to.name = std::move(options.name);
-  to.capacities.slots = options.capacities.resources;
-  to.capacities.contexts = options.capacities.contexts;
-  to.capacities.nodes = options.capacities.waits;
-  to.capacities.cells = options.capacities.shared_holds;
-  to.capacities.pairs = options.capacities.metadata_pairs;
-  to.capacities.dependencies = options.capacities.dependencies;
-  to.capacities.shares = options.capacities.shares;
-  to.compact_handles = options.compact_handles;
-  to.order_policy = options.order_policy;
-  to.log = std::move(options.log);
-  auto domain = Domain::create(std::move(to));
-  if (!domain) return std::unexpected(std::move(domain.error()));
-  struct Public : ResourceManager {  // make_unique needs a constructor it may call
-    explicit Public(std::shared_ptr<Domain> d) noexcept : ResourceManager(std::move(d)) {}
-  };
-  return std::make_unique<Public>(std::move(*domain));
-} catch (const std::bad_alloc&) {
-  return resmgr::fail_errno(ENOMEM, "manager");
+Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions options) {
+  return guard("manager", [&]() -> Result<std::unique_ptr<ResourceManager>> {
+    resmgr::client::DomainOptions to;
+    to.name = std::move(options.name);
+    to.capacities.slots = options.capacities.resources;
+    to.capacities.contexts = options.capacities.contexts;
+    to.capacities.nodes = options.capacities.waits;
+    to.capacities.cells = options.capacities.shared_holds;
+    to.capacities.pairs = options.capacities.metadata_pairs;
+    to.capacities.dependencies = options.capacities.dependencies;
+    to.capacities.shares = options.capacities.shares;
+    to.compact_handles = options.compact_handles;
+    to.order_policy = options.order_policy;
+    to.log = std::move(options.log);
+    auto domain = Domain::create(std::move(to));
+    if (!domain) return std::unexpected(std::move(domain.error()));
+    struct Public : ResourceManager {  // make_unique needs a constructor it may call
+      explicit Public(std::shared_ptr<Domain> d) noexcept : ResourceManager(std::move(d)) {}
+    };
+    return std::make_unique<Public>(std::move(*domain));
+  });
 }
 
 ResourceManager& ResourceManager::instance() noexcept {
@@ -97,22 +96,22 @@ void ResourceManager::close() noexcept {
 
 // ---- drivers and contexts -----------------------------------------------------------------------
 
-Result<DriverId> ResourceManager::register_driver(std::string_view name) try {
+Result<DriverId> ResourceManager::register_driver(std::string_view name) {
   if (!domain_) return fail(ErrorCode::Disconnected);
-  auto id = domain_->register_driver(name);
-  if (!id) return std::unexpected(std::move(id.error()));
-  return DriverId{*id};
-} catch (const std::bad_alloc&) {
-  return resmgr::fail_errno(ENOMEM, "driver");
+  return guard("driver", [&]() -> Result<DriverId> {
+    auto id = domain_->register_driver(name);
+    if (!id) return std::unexpected(std::move(id.error()));
+    return DriverId{*id};
+  });
 }
 
-Result<Context> ResourceManager::create_context(DriverId driver) try {
+Result<Context> ResourceManager::create_context(DriverId driver) {
   if (!domain_) return fail(ErrorCode::Disconnected);
-  auto context = domain_->open_context(driver.value);
-  if (!context) return std::unexpected(std::move(context.error()));
-  return Context(domain_, *context);
-} catch (const std::bad_alloc&) {
-  return resmgr::fail_errno(ENOMEM, "context");
+  return guard("context", [&]() -> Result<Context> {
+    auto context = domain_->open_context(driver.value);
+    if (!context) return std::unexpected(std::move(context.error()));
+    return Context(domain_, *context);
+  });
 }
 
 Result<void> ResourceManager::set_thread_driver(DriverId driver) {
@@ -131,8 +130,7 @@ Result<Handle> ResourceManager::register_resource(std::string_view name,
 
 Result<Handle> ResourceManager::register_typed(std::string_view name,
                                                const ResourceMetadata& metadata,
-                                               RegisterOptions options,
-                                               std::uint64_t type_tag) try {
+                                               RegisterOptions options, std::uint64_t type_tag) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
   if (options.fd && options.backing) {
     return fail(ErrorCode::InvalidArgument, "a file and a backing together");
@@ -150,52 +148,48 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
   if (options.backing && metadata.size_bytes == 0) {
     return fail(ErrorCode::InvalidArgument, "a backing needs a size");
   }
-  resmgr::client::Registration registration;
-  registration.description = convert::description(metadata, options, type_tag);
-  std::vector<resmgr::registry::PairText> pairs;
-  pairs.reserve(metadata.pairs.size());
-  for (const auto& [key, value] : metadata.pairs) pairs.push_back({key, value});
-  registration.description.pairs = pairs;
-  registration.lazy = lazy;
-  registration.hooks = {std::move(options.hooks.on_create), std::move(options.hooks.on_access),
-                        std::move(options.hooks.on_cleanup)};
-  if (options.fd) {
-    registration.file = {std::move(options.fd), metadata.size_bytes};
-  } else if (options.backing) {
-    registration.make = [backing = std::move(options.backing), name = std::string(name),
-                         metadata]() -> Result<resmgr::client::BackedFile> {
-      Result<BackingMemory> made = fail(ErrorCode::System, "the backing threw");
-      try {
-        made = backing->make(name, metadata);
-      } catch (...) {
-        // Authors' exceptions end here: nothing throws across this interface.
-      }
-      if (!made) return std::unexpected(std::move(made.error()));
-      if (!made->fd || made->size_bytes < metadata.size_bytes ||
-          is_too_short(made->fd, metadata.size_bytes)) {
-        return fail(ErrorCode::System, "the backing made less memory than asked for");
-      }
-      return resmgr::client::BackedFile{std::move(made->fd), metadata.size_bytes};
-    };
-  }
-  return domain_->register_resource(name, std::move(registration));
-} catch (const std::bad_alloc&) {
-  return resmgr::fail_errno(ENOMEM, "registration");
+  return guard("registration", [&]() -> Result<Handle> {
+    resmgr::client::Registration registration;
+    registration.description = convert::description(metadata, options, type_tag);
+    std::vector<resmgr::registry::PairText> pairs;
+    pairs.reserve(metadata.pairs.size());
+    for (const auto& [key, value] : metadata.pairs) pairs.push_back({key, value});
+    registration.description.pairs = pairs;
+    registration.lazy = lazy;
+    registration.hooks = {std::move(options.hooks.on_create), std::move(options.hooks.on_access),
+                          std::move(options.hooks.on_cleanup)};
+    if (options.fd) {
+      registration.file = {std::move(options.fd), metadata.size_bytes};
+    } else if (options.backing) {
+      registration.make = [backing = std::move(options.backing), name = std::string(name),
+                           metadata]() -> Result<resmgr::client::BackedFile> {
+        Result<BackingMemory> made = fail(ErrorCode::System, "the backing threw");
+        try {
+          made = backing->make(name, metadata);
+        } catch (...) {
+          // Authors' exceptions end here: nothing throws across this interface.
+        }
+        if (!made) return std::unexpected(std::move(made.error()));
+        if (!made->fd || made->size_bytes < metadata.size_bytes ||
+            is_too_short(made->fd, metadata.size_bytes)) {
+          return fail(ErrorCode::System, "the backing made less memory than asked for");
+        }
+        return resmgr::client::BackedFile{std::move(made->fd), metadata.size_bytes};
+      };
+    }
+    return domain_->register_resource(name, std::move(registration));
+  });
 }
 
-Result<void> ResourceManager::unregister_resource(Handle handle,
-                                                  std::chrono::nanoseconds timeout) try {
+Result<void> ResourceManager::unregister_resource(Handle handle, std::chrono::nanoseconds timeout) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  return domain_->unregister_resource(handle, convert::deadline(timeout));
-} catch (const std::bad_alloc&) {
-  return resmgr::fail_errno(ENOMEM, "unregister");
+  return guard("unregister",
+               [&] { return domain_->unregister_resource(handle, convert::deadline(timeout)); });
 }
 
-Result<void> ResourceManager::teardown(Handle handle, std::chrono::nanoseconds timeout) try {
+Result<void> ResourceManager::teardown(Handle handle, std::chrono::nanoseconds timeout) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  return domain_->teardown(handle, convert::deadline(timeout));
-} catch (const std::bad_alloc&) {
-  return resmgr::fail_errno(ENOMEM, "teardown");
+  return guard("teardown", [&] { return domain_->teardown(handle, convert::deadline(timeout)); });
 }
 
 Result<Handle> ResourceManager::find(std::string_view name) const noexcept {
@@ -227,12 +221,12 @@ WeakResource ResourceManager::weak(Handle handle) const noexcept {
 
 Result<std::span<std::byte>> ResourceManager::map(Handle handle, DriverId driver) {
   if (!domain_) return fail(ErrorCode::Disconnected);
-  return domain_->map(handle, driver.value);
+  return guard("map", [&] { return domain_->map(handle, driver.value); });
 }
 
 Result<UniqueFd> ResourceManager::fd(Handle handle, DriverId driver) {
   if (!domain_) return fail(ErrorCode::Disconnected);
-  return domain_->duplicate_fd(handle, driver.value);
+  return guard("fd", [&] { return domain_->duplicate_fd(handle, driver.value); });
 }
 
 }  // namespace hal

@@ -5,6 +5,7 @@
 
 #include <hal/resource_manager.hpp>
 
+#include "hal/src/guard.hpp"
 #include "resmgr/client/domain.hpp"
 
 namespace hal {
@@ -15,44 +16,56 @@ using resmgr::registry::RegistryWriter;
 Result<void> ResourceManager::share_resource(Handle handle, DriverId by, DriverId with,
                                              Rights rights) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  return domain_->with_writer([&](RegistryWriter& writer) {
-    return writer.shares().share(handle, by.value, with.value, rights);
+  return guard("share_resource", [&]() -> Result<void> {
+    return domain_->with_writer([&](RegistryWriter& writer) {
+      return writer.shares().share(handle, by.value, with.value, rights);
+    });
   });
 }
 
 Result<void> ResourceManager::unshare_resource(Handle handle, DriverId by, DriverId with) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  return domain_->with_writer([&](RegistryWriter& writer) {
-    return writer.shares().unshare(handle, by.value, with.value);
+  return guard("unshare_resource", [&]() -> Result<void> {
+    return domain_->with_writer([&](RegistryWriter& writer) {
+      return writer.shares().unshare(handle, by.value, with.value);
+    });
   });
 }
 
 Result<Rights> ResourceManager::rights(Handle handle, DriverId driver) const {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  const auto entry = domain_->view().read(handle);
-  if (!entry) return std::unexpected(entry.error());
-  if (!domain_->knows_driver(driver.value)) {
-    return fail(ErrorCode::InvalidArgument, "no such driver");
-  }
-  if (driver.value == entry->owner_driver) return Rights::All;
-  return domain_->view().rights(handle, driver.value);
+  return guard("rights", [&]() -> Result<Rights> {
+    const auto entry = domain_->view().read(handle);
+    if (!entry) return std::unexpected(entry.error());
+    if (!domain_->knows_driver(driver.value)) {
+      return fail(ErrorCode::InvalidArgument, "no such driver");
+    }
+    if (driver.value == entry->owner_driver) return Rights::All;
+    return domain_->view().rights(handle, driver.value);
+  });
 }
 
 Result<void> ResourceManager::add_dependency(Handle needs, Handle needed) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  return domain_->with_writer(
-      [&](RegistryWriter& writer) { return writer.dependencies().add(needs, needed); });
+  return guard("add_dependency", [&]() -> Result<void> {
+    return domain_->with_writer(
+        [&](RegistryWriter& writer) { return writer.dependencies().add(needs, needed); });
+  });
 }
 
 Result<void> ResourceManager::remove_dependency(Handle needs, Handle needed) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  return domain_->with_writer(
-      [&](RegistryWriter& writer) { return writer.dependencies().remove(needs, needed); });
+  return guard("remove_dependency", [&]() -> Result<void> {
+    return domain_->with_writer(
+        [&](RegistryWriter& writer) { return writer.dependencies().remove(needs, needed); });
+  });
 }
 
 Result<std::vector<Handle>> ResourceManager::teardown_order(Handle handle) const {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  return domain_->view().teardown_order(handle);
+  return guard("teardown_order", [&]() -> Result<std::vector<Handle>> {
+    return domain_->view().teardown_order(handle);
+  });
 }
 
 }  // namespace hal

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/client/hooks.hpp"
 
-#include <new>
 #include <system_error>
 #include <utility>
 
@@ -20,7 +19,9 @@ Result<void> HookTable::add(Handle handle, Hooks hooks) {
   }
   auto entry = std::make_shared<Entry>();
   entry->handle = handle;
-  entry->hooks = std::move(hooks);
+  if (hooks.on_create) entry->created.push_back({handle, std::move(hooks.on_create)});
+  if (hooks.on_cleanup) entry->removed.push_back({handle, std::move(hooks.on_cleanup)});
+  entry->on_access = std::move(hooks.on_access);
   entries_.insert_or_assign(handle, std::move(entry));
   return {};
 }
@@ -30,17 +31,15 @@ void HookTable::forget(Handle handle) noexcept {
   entries_.erase(handle);
 }
 
-void HookTable::created(Handle handle) noexcept try {
+void HookTable::created(Handle handle) noexcept {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(handle);
   if (found == entries_.end()) return;
   Entry& entry = *found->second;
-  if (entry.hooks.on_create) events_.push_back({handle, entry.hooks.on_create});
+  events_.splice(events_.end(), entry.created);
   entry.told_of = true;
   if (entry.early) tell_access(entry);
   ready_.notify_one();
-} catch (const std::bad_alloc&) {
-  // The resource is there all the same.
 }
 
 void HookTable::accessed(Handle handle) noexcept {
@@ -48,7 +47,7 @@ void HookTable::accessed(Handle handle) noexcept {
   const auto found = entries_.find(handle);
   if (found == entries_.end()) return;
   Entry& entry = *found->second;
-  if (entry.queued || entry.muted || !entry.hooks.on_access) return;
+  if (entry.queued || entry.muted || !entry.on_access) return;
   if (!entry.told_of) {
     entry.early = true;
     return;
@@ -69,13 +68,13 @@ void HookTable::mute(Handle handle, bool muted) noexcept {
   if (found != entries_.end()) found->second->muted = muted;
 }
 
-void HookTable::remove(Handle handle) {
+void HookTable::remove(Handle handle) noexcept {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(handle);
   if (found == entries_.end()) return;
   Entry& entry = *found->second;
   if (entry.queued) accessed_.erase(accessed_.iterator_to(entry));
-  if (entry.hooks.on_cleanup) events_.push_back({handle, std::move(entry.hooks.on_cleanup)});
+  events_.splice(events_.end(), entry.removed);
   entries_.erase(found);
   ready_.notify_one();
 }
@@ -118,7 +117,7 @@ void HookTable::run() {
       // A copy: the resource may be unregistered while its hook runs.
       const auto keep = entries_.at(entry.handle);
       lock.unlock();
-      call(keep->hooks.on_access, keep->handle);
+      call(keep->on_access, keep->handle);
       lock.lock();
     } else {
       return;  // stopping, and everything was told

@@ -5,7 +5,7 @@
 // What it is: creation, access and cleanup hooks by slot, and a queue of what is to be told. What
 // it is not: on any path of resources without hooks. The thread starts with the first hook. Hooks
 // run one at a time, under no lock, and may call any function; accesses that follow closely are
-// told once. Posting an access allocates nothing. What a hook throws ends there.
+// told once. Telling allocates nothing: add() made room for it. What a hook throws ends there.
 //
 // Lifetime: stop() runs what is queued and ends the thread; it is called before the engine goes.
 // From a hook it returns at once, and the thread ends after what is queued; destruction waits for
@@ -14,8 +14,8 @@
 
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -43,10 +43,9 @@ class HookTable {
   HookTable& operator=(const HookTable&) = delete;
   ~HookTable();
 
-  /// Keeps the hooks of a new resource. Errors: System (no thread).
+  /// Keeps the hooks of a new resource. Errors: System (no thread). May throw std::bad_alloc.
   [[nodiscard]] Result<void> add(Handle handle, Hooks hooks);
   /// Tells on_create, once the resource can be found, and then what was accessed before this.
-  /// Without memory for it nobody is told.
   void created(Handle handle) noexcept;
   /// Undoes add().
   void forget(Handle handle) noexcept;
@@ -55,21 +54,23 @@ class HookTable {
   /// While a resource is being unregistered, the hold that this takes is not an access.
   void mute(Handle handle, bool muted) noexcept;
   /// Tells on_cleanup and forgets the hooks.
-  void remove(Handle handle);
+  void remove(Handle handle) noexcept;
   void stop() noexcept;
 
  private:
+  struct Event {
+    Handle handle;
+    std::function<void(Handle)> call;
+  };
   struct Entry : boost::intrusive::slist_base_hook<> {
     Handle handle;
-    Hooks hooks;
+    std::list<Event> created;  ///< one, to be moved to `events_`, or none
+    std::list<Event> removed;
+    std::function<void(Handle)> on_access;
     bool queued = false;
     bool muted = false;
     bool told_of = false;  ///< on_create comes first
     bool early = false;    ///< accessed before that
-  };
-  struct Event {
-    Handle handle;
-    std::function<void(Handle)> call;
   };
   using Accessed = boost::intrusive::slist<Entry, boost::intrusive::cache_last<true>,
                                            boost::intrusive::constant_time_size<false>>;
@@ -81,7 +82,7 @@ class HookTable {
   std::condition_variable ready_;
   std::unordered_map<Handle, std::shared_ptr<Entry>> entries_;
   Accessed accessed_;
-  std::deque<Event> events_;
+  std::list<Event> events_;
   std::thread thread_;
   bool stopping_ = false;
 };

@@ -62,8 +62,8 @@ Result<MemoryTable::Entry*> MemoryTable::ready(std::unique_lock<std::mutex>& loc
   if (!entry) return fail(ErrorCode::Unsupported, "the resource has no memory");
   if (entry->file.fd) return entry;
 
+  const MakeFile make = entry->make;  // may throw: before anybody waits for it
   entry->maker = self;
-  const MakeFile make = entry->make;
   lock.unlock();
   auto made = make();
   lock.lock();

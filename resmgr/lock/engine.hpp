@@ -156,9 +156,10 @@ class LockEngine {
     const rm_slot* record = t_.slot(slot);
     return record ? StateWord{load(record->word)} : StateWord{};
   }
-  /// Calls `visit(Participant)` for each holder; unnamed ones are left to `names`.
+  /// Calls `visit(Participant)` for each holder; unnamed ones are left to `names`. Throws what
+  /// `visit` throws.
   template <typename Visit>
-  void for_each_holder(Handle handle, Visit&& visit) const noexcept;
+  void for_each_holder(Handle handle, Visit&& visit) const;
   [[nodiscard]] std::uint32_t count_waiters(Handle handle) const noexcept;
   /// Errors: StaleHandle.
   [[nodiscard]] Result<Counters> counters(Handle handle) const noexcept;
@@ -284,7 +285,7 @@ class LockEngine {
 };
 
 template <typename Visit>
-void LockEngine::for_each_holder(Handle handle, Visit&& visit) const noexcept {
+void LockEngine::for_each_holder(Handle handle, Visit&& visit) const {
   const rm_slot* slot = t_.slot(handle.slot());
   if (!slot) return;
   const StateWord seen{load(slot->word)};

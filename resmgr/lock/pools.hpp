@@ -73,10 +73,10 @@ class CellPool {
   void retire_chain(rm_slot& slot) const noexcept;
 
   /// Calls `visit(cell, word)` for each cell of the slot's tenant; stops when it returns false.
-  /// Returns false if stopped. The walk is bounded by the table. When the resource goes meanwhile
-  /// it may lead into the chain of another one, whose cells are not shown.
+  /// Returns false if stopped, throws what `visit` throws. Bounded by the table. When the resource
+  /// goes meanwhile it may lead into the chain of another one, whose cells are not shown.
   template <typename Visit>
-  bool for_each(const rm_slot& slot, std::uint32_t generation, Visit&& visit) const noexcept {
+  bool for_each(const rm_slot& slot, std::uint32_t generation, Visit&& visit) const {
     const std::uint32_t index = t_.index_of(&slot);
     std::uint32_t link = load(slot.cell_link);
     for (std::uint32_t steps = 0; steps < t_.cell_count; ++steps) {

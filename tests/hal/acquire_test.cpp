@@ -35,7 +35,7 @@ TEST_F(AcquireTest, HoldEndsWithItsScope) {
     EXPECT_EQ(manager_->info(handle)->state, Lifecycle::Locked);
   }
   EXPECT_EQ(manager_->info(handle)->state, Lifecycle::Ready);
-  EXPECT_TRUE(manager_->holds().empty());
+  EXPECT_TRUE(manager_->holds()->empty());
 }
 
 TEST_F(AcquireTest, SharedHoldsStandBesideEachOther) {

@@ -45,10 +45,10 @@ TEST_F(Fork, NothingIsReleasedInTheChild) {
     return 0;
   });
   EXPECT_EQ(failed, 0);
-  EXPECT_EQ(manager_->holds().size(), 2u);
+  EXPECT_EQ(manager_->holds()->size(), 2u);
   EXPECT_TRUE(held.release());
   EXPECT_TRUE(shared.release());
-  EXPECT_TRUE(manager_->holds().empty());
+  EXPECT_TRUE(manager_->holds()->empty());
 }
 
 TEST_F(Fork, TheChildIsDisconnectedAndMakesAManagerOfItsOwn) {
@@ -77,7 +77,7 @@ TEST_F(Fork, TheChildMayExit) {
       manager.register_resource("fork-test", {}, {.hooks = {.on_create = [](Handle) {}}}).value();
   const ScopedResource held = manager.try_acquire(handle).value();
   EXPECT_EQ(in_child([] { return 0; }, std::exit), 0);
-  EXPECT_EQ(manager.holds().size(), 1u);
+  EXPECT_EQ(manager.holds()->size(), 1u);
 }
 
 // Forks meet every state of the tables' locks.

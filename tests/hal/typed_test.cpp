@@ -59,7 +59,7 @@ TEST_F(Refused, WrongOptionsThoughNobodyIsInTheWay) {
     EXPECT_EQ(code_of(manager_->acquire_scoped_resource(handle, options)),
               ErrorCode::InvalidArgument);
   }
-  EXPECT_TRUE(manager_->holds().empty());
+  EXPECT_TRUE(manager_->holds()->empty());
 }
 
 TEST_F(Refused, SharedHoldsForWhichThereIsNoRoom) {

@@ -124,7 +124,11 @@ void Hardware::describe(const Options& options, Screen& screen) const {
 
 std::vector<std::string> Hardware::close() {
   std::vector<std::string> left;
-  for (const hal::Participant& who : manager_->holds()) left.push_back(hold_text(who));
+  if (const auto holds = manager_->holds()) {
+    for (const hal::Participant& who : *holds) left.push_back(hold_text(who));
+  } else {
+    left.push_back(fmt::format("what is held is not known: {}", holds.error().message()));
+  }
 
   // Somebody may be about to let go; whoever takes longer than this does not.
   constexpr std::chrono::seconds kPatience{1};

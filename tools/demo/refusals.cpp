@@ -106,7 +106,9 @@ Outcome<Refusals> provoke_refusals(hal::LogSink log) try {
   Refusals refusals;
   refusals.deadlock = provoke_deadlock(**manager, *set);
   refusals.inversion = provoke_inversion(**manager, *set);
-  for (const hal::Participant& who : (*manager)->holds()) {
+  const auto holds = (*manager)->holds();
+  if (!holds) return failed("looking for holds", holds.error());
+  for (const hal::Participant& who : *holds) {
     refusals.left.push_back(fmt::format("{} is still held", who.resource.data()));
   }
   return refusals;

@@ -16,6 +16,9 @@
 // destroyed release nothing, and the parent goes on as if nothing had happened. A child makes a
 // manager of its own.
 //
+// Memory: where the heap gives none, a call returns System with ENOMEM and has done nothing.
+// Acquiring and releasing one resource take nothing from it.
+//
 // Threads: one that sleeps until holds begin very often, and then keeps the time for their stamps;
 // with the first hooks, one that calls them.
 //
@@ -162,7 +165,8 @@ class HAL_EXPORT ResourceManager {
   /// Errors: StaleHandle, Disconnected.
   [[nodiscard]] Result<ResourceInfo> info(Handle handle) const;
   /// Calls `visit` for each resource until it returns false; resources registered or unregistered
-  /// meanwhile may or may not be seen. Errors: Disconnected.
+  /// meanwhile may or may not be seen. What `visit` throws ends it and reaches the caller, except
+  /// want of memory, which is an error. Errors: Disconnected.
   Result<void> for_each(const std::function<bool(const ResourceInfo&)>& visit) const;
   /// Registered resources.
   [[nodiscard]] std::uint32_t size() const noexcept;
@@ -241,6 +245,7 @@ class HAL_EXPORT ResourceManager {
   /// larger) and constructs T in it, then acquires. T must be able to live in memory that processes
   /// share: trivially copyable, no pointers that matter. Errors: as register_resource and
   /// acquire_scoped_resource; InvalidArgument if it exists with another type T, class or size.
+  /// What was registered stays so when acquiring or mapping it fails.
   template <typename T>
   [[nodiscard]] Result<ResourceRef<T>> acquire_resource(
       std::string_view name, const ResourceMetadata& metadata = {},
@@ -294,8 +299,8 @@ class HAL_EXPORT ResourceManager {
     std::uint64_t resident_bytes = 0;  ///< of both regions
   };
   [[nodiscard]] DomainStats stats() const noexcept;
-  /// Every hold of every context, as an empty leak report should not have. Allocates.
-  [[nodiscard]] std::vector<Participant> holds() const;
+  /// Every hold of every context, as an empty leak report should not have. Errors: Disconnected.
+  [[nodiscard]] Result<std::vector<Participant>> holds() const;
 
  private:
   explicit ResourceManager(std::shared_ptr<resmgr::client::Domain> domain) noexcept;
