@@ -14,20 +14,9 @@
 namespace hal {
 
 using resmgr::fail;
-using resmgr::client::Domain;
 using resmgr::lock::FastPath;
 using resmgr::lock::Grant;
 using Outcome = FastPath::Outcome;
-
-namespace {
-
-/// The priority of requests that name none: the resource's own.
-ResourcePriority default_priority(const Domain& domain, Handle handle) noexcept {
-  const auto entry = domain.view().read(handle);
-  return entry ? entry->priority : ResourcePriority::Normal;
-}
-
-}  // namespace
 
 // The two hot functions call nothing but what is compiled into them, so that they need no frame.
 
@@ -98,7 +87,7 @@ Result<ScopedResource> ResourceManager::acquire_slowly(Handle handle, const Acqu
       return ScopedResource(handle.with_tenure(grant.tenure), *context, options.kind);
     }
   }
-  auto request = convert::request(options, default_priority(*domain_, handle), where);
+  auto request = convert::request(options, where);
   if (!request) return std::unexpected(std::move(request.error()));
   auto grant = engine.acquire(**context, handle, *request);
   if (!grant) return std::unexpected(std::move(grant.error()));
@@ -110,7 +99,7 @@ Result<std::vector<ScopedResource>> ResourceManager::acquire_bundle(std::span<co
                                                                     std::source_location where) {
   auto context = context_of(options.context);
   if (!context) return std::unexpected(std::move(context.error()));
-  auto request = convert::request(options, ResourcePriority::Normal, where);
+  auto request = convert::request(options, where);
   if (!request) return std::unexpected(std::move(request.error()));
   return guard("bundle", [&]() -> Result<std::vector<ScopedResource>> {
     std::vector<ScopedResource> holds;
@@ -176,7 +165,7 @@ Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
   if (auto context = context_of(options.context); !context) {
     return std::unexpected(std::move(context.error()));
   }
-  if (auto request = convert::request(options, metadata.priority, where); !request) {
+  if (auto request = convert::request(options, where); !request) {
     return std::unexpected(std::move(request.error()));
   }
   return guard("acquire_resource", [&]() -> Result<OpenedResource> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hal/src/convert.hpp"
 
-#include <limits>
+#include <optional>
 #include <utility>
 
 namespace hal::convert {
@@ -11,7 +11,7 @@ bool is_valid(const AcquireOptions& options) noexcept {
          (!options.has_priority || options.priority <= ResourcePriority::Critical);
 }
 
-Result<resmgr::lock::Request> request(const AcquireOptions& options, ResourcePriority priority,
+Result<resmgr::lock::Request> request(const AcquireOptions& options,
                                       std::source_location where) noexcept {
   if (!is_valid(options)) return resmgr::fail(ErrorCode::InvalidArgument, "acquire options");
   const bool timed =
@@ -20,7 +20,7 @@ Result<resmgr::lock::Request> request(const AcquireOptions& options, ResourcePri
       .kind = options.kind,
       .mode = options.mode,
       .deadline_ns = timed ? deadline(options.timeout) : resmgr::kNoDeadline,
-      .priority = options.has_priority ? options.priority : priority,
+      .priority = options.has_priority ? std::optional(options.priority) : std::nullopt,
       .place = where};
 }
 

@@ -17,10 +17,8 @@ namespace hal::convert {
 
 /// Whether every enumeration has one of its values.
 [[nodiscard]] bool is_valid(const AcquireOptions& options) noexcept;
-/// Options as a request of the engine; `priority` is used where they name none. Errors:
-/// InvalidArgument (an enumeration out of range).
+/// Options as a request of the engine. Errors: InvalidArgument (an enumeration out of range).
 [[nodiscard]] Result<resmgr::lock::Request> request(const AcquireOptions& options,
-                                                    ResourcePriority priority,
                                                     std::source_location where) noexcept;
 /// Nanoseconds from now as CLOCK_MONOTONIC; what is too far away is no deadline, what is not
 /// positive is over already.

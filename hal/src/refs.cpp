@@ -76,7 +76,7 @@ Result<void> ScopedResource::upgrade(const AcquireOptions& options,
   if (kind() == HoldKind::Exclusive) {
     return fail(ErrorCode::InvalidArgument, "held exclusively already");
   }
-  auto request = convert::request(options, ResourcePriority::Normal, where);
+  auto request = convert::request(options, where);
   if (!request) return std::unexpected(std::move(request.error()));
   auto done = engine->upgrade(*context(), handle_, *request);
   if (done) context_ &= ~kSharedBit;

@@ -201,6 +201,11 @@ bool Domain::knows_driver(std::uint32_t driver) const {
 
 void Domain::report_order(std::string_view text) const noexcept { log(LogLevel::Warning, text); }
 
+ResourcePriority Domain::default_priority(Handle handle) const noexcept {
+  const auto entry = view_.read(handle);
+  return entry ? entry->priority : ResourcePriority::Normal;
+}
+
 void Domain::accessed(Handle handle) const noexcept { hooks_.accessed(handle); }
 
 void Domain::busy() const noexcept { ticker_.wake(); }

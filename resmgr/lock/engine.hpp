@@ -27,6 +27,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <source_location>
 #include <span>
 
@@ -57,8 +58,8 @@ struct Grant {
 struct Request {
   HoldKind kind = HoldKind::Exclusive;
   AcquisitionMode mode = AcquisitionMode::NonBlocking;
-  std::uint64_t deadline_ns = kNoDeadline;  ///< CLOCK_MONOTONIC; for Timeout and Emergency
-  ResourcePriority priority = ResourcePriority::Normal;
+  std::uint64_t deadline_ns = kNoDeadline;        ///< CLOCK_MONOTONIC; for Timeout and Emergency
+  std::optional<ResourcePriority> priority = {};  ///< none: that of the resource
   std::source_location place = {};
 };
 
@@ -212,7 +213,7 @@ class LockEngine {
   [[nodiscard]] std::unexpected<Error> failed(Context& context, Wait& wait,
                                               unsigned outcome) noexcept;
   void accept(Context& context, Wait& wait, Grant& grant) noexcept;
-  [[nodiscard]] std::uint16_t rank_of(const Request& request) const noexcept;
+  [[nodiscard]] std::uint16_t rank_of(Handle handle, const Request& request) const noexcept;
   void link_wait(Context& context, rm_node& node) noexcept;
   void unlink_wait(Context& context, rm_node& node) noexcept;
 

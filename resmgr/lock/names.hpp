@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Names: how the lock engine, which knows numbers only, gets names for blame and reports.
+// Names: how the lock engine, which knows numbers only, gets what the registry says: names for
+// blame and reports, priorities.
 //
 // What it is: an interface that the layer above implements from the registry. What it is not: on
 // any fast path. Lifetime: outlives the engine. Thread-safety: called from any thread, under no
@@ -12,6 +13,7 @@
 #include <string_view>
 
 #include "resmgr/base/error.hpp"
+#include "resmgr/base/types.hpp"
 
 namespace resmgr::lock {
 
@@ -27,6 +29,10 @@ class Names {
   [[nodiscard]] virtual std::string class_name(std::uint16_t class_id) const = 0;
   /// A lock-order inversion under policy Warn, once for each pair of classes.
   virtual void report_order(std::string_view text) const noexcept = 0;
+  /// The place in the queue of a request that names none; asked of those that queue alone.
+  [[nodiscard]] virtual ResourcePriority default_priority(Handle) const noexcept {
+    return ResourcePriority::Normal;
+  }
   /// A resource with an access hook was acquired.
   virtual void accessed(Handle handle) const noexcept = 0;
   /// Holds begin so often that reading the clock for each costs much: a tick would be cheaper.

@@ -11,8 +11,9 @@
 
 namespace resmgr::lock {
 
-std::uint16_t LockEngine::rank_of(const Request& request) const noexcept {
-  const auto rank = static_cast<std::uint16_t>(request.priority);
+std::uint16_t LockEngine::rank_of(Handle handle, const Request& request) const noexcept {
+  const auto rank = static_cast<std::uint16_t>(request.priority ? *request.priority
+                                                                : names_.default_priority(handle));
   return request.mode == AcquisitionMode::Emergency
              ? static_cast<std::uint16_t>(kEmergencyRank + rank)
              : rank;
@@ -68,7 +69,7 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   }
 
   // E1. Fields first, then the word: read_waiter() relies on it.
-  const std::uint16_t rank = rank_of(request);
+  const std::uint16_t rank = rank_of(handle, request);
   store_release(node->slot, handle.slot());
   store_release(node->generation, handle.generation());
   store_release(node->ticket, atomic(t_.region->next_ticket).fetch_add(1));
