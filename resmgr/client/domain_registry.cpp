@@ -31,6 +31,11 @@ Result<std::uint32_t> Domain::register_driver(std::string_view name) {
 Result<Handle> Domain::register_resource(std::string_view name, Registration registration) {
   if (closed()) return fail(ErrorCode::Disconnected);
   if (registration.make && !registration.lazy) {
+    // What would be refused anyway should not make anything first.
+    auto acceptable = with_writer([&](registry::RegistryWriter& writer) {
+      return writer.check(name, registration.description);
+    });
+    if (!acceptable) return std::unexpected(std::move(acceptable.error()));
     auto made = registration.make();
     if (!made) return std::unexpected(std::move(made.error()));
     registration.file = std::move(*made);

@@ -42,6 +42,7 @@ Recovery RegistryWriter::recover() {
   }
 
   classes_.recover();
+  fresh_class_ = 0;
   drivers_.recover();
   pairs_.recover(live);
   shares_.recover(live);

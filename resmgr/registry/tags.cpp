@@ -71,6 +71,12 @@ void TagWriter::link(std::uint32_t id, std::uint32_t hash) noexcept {
 }
 
 Result<std::uint32_t> TagWriter::intern(std::string_view name) noexcept {
+  auto id = number_of(name);
+  if (id && is_new(*id)) add(*id, name);
+  return id;
+}
+
+Result<std::uint32_t> TagWriter::number_of(std::string_view name) const noexcept {
   if (!is_valid_tag(name)) {
     return fail(ErrorCode::InvalidName, "a class or driver has 1 to 31 bytes of the alphabet");
   }
@@ -78,10 +84,14 @@ Result<std::uint32_t> TagWriter::intern(std::string_view name) noexcept {
   if (known || known.error() != ErrorCode::NotFound) return known;
 
   const std::uint32_t id = load_relaxed(*count_);
-  Word* const record = tags_.at(id);
-  if (record == nullptr) {
+  if (id >= tags_.count()) {
     return table_full("table of classes or drivers", std::uint64_t{id} + 1, tags_.count());
   }
+  return id;
+}
+
+void TagWriter::add(std::uint32_t id, std::string_view name) noexcept {
+  Word* const record = tags_.at(id);
   // The record may be a bucket too: that link stays.
   rm_tag tag = load_record<rm_tag>(record);
   tag.hash = tag_hash(name);
@@ -92,7 +102,20 @@ Result<std::uint32_t> TagWriter::intern(std::string_view name) noexcept {
   store_field<std::uint32_t>(record, offsetof(rm_tag, ready), 1);
   store_release(*count_, id + 1);
   link(id, tag.hash);
-  return id;
+}
+
+void TagWriter::take_back(std::uint32_t id) noexcept {
+  if (id + 1 != load_relaxed(*count_)) return;
+  Word* const record = tags_.at(id);
+  const auto tag = load_record<rm_tag>(record);
+  // In this order recovery, which stops at the first name that is not ready, ends it.
+  store_field<std::uint32_t>(record, offsetof(rm_tag, ready), 0);
+  // The newest name is the first of its chain.
+  Word* const head = bucket(tag.hash);
+  if (load_field<std::uint32_t>(head, kBucketOffset) == id + 1) {
+    store_field<std::uint32_t>(head, kBucketOffset, tag.next_link);
+  }
+  store_release(*count_, id);
 }
 
 void TagWriter::recover() noexcept {

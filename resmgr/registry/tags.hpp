@@ -45,6 +45,14 @@ class TagWriter : public TagReader {
   /// The number of a name, a new one if need be. Errors: InvalidName, CapacityExceeded,
   /// InvalidArgument (damaged table).
   [[nodiscard]] Result<std::uint32_t> intern(std::string_view name) noexcept;
+  /// The number that intern() would give; stores nothing. Errors: as intern().
+  [[nodiscard]] Result<std::uint32_t> number_of(std::string_view name) const noexcept;
+  /// Whether number_of() made this number up: nothing is stored under it yet.
+  [[nodiscard]] bool is_new(std::uint32_t id) const noexcept { return id == load_relaxed(*count_); }
+  /// Stores a name under the new number that number_of() gave for it.
+  void add(std::uint32_t id, std::string_view name) noexcept;
+  /// Undoes add() of the newest name. REQUIRES: nothing that was published names it.
+  void take_back(std::uint32_t id) noexcept;
   /// Makes the chains and the counter anew from the names that are complete.
   void recover() noexcept;
 

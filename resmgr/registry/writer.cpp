@@ -23,6 +23,10 @@ std::uint32_t generation_of(const Word* entry) noexcept {
   return load_field<std::uint32_t>(entry, offsetof(rm_entry, generation));
 }
 
+std::string_view class_of(const Description& description) noexcept {
+  return description.class_name.empty() ? to_string(description.type) : description.class_name;
+}
+
 std::uint8_t lifecycle_of(const Word* entry) noexcept {
   return load_field<std::uint8_t>(entry, kLifecycleOffset);
 }
@@ -106,11 +110,23 @@ void RegistryWriter::give_slot_back(std::uint32_t slot, std::uint32_t generation
   store_release(root.free_slots_link, slot + 1);
 }
 
-Result<std::uint16_t> RegistryWriter::class_of(const Description& description) noexcept {
-  auto id = classes_.intern(description.class_name.empty() ? to_string(description.type)
-                                                           : description.class_name);
-  if (!id) return std::unexpected(std::move(id.error()));
-  return static_cast<std::uint16_t>(*id);
+Result<std::uint32_t> RegistryWriter::check_rest(const Description& description) const noexcept {
+  if (auto ok = check_description(description); !ok) return std::unexpected(std::move(ok.error()));
+  if (auto ok = pairs_.check(description.pairs); !ok) return std::unexpected(std::move(ok.error()));
+  if (description.owner_driver >= load_relaxed(tables_.root->driver_count)) {
+    return fail(ErrorCode::InvalidArgument, "no driver of that number");
+  }
+  return classes_.number_of(class_of(description));
+}
+
+Result<void> RegistryWriter::check(std::string_view name,
+                                   const Description& description) const noexcept {
+  if (!is_valid_name(name)) return fail(ErrorCode::InvalidName);
+  if (auto rest = check_rest(description); !rest) return std::unexpected(std::move(rest.error()));
+  if (index_.find(hash_bytes(name, tables_.name_seed), name) != 0) {
+    return fail(ErrorCode::AlreadyExists);
+  }
+  return {};
 }
 
 Result<PreparedSlot> RegistryWriter::prepare(std::string_view name,
@@ -119,20 +135,23 @@ Result<PreparedSlot> RegistryWriter::prepare(std::string_view name,
   const std::uint64_t hash = hash_bytes(name, tables_.name_seed);
   index_.prefetch(hash);  // a miss in a large index costs as much as all that comes before its use
   if (!is_valid_name(name)) return fail(ErrorCode::InvalidName);
-  if (auto ok = check_description(description); !ok) return std::unexpected(std::move(ok.error()));
-  if (auto ok = pairs_.check(description.pairs); !ok) return std::unexpected(std::move(ok.error()));
-  if (description.owner_driver >= load_relaxed(tables_.root->driver_count)) {
-    return fail(ErrorCode::InvalidArgument, "no driver of that number");
-  }
-  auto class_id = class_of(description);
+  auto class_id = check_rest(description);
   if (!class_id) return std::unexpected(std::move(class_id.error()));
   if (index_.find(hash, name) != 0) return fail(ErrorCode::AlreadyExists);
   auto slot = take_slot();
   if (!slot) return std::unexpected(std::move(slot.error()));
+  // Nothing refuses from here on.
+  if (classes_.is_new(*class_id)) {
+    classes_.add(*class_id, class_of(description));
+    fresh_class_ = *class_id;
+  } else if (*class_id == fresh_class_) {
+    fresh_class_ = 0;
+  }
 
   Word* const entry = tables_.entries.at(*slot);
-  const PreparedSlot prepared{
-      .slot = *slot, .generation = generation_of(entry) + 1, .class_id = *class_id};
+  const PreparedSlot prepared{.slot = *slot,
+                              .generation = generation_of(entry) + 1,
+                              .class_id = static_cast<std::uint16_t>(*class_id)};
   // Unpublished in whichever order the words get there: readers pass it by, recovery undoes it.
   store_record(entry, entry_from(name, description, prepared, pairs_.write(description.pairs)));
   index_.insert(hash, *slot + 1);
@@ -155,6 +174,10 @@ Result<Handle> RegistryWriter::publish(const PreparedSlot& prepared) noexcept {
 Result<void> RegistryWriter::abandon(const PreparedSlot& prepared) noexcept {
   if (!is_prepared(prepared)) return fail(ErrorCode::StaleHandle, "abandon");
   clear_entry(prepared.slot);
+  if (prepared.class_id == fresh_class_) {
+    classes_.take_back(fresh_class_);
+    fresh_class_ = 0;
+  }
   return {};
 }
 

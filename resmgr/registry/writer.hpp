@@ -65,14 +65,19 @@ class RegistryWriter {
   /// every entry ever used. To be called by a new authority before anything else.
   Recovery recover();
 
+  /// What prepare() would refuse, without doing it: for callers who have something costly to make
+  /// first. Errors: as prepare(), except for slots.
+  [[nodiscard]] Result<void> check(std::string_view name,
+                                   const Description& description) const noexcept;
   /// Reserves a name and a slot. Errors: InvalidName (of the resource or its class), AlreadyExists,
   /// InvalidArgument (see check_description(), PairWriter::check(); no such owner driver),
-  /// CapacityExceeded (slots, pairs, classes).
+  /// CapacityExceeded (slots, pairs, classes). What it refuses leaves no trace.
   [[nodiscard]] Result<PreparedSlot> prepare(std::string_view name,
                                              const Description& description) noexcept;
   /// Makes it a resource: found by name, state Ready. Errors: StaleHandle (not prepared).
   Result<Handle> publish(const PreparedSlot& prepared) noexcept;
-  /// Gives a reserved slot back. Errors: StaleHandle (not prepared).
+  /// Gives a reserved slot back, and the class, if it was new and nobody else has it yet. Errors:
+  /// StaleHandle (not prepared).
   Result<void> abandon(const PreparedSlot& prepared) noexcept;
 
   /// Stores Allocated, Ready, Orphaned or Quarantined. Errors: StaleHandle, InvalidArgument (a
@@ -99,7 +104,9 @@ class RegistryWriter {
   /// A slot that nobody uses, taken off its list. Errors: CapacityExceeded.
   [[nodiscard]] Result<std::uint32_t> take_slot() noexcept;
   void give_slot_back(std::uint32_t slot, std::uint32_t generation) noexcept;
-  [[nodiscard]] Result<std::uint16_t> class_of(const Description& description) noexcept;
+  /// What can be said of a registration without looking for its name, and the number that its class
+  /// has or will get.
+  [[nodiscard]] Result<std::uint32_t> check_rest(const Description& description) const noexcept;
   [[nodiscard]] bool is_prepared(const PreparedSlot& prepared) const noexcept;
   [[nodiscard]] Result<Word*> pending_entry(Handle handle) const noexcept;
   void clear_entry(std::uint32_t slot) noexcept;
@@ -111,6 +118,7 @@ class RegistryWriter {
   ShareWriter shares_;
   DependencyWriter dependencies_;
   TagWriter classes_;
+  std::uint32_t fresh_class_ = 0;  ///< the newest, while one prepared slot alone has it; 0: none
   TagWriter drivers_;
 };
 

@@ -127,7 +127,8 @@ TEST_F(Recovery, OfAPreparation) {
 }
 
 TEST_F(Recovery, OfAnAbandonment) {
-  const PreparedSlot prepared = world.writer.prepare("new", {.pairs = kPairs}).value();
+  const PreparedSlot prepared =
+      world.writer.prepare("new", {.class_name = "new-class", .pairs = kPairs}).value();
   step_through([&] { (void)world.writer.abandon(prepared); });
 }
 
