@@ -168,6 +168,11 @@ Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
   if (auto request = convert::request(options, where); !request) {
     return std::unexpected(std::move(request.error()));
   }
+  // As it was given: what T asks for would hide some of it.
+  const auto described = convert::description(metadata, {}, type.tag);
+  if (auto sound = resmgr::registry::check_description(described); !sound) {
+    return std::unexpected(std::move(sound.error()));
+  }
   return guard("acquire_resource", [&]() -> Result<OpenedResource> {
     ResourceMetadata wanted = metadata;
     wanted.size_bytes = std::max<std::uint64_t>(metadata.size_bytes, type.size);

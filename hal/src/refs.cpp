@@ -101,8 +101,9 @@ Result<ScopedResource> WeakResource::lock(HoldKind kind,
   if (!domain || domain->closed()) return fail(ErrorCode::Disconnected);
   auto context = domain->thread_context();
   if (!context) return std::unexpected(std::move(context.error()));
-  const resmgr::lock::Request request{.kind = kind, .place = where};
-  auto grant = domain->engine().acquire(**context, handle_, request);
+  const auto request = convert::request({.kind = kind}, where);
+  if (!request) return std::unexpected(request.error());
+  auto grant = domain->engine().acquire(**context, handle_, *request);
   if (!grant) return std::unexpected(std::move(grant.error()));
   return ScopedResource(handle_.with_tenure(grant->tenure), *context, kind);
 }

@@ -57,6 +57,9 @@ ResourceManager::ResourceManager(std::shared_ptr<Domain> domain) noexcept
     : domain_(std::move(domain)) {}
 
 Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions options) {
+  if (options.order_policy > OrderPolicy::Refuse) {
+    return fail(ErrorCode::InvalidArgument, "order policy");
+  }
   return guard("manager", [&]() -> Result<std::unique_ptr<ResourceManager>> {
     resmgr::client::DomainOptions to;
     to.name = std::move(options.name);

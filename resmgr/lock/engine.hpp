@@ -122,7 +122,8 @@ class LockEngine {
   /// Shared to exclusive, keeping the shared hold until then; NonBlocking, or waiting before all
   /// other requests. Errors: as acquire; the shared hold stays.
   Result<void> upgrade(Context& context, Handle handle, const Request& request) noexcept;
-  /// Clears INCONSISTENT. Errors: StaleHandle, NotPermitted, InvalidArgument (it is not set).
+  /// Clears INCONSISTENT. Errors: StaleHandle, NotPermitted, Revoked, InvalidArgument (it is not
+  /// set).
   Result<void> consistent(Context& context, Handle handle) noexcept;
   /// What this context holds of the resource. Errors: StaleHandle, NotPermitted (nothing).
   [[nodiscard]] Result<HoldKind> held_kind(const Context& context, Handle handle) const noexcept;

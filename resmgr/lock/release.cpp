@@ -190,6 +190,7 @@ Result<void> LockEngine::consistent(Context& context, Handle handle) noexcept {
   if (*kind != HoldKind::Exclusive) {
     return fail(ErrorCode::NotPermitted, "repair needs an exclusive hold");
   }
+  if (load(slot->tenure) != handle.tenure()) return fail(ErrorCode::Revoked);
   std::uint64_t word = load(slot->word);
   for (;;) {
     const StateWord seen{word};

@@ -180,6 +180,8 @@ TEST_F(Lifecycle, InconsistentIsToldUntilItIsRepaired) {
   grant = b.finish();
   ASSERT_TRUE(grant);
   EXPECT_TRUE(grant->inconsistent) << "nobody repaired it";
+  const Handle fenced = h.with_tenure(static_cast<std::uint8_t>(grant->tenure + 1));
+  EXPECT_TRUE(fails_with(b.consistent(fenced), ErrorCode::Revoked)) << "another hold's";
   ASSERT_TRUE(b.consistent(h));
   EXPECT_TRUE(fails_with(b.consistent(h), ErrorCode::InvalidArgument));
   ASSERT_TRUE(b.release(h));

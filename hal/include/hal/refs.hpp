@@ -79,22 +79,26 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
   /// True if the last exclusive holder died in the middle of its work; see consistent().
   [[nodiscard]] bool inconsistent() const noexcept;
 
-  /// Releases now. Errors: Revoked (it was fenced), NotPermitted (released already by other means),
-  /// StaleHandle, Disconnected. The object is empty afterwards in every case.
+  /// Releases now. Errors: Revoked (it was fenced), NotPermitted (empty, or released already by
+  /// other means), StaleHandle, Disconnected. The object is empty afterwards in every case.
   Result<void> release() noexcept;
   /// Exclusive to shared without letting anyone in between. Errors: InvalidArgument (empty or
-  /// shared already), Revoked, NotShareable, CapacityExceeded; the hold stays as it was.
+  /// shared already), Revoked, NotPermitted (released already by other means), NotShareable,
+  /// CapacityExceeded, StaleHandle, Disconnected; the hold stays as it was.
   Result<void> downgrade() noexcept;
   /// Shared to exclusive if no other shared holder is there; waits for nobody. Errors:
   /// WouldBlock (other holders), Deadlock (another upgrade waits for us), InvalidArgument (empty or
-  /// exclusive already); the hold stays shared.
+  /// exclusive already), Revoked, NotPermitted (released already by other means), StaleHandle,
+  /// Disconnected; the hold stays shared.
   Result<void> try_upgrade(std::source_location where = std::source_location::current()) noexcept;
   /// As try_upgrade, but waits for the other shared holders as `options` say, before all other
-  /// requests; `options.kind` and `context` are ignored. Errors: those, TimedOut, Preempted.
+  /// requests; `options.kind` and `context` are ignored. Errors: those, InvalidArgument (an option
+  /// out of range), TimedOut, Preempted, CapacityExceeded (waits).
   Result<void> upgrade(const AcquireOptions& options,
                        std::source_location where = std::source_location::current()) noexcept;
   /// Says that what the resource guards was repaired after an INCONSISTENT grant. Errors:
-  /// InvalidArgument (empty, or shared), NotPermitted.
+  /// InvalidArgument (empty, or nothing is inconsistent), NotPermitted (shared, or released already
+  /// by other means), Revoked, StaleHandle, Disconnected.
   Result<void> consistent() noexcept;
 
  private:
@@ -175,7 +179,8 @@ class HAL_EXPORT WeakResource {
   [[nodiscard]] Handle handle() const noexcept { return handle_; }
   /// True if the resource is unregistered or the manager is gone.
   [[nodiscard]] bool expired() const noexcept;
-  /// Acquires without waiting. Errors: as ResourceManager::try_acquire; Disconnected.
+  /// Acquires without waiting. Errors: as ResourceManager::try_acquire; Disconnected also if it
+  /// remembers nothing.
   [[nodiscard]] Result<ScopedResource> lock(
       HoldKind kind = HoldKind::Exclusive,
       std::source_location where = std::source_location::current()) const noexcept;

@@ -89,8 +89,8 @@ struct AcquireOptions {
   /// Place in the queue; without it the resource's own.
   bool has_priority = false;
   ResourcePriority priority = ResourcePriority::Normal;
-  /// Timeout and Emergency: how long at most; 0 or less: as NonBlocking, but with the mode's queue
-  /// place checked once. Ignored by the other modes.
+  /// Timeout and Emergency: how long at most. 0 or less: what is not free at once is TimedOut, or
+  /// Deadlock where waiting would be one. Ignored by the other modes.
   std::chrono::nanoseconds timeout{0};
   /// Who acquires; null: the calling thread's own context.
   class Context* context = nullptr;
@@ -118,7 +118,8 @@ class HAL_EXPORT Context {
 
 class HAL_EXPORT ResourceManager {
  public:
-  /// A new embedded domain. Errors: InvalidArgument (a capacity out of range), System.
+  /// A new embedded domain. Errors: InvalidArgument (a capacity or the order policy out of range),
+  /// CapacityExceeded (descriptors), System.
   [[nodiscard]] static Result<std::unique_ptr<ResourceManager>> create(ManagerOptions options = {});
   /// The process's default instance, made with default options at first use and closed at exit. If
   /// it can't be made, every call on it returns Disconnected.
@@ -136,7 +137,7 @@ class HAL_EXPORT ResourceManager {
   /// A named role; the same name gives the same id. Name: 1 to 31 bytes of the alphabet of resource
   /// names. Errors: InvalidName, CapacityExceeded, Disconnected.
   [[nodiscard]] Result<DriverId> register_driver(std::string_view name);
-  /// A context for a task. Errors: CapacityExceeded, InvalidArgument (no such driver),
+  /// A context for a task. Errors: CapacityExceeded, InvalidArgument (no such driver), System,
   /// Disconnected.
   [[nodiscard]] Result<Context> create_context(DriverId driver = {});
   /// Names the driver of the calling thread's own context, for blame. Errors: as create_context.
@@ -151,14 +152,17 @@ class HAL_EXPORT ResourceManager {
   [[nodiscard]] Result<Handle> register_resource(std::string_view name,
                                                  const ResourceMetadata& metadata,
                                                  RegisterOptions options = {});
-  /// Unregisters: waits up to `timeout` for holders, removes waiters with StaleHandle. Errors:
-  /// InUse (held, or needed by another resource, named in the error), StaleHandle, Deadlock,
-  /// Disconnected.
+  /// Unregisters: waits up to `timeout` (0 or less: not at all) for holders, removes waiters with
+  /// StaleHandle. Errors: InUse (held, by the caller too; needed by another resource, named in the
+  /// error; or being unregistered already), StaleHandle, Deadlock, Preempted, OrderViolation
+  /// (policy Refuse, and it waits), Quarantined, CapacityExceeded (contexts, waits), Disconnected.
+  /// The resource stays as it was.
   Result<void> unregister_resource(Handle handle, std::chrono::nanoseconds timeout = {});
   /// Unregisters the resource and then what only it needed, in dependency order. Errors: as
   /// unregister_resource; what was not reached stays registered.
   Result<void> teardown(Handle handle, std::chrono::nanoseconds timeout = {});
-  /// Looks a name up, without a lock. Errors: NotFound, InvalidName, Disconnected.
+  /// Looks a name up, without a lock. Errors: NotFound, InvalidName, WouldBlock (names came and
+  /// went during each of many attempts), Disconnected.
   [[nodiscard]] Result<Handle> find(std::string_view name) const noexcept;
   /// Whether the handle names a live resource. A few nanoseconds.
   [[nodiscard]] bool is_valid(Handle handle) const noexcept;
@@ -173,9 +177,13 @@ class HAL_EXPORT ResourceManager {
   /// The resource as one JSON object (metadata, owner, state, holders, statistics, dependencies).
   /// Errors: as info().
   [[nodiscard]] Result<std::string> export_json(Handle handle) const;
-  /// Errors: Unsupported (no compact handles in this domain), StaleHandle.
+  /// The short form of a handle. Errors: Unsupported (no compact handles in this domain),
+  /// StaleHandle, Disconnected.
   [[nodiscard]] Result<Handle32> compact(Handle handle) const noexcept;
+  /// The long form. Errors: as compact().
   [[nodiscard]] Result<Handle> expand(Handle32 handle) const noexcept;
+  /// Remembers the resource. Whether there is one is asked later: of a handle that names none, it
+  /// is expired.
   [[nodiscard]] WeakResource weak(Handle handle) const noexcept;
 
   // ---- memory -----------------------------------------------------------------------------------
@@ -185,14 +193,16 @@ class HAL_EXPORT ResourceManager {
   /// owner of embedded resources. Errors: StaleHandle, NotPermitted, Unsupported (no memory),
   /// Deadlock (asked by the backing that makes it), System, Disconnected, those of the backing.
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, DriverId driver = {});
-  /// A duplicate of the file behind it. Errors: as map().
+  /// A duplicate of the file behind it. It can be mapped for writing, so a driver other than the
+  /// owner needs Rights::Write. Errors: as map(); CapacityExceeded (descriptors).
   [[nodiscard]] Result<UniqueFd> fd(Handle handle, DriverId driver = {});
 
   // ---- acquire and release ----------------------------------------------------------------------
 
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock (also when this context holds it
   /// already), Preempted, OrderViolation (policy Refuse), NotShareable (shared, of an ExclusiveOnly
-  /// one), Quarantined, CapacityExceeded (waits or cells), InvalidArgument, Disconnected.
+  /// one), Quarantined, CapacityExceeded (waits, cells or contexts), InvalidArgument (an option out
+  /// of range, a context of another manager), Disconnected.
   [[nodiscard]] Result<ScopedResource> acquire_scoped_resource(
       Handle handle, const AcquireOptions& options,
       std::source_location where = std::source_location::current()) noexcept {
@@ -229,11 +239,13 @@ class HAL_EXPORT ResourceManager {
       Handle handle, std::source_location where = std::source_location::current()) noexcept {
     return acquire_scoped_resource(handle, AcquireOptions{.kind = HoldKind::Shared}, where);
   }
-  /// Acquires an aggregate with everything it needs, or the given resources, all or nothing, in one
-  /// order for all users. Errors: as acquire_scoped_resource; nothing is held then.
+  /// Acquires the given resources, all or nothing, in one order for all users; none is nothing.
+  /// Errors: as acquire_scoped_resource; InvalidArgument (one of them twice). Nothing is held then.
   [[nodiscard]] Result<std::vector<ScopedResource>> acquire_bundle(
       std::span<const Handle> handles, const AcquireOptions& options = {},
       std::source_location where = std::source_location::current());
+  /// Acquires an aggregate with everything it needs, as a bundle. Errors: as acquire_bundle();
+  /// InvalidArgument (not an aggregate).
   [[nodiscard]] Result<std::vector<ScopedResource>> acquire_aggregate(
       Handle aggregate, const AcquireOptions& options = {},
       std::source_location where = std::source_location::current());
@@ -277,13 +289,14 @@ class HAL_EXPORT ResourceManager {
   [[nodiscard]] Result<Rights> rights(Handle handle, DriverId driver) const;
   /// `needs` can't work without `needed`, which can't be unregistered before it. Errors:
   /// DependencyCycle (the cycle's names are in detail()), AlreadyExists, InvalidArgument (itself),
-  /// StaleHandle, CapacityExceeded, Disconnected.
+  /// StaleHandle, InUse (`needed` is being unregistered), CapacityExceeded, Disconnected.
   Result<void> add_dependency(Handle needs, Handle needed);
+  /// Takes the edge back. Errors: NotFound, StaleHandle, Disconnected.
   Result<void> remove_dependency(Handle needs, Handle needed);
   /// All that `handle` needs, directly or not, itself first, each before what it needs. Errors:
   /// StaleHandle, Disconnected.
   [[nodiscard]] Result<std::vector<Handle>> teardown_order(Handle handle) const;
-  /// Errors: Disconnected.
+  /// From now on, for everybody. Errors: InvalidArgument, Disconnected.
   Result<void> set_order_policy(OrderPolicy policy) noexcept;
 
   // ---- what goes on -----------------------------------------------------------------------------
