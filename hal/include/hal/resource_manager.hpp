@@ -249,8 +249,13 @@ class HAL_EXPORT ResourceManager {
   [[nodiscard]] Result<std::vector<ScopedResource>> acquire_aggregate(
       Handle aggregate, const AcquireOptions& options = {},
       std::source_location where = std::source_location::current());
-  /// Releases what the calling thread's own context (or `context`) holds of the resource. Errors:
-  /// NotPermitted (it holds nothing of it), Revoked, StaleHandle, Disconnected.
+  /// Releases what the calling thread's own context (or `context`) holds of the resource, whichever
+  /// ref has it: holds are the context's, and it has one of a resource at most. So a ref whose hold
+  /// was released here must be gone before the same context acquires the resource anew, or it
+  /// releases that hold. `handle` is the hold's own; that of find() serves until a hold of the
+  /// resource is fenced. Errors: NotPermitted (it holds nothing of it), Revoked (fenced),
+  /// StaleHandle, InvalidArgument (a context of another manager), CapacityExceeded (contexts),
+  /// Disconnected. What is held by others stays held.
   Result<void> release_resource(Handle handle, Context* context = nullptr) noexcept;
 
   /// Opens the resource, or registers it with a memfd of sizeof(T) (or metadata.size_bytes, if
