@@ -54,6 +54,7 @@
 #include <hal/export.hpp>
 #include <hal/refs.hpp>
 #include <hal/resource.hpp>
+#include <hal/type_name.hpp>
 
 #include "resmgr/base/log.hpp"
 
@@ -260,8 +261,9 @@ class HAL_EXPORT ResourceManager {
 
   /// Opens the resource, or registers it with a memfd of sizeof(T) (or metadata.size_bytes, if
   /// larger) and constructs T in it, then acquires. T must be able to live in memory that processes
-  /// share: trivially copyable, no pointers that matter. Errors: as register_resource and
-  /// acquire_scoped_resource; InvalidArgument if it exists with another type T, class or size.
+  /// share: trivially copyable, no pointers that matter. Where programs of other builds open it
+  /// too, see hal/type_name.hpp for how they know that T is the same. Errors: as register_resource
+  /// and acquire_scoped_resource; InvalidArgument if it exists with another type T, class or size.
   /// What was registered stays so when acquiring or mapping it fails.
   template <typename T>
   [[nodiscard]] Result<ResourceRef<T>> acquire_resource(
@@ -275,7 +277,7 @@ class HAL_EXPORT ResourceManager {
     // Constructed before anybody can find it.
     const TypeOfMemory type{.size = sizeof(T),
                             .alignment = alignof(T),
-                            .tag = type_tag<T>(),
+                            .tag = type_tag<std::remove_cv_t<T>>(),
                             .construct = [](void* memory) { ::new (memory) T(); }};
     auto opened = open_typed(name, metadata, type, options, where);
     if (!opened) return std::unexpected(std::move(opened.error()));
@@ -366,16 +368,6 @@ class HAL_EXPORT ResourceManager {
   Result<OpenedResource> open_typed(std::string_view name, const ResourceMetadata& metadata,
                                     const TypeOfMemory& type, const AcquireOptions& options,
                                     std::source_location where);
-  /// A number for T that is the same in every process built from the same source: a hash of its
-  /// spelled name.
-  template <typename T>
-  [[nodiscard]] static constexpr std::uint64_t type_tag() noexcept {
-    std::uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a
-    for (const char c : std::string_view(__PRETTY_FUNCTION__)) {
-      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-    }
-    return hash;
-  }
 
   std::shared_ptr<resmgr::client::Domain> domain_;
 };
