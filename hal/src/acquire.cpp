@@ -84,12 +84,15 @@ Result<ScopedResource> ResourceManager::acquire_slowly(Handle handle, const Acqu
     if (options.kind == HoldKind::Exclusive
             ? engine.try_exclusive(**context, handle, ordered, where, grant)
             : engine.try_shared(**context, handle, ordered, where, grant)) {
+      if (auto whole = domain_->complete(**context, handle, options.kind, grant); !whole) {
+        return std::unexpected(std::move(whole.error()));
+      }
       return ScopedResource(handle.with_tenure(grant.tenure), *context, options.kind);
     }
   }
   auto request = convert::request(options, where);
   if (!request) return std::unexpected(std::move(request.error()));
-  auto grant = engine.acquire(**context, handle, *request);
+  auto grant = domain_->acquire(**context, handle, *request);
   if (!grant) return std::unexpected(std::move(grant.error()));
   return ScopedResource(handle.with_tenure(grant->tenure), *context, options.kind);
 }

@@ -103,7 +103,7 @@ Result<ScopedResource> WeakResource::lock(HoldKind kind,
   if (!context) return std::unexpected(std::move(context.error()));
   const auto request = convert::request({.kind = kind}, where);
   if (!request) return std::unexpected(request.error());
-  auto grant = domain->engine().acquire(**context, handle_, *request);
+  auto grant = domain->acquire(**context, handle_, *request);
   if (!grant) return std::unexpected(std::move(grant.error()));
   return ScopedResource(handle_.with_tenure(grant->tenure), *context, kind);
 }

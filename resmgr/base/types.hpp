@@ -56,7 +56,8 @@ enum class ResourceFlags : std::uint32_t {
   ExclusiveOnly = 1u << 1,  ///< shared acquisition is refused; contradicts Shareable
   Persistent = 1u << 2,     ///< kept when its owner goes; contradicts Transient
   Transient = 1u << 3,      ///< unregistered by itself when its owner goes, without grace
-  Lazy = 1u << 4,           ///< backing memory is made when it is first mapped
+  Lazy = 1u << 4,           ///< backing memory is made at the first acquisition, or before it by
+                            ///< who maps it; Allocated until then
   Pinned = 1u << 5,         ///< memory is locked when mapped (mlock)
   Aggregate = 1u << 6,      ///< acquire_aggregate takes it with everything it needs
 };

@@ -116,7 +116,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
 
   // ---- memory -----------------------------------------------------------------------------------
 
-  /// Errors: StaleHandle, NotPermitted, Unsupported, System.
+  /// Errors: StaleHandle, NotPermitted, Unsupported, System, those of a Lazy resource's backing.
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, std::uint32_t driver);
   [[nodiscard]] Result<UniqueFd> duplicate_fd(Handle handle, std::uint32_t driver);
   [[nodiscard]] bool has_file(Handle handle) const { return memory_.contains(handle); }
@@ -125,6 +125,17 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
 
   [[nodiscard]] lock::LockEngine& engine() noexcept { return engine_; }
   [[nodiscard]] const lock::LockEngine& engine() const noexcept { return engine_; }
+  /// As LockEngine::acquire(), and makes the memory of a Lazy resource. Errors: also those of its
+  /// backing; it is not held then.
+  [[nodiscard]] Result<lock::Grant> acquire(lock::Context& context, Handle handle,
+                                            const lock::Request& request) noexcept;
+  /// The second half of it, for who acquired otherwise: lets go of the hold if it fails.
+  Result<void> complete(lock::Context& context, Handle handle, HoldKind kind,
+                        const lock::Grant& grant) noexcept {
+    if (!engine_.lacks_memory(handle)) [[likely]]
+      return {};
+    return make_memory_or_release(context, handle.with_tenure(grant.tenure), kind);
+  }
   /// In one order for everybody, all or nothing.
   [[nodiscard]] Result<std::vector<Acquired>> acquire_bundle(lock::Context& context,
                                                              std::span<const Handle> handles,
@@ -148,6 +159,9 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
 
   [[nodiscard]] Result<lock::Context*> make_thread_context() noexcept;
   Result<void> keep(Handle handle, Registration& registration) noexcept;
+  Result<void> make_memory_or_release(lock::Context& context, Handle handle,
+                                      HoldKind kind) noexcept;
+  void note_memory(Handle handle) noexcept;
   void report_leak(const lock::Context& context, Handle handle, HoldKind kind,
                    const char* why) noexcept;
   [[nodiscard]] Result<Rights> check_access(Handle handle, std::uint32_t driver,

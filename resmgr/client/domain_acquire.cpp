@@ -9,12 +9,44 @@
 
 namespace resmgr::client {
 
+Result<lock::Grant> Domain::acquire(lock::Context& context, Handle handle,
+                                    const lock::Request& request) noexcept {
+  auto grant = engine_.acquire(context, handle, request);
+  if (!grant) return grant;
+  if (auto complete = this->complete(context, handle, request.kind, *grant); !complete) {
+    return std::unexpected(std::move(complete.error()));
+  }
+  return grant;
+}
+
+// Under the hold, so that the resource stays registered meanwhile.
+Result<void> Domain::make_memory_or_release(lock::Context& context, Handle handle,
+                                            HoldKind kind) noexcept {
+  auto made = memory_.make(handle);
+  if (made) {
+    note_memory(handle);
+  } else {
+    (void)engine_.release(context, handle, kind);
+  }
+  return made;
+}
+
+// While it is being unregistered the state can't be changed; should that be given up, the next one
+// who acquires it comes by here again.
+void Domain::note_memory(Handle handle) noexcept {
+  const std::lock_guard lock(registry_mutex_);
+  const auto entry = view_.read(handle);
+  if (!entry || entry->state == Lifecycle::PendingCleanup) return;
+  if (entry->state == Lifecycle::Allocated) (void)writer_.set_lifecycle(handle, Lifecycle::Ready);
+  engine_.has_memory(handle);
+}
+
 Result<std::vector<Acquired>> Domain::acquire_bundle(lock::Context& context,
                                                      std::span<const Handle> handles,
                                                      const lock::Request& request) {
   // Everybody takes them by class and slot, so bundles never wait for each other in a circle; mixed
-  // with other holds they may, and then the walk finds it. By class first, or two bundles of the same
-  // classes would invert each other's order where nothing can go wrong.
+  // with other holds they may, and then the walk finds it. By class first, or two bundles of the
+  // same classes would invert each other's order where nothing can go wrong.
   struct Wanted {
     std::uint16_t class_id = 0;
     Handle handle;
@@ -34,7 +66,7 @@ Result<std::vector<Acquired>> Domain::acquire_bundle(lock::Context& context,
   acquired.reserve(sorted.size());
   for (const Wanted& wanted : sorted) {
     const Handle handle = wanted.handle;
-    auto grant = engine_.acquire(context, handle, request);
+    auto grant = acquire(context, handle, request);
     if (!grant) {
       while (!acquired.empty()) {
         const Acquired& last = acquired.back();
@@ -67,9 +99,11 @@ Result<std::span<std::byte>> Domain::map(Handle handle, std::uint32_t driver) {
     return fail(ErrorCode::NotPermitted, "map needs read or write rights");
   }
   const bool owner = driver == 0 || driver == entry.owner_driver;
-  const bool writable = has(*rights, Rights::Write) &&
-                        (owner || entry.access_pattern != AccessPattern::ReadMostly);
-  return memory_.map(entry.handle, entry.access_pattern, entry.flags, writable);
+  const bool writable =
+      has(*rights, Rights::Write) && (owner || entry.access_pattern != AccessPattern::ReadMostly);
+  auto mapped = memory_.map(entry.handle, entry.access_pattern, entry.flags, writable);
+  if (mapped && entry.state == Lifecycle::Allocated) note_memory(entry.handle);
+  return mapped;
 }
 
 Result<UniqueFd> Domain::duplicate_fd(Handle handle, std::uint32_t driver) {
@@ -81,7 +115,9 @@ Result<UniqueFd> Domain::duplicate_fd(Handle handle, std::uint32_t driver) {
   if (!has(*rights, Rights::Write)) {
     return fail(ErrorCode::NotPermitted, "a descriptor needs write rights");
   }
-  return memory_.duplicate(entry.handle);
+  auto copy = memory_.duplicate(entry.handle);
+  if (copy && entry.state == Lifecycle::Allocated) note_memory(entry.handle);
+  return copy;
 }
 
 }  // namespace resmgr::client

@@ -55,7 +55,8 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration reg
   if (prepared->generation == 1) locks_.grow_into(prepared->slot);
   engine_.arm(prepared->slot, prepared->generation, prepared->class_id, attributes);
   // Last, so that who finds the name finds everything behind it.
-  auto published = writer_.publish(*prepared);
+  auto published =
+      writer_.publish(*prepared, registration.lazy ? Lifecycle::Allocated : Lifecycle::Ready);
   if (published) hooks_.created(handle);
   return published;
 }

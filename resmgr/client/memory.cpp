@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <new>
 #include <utility>
 
 namespace resmgr::client {
@@ -45,8 +46,8 @@ bool MemoryTable::contains(Handle handle) const {
   return entries_.contains(handle);
 }
 
-// The author's backing is called under no lock: it may ask for other memory. Others who want this one
-// wait; a backing that asks for what it is making itself would for ever.
+// The author's backing is called under no lock: it may ask for other memory. Others who want this
+// one wait; a backing that asks for what it is making itself would for ever.
 Result<MemoryTable::Entry*> MemoryTable::ready(std::unique_lock<std::mutex>& lock, Handle handle) {
   const auto find = [&]() -> Entry* {
     const auto found = entries_.find(handle);
@@ -106,6 +107,14 @@ Result<std::span<std::byte>> MemoryTable::map(Handle handle, AccessPattern patte
     mapping = std::move(*made);
   }
   return mapping.bytes();
+}
+
+Result<void> MemoryTable::make(Handle handle) noexcept try {
+  std::unique_lock lock(mutex_);
+  if (auto entry = ready(lock, handle); !entry) return std::unexpected(std::move(entry.error()));
+  return {};
+} catch (const std::bad_alloc&) {
+  return fail_errno(ENOMEM, "backing");
 }
 
 Result<UniqueFd> MemoryTable::duplicate(Handle handle) {

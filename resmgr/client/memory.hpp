@@ -30,8 +30,8 @@ struct BackedFile {
   std::uint64_t size_bytes = 0;
 };
 
-/// Makes the file of a Lazy resource when it is first needed. Called under no lock, once at a time; it
-/// must not throw.
+/// Makes the file of a Lazy resource when it is first needed. Called under no lock, once at a time;
+/// it must not throw.
 using MakeFile = std::function<Result<BackedFile>()>;
 
 class MemoryTable {
@@ -47,6 +47,8 @@ class MemoryTable {
   /// StaleHandle (removed meanwhile), Deadlock (asked by its own backing), those of the backing.
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, AccessPattern pattern,
                                                  ResourceFlags flags, bool writable);
+  /// Makes the file, if it is not there yet. Errors: System (no memory for the call), as map().
+  Result<void> make(Handle handle) noexcept;
   /// A duplicate. Errors: as map().
   [[nodiscard]] Result<UniqueFd> duplicate(Handle handle);
 

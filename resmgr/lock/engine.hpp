@@ -141,6 +141,14 @@ class LockEngine {
   /// Opens a slot for a new tenant. REQUIRES: no tenant, and the caller is the authority.
   void arm(std::uint32_t slot, std::uint32_t generation, std::uint16_t class_id,
            std::uint8_t attributes) noexcept;
+  /// Whether the resource's memory is still to be made (RM_SLOT_ATTR_LAZY).
+  [[nodiscard]] bool lacks_memory(Handle handle) const noexcept {
+    const rm_slot* slot = t_.slot(handle.slot());
+    return slot && (load_relaxed(slot->attributes) & RM_SLOT_ATTR_LAZY) != 0;
+  }
+  /// Its memory is there: it is acquired like any other. REQUIRES: the handle's resource is in its
+  /// slot, and the caller is the authority.
+  void has_memory(Handle handle) noexcept;
   /// Closes a slot that `context` holds exclusively: the generation moves on, waiters get
   /// StaleHandle. Errors: NotPermitted (not held), InUse (the latch stayed taken until the
   /// deadline).

@@ -6,8 +6,8 @@
 // and tenure, statistics, age for blame, hold list), written so that they are one run of loads,
 // stores and locked instructions, without a call: exclusive one compare-and-swap each way, shared a
 // compare-and-swap and an exchange. What it is not: complete. Whatever is rare (no tick to stamp
-// with, a hold that is to be timed, a hook, a hold of another thread) is left to LockEngine, which
-// knows the errors too.
+// with, a hold that is to be timed, a hook, memory to be made, a hold of another thread) is left to
+// LockEngine, which knows the errors too.
 //
 // Why so sparing: a locked instruction waits for all stores before it, those included that save a
 // register for a call, and a processor overlaps some forty instructions with it, not a hundred.
@@ -51,7 +51,7 @@ class FastPath {
     __builtin_prefetch(&slot, 1);
     const std::uint64_t stamp = context.tick->ns();
     HoldList holds(context);
-    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK) || !holds.unused()) {
+    if (!is_plain(context, slot, stamp, kLeftToOthers) || !holds.unused()) {
       return Outcome::NotMine;
     }
     std::uint64_t word = StateWord::free(handle.generation()).bits;
@@ -70,8 +70,7 @@ class FastPath {
     rm_slot& slot = context.slots[handle.slot()];
     const std::uint64_t stamp = context.tick->ns();
     const std::uint16_t class_id = load_relaxed(slot.class_id);
-    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK) ||
-        !order.permits(context, class_id)) {
+    if (!is_plain(context, slot, stamp, kLeftToOthers) || !order.permits(context, class_id)) {
       return Outcome::NotMine;
     }
     std::uint64_t word = StateWord::free(handle.generation()).bits;
@@ -108,7 +107,7 @@ class FastPath {
     rm_slot& slot = context.slots[handle.slot()];
     const std::uint64_t stamp = context.tick->ns();
     HoldList holds(context);
-    if (!is_plain(context, slot, stamp, RM_SLOT_ATTR_ACCESS_HOOK | RM_SLOT_ATTR_EXCLUSIVE_ONLY) ||
+    if (!is_plain(context, slot, stamp, kLeftToOthers | RM_SLOT_ATTR_EXCLUSIVE_ONLY) ||
         !holds.unused()) {
       return Outcome::NotMine;
     }
@@ -153,6 +152,9 @@ class FastPath {
   }
 
  private:
+  /// Whose acquisitions somebody wants to hear of, or brings memory for.
+  static constexpr std::uint32_t kLeftToOthers = RM_SLOT_ATTR_ACCESS_HOOK | RM_SLOT_ATTR_LAZY;
+
   /// Nobody wants to hear of this acquisition, the time is known, and no hold is due to be timed.
   [[nodiscard, gnu::always_inline]] static bool is_plain(const Context& context,
                                                          const rm_slot& slot, std::uint64_t stamp,

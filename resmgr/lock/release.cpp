@@ -221,6 +221,13 @@ void LockEngine::arm(std::uint32_t index, std::uint32_t generation, std::uint16_
   store(slot->word, StateWord::free(generation).bits);
 }
 
+void LockEngine::has_memory(Handle handle) noexcept {
+  // By atomic and: beside it, requests that queue set RM_SLOT_ATTR_RESORT.
+  if (rm_slot* slot = t_.slot(handle.slot())) {
+    atomic(slot->attributes).fetch_and(static_cast<std::uint8_t>(~RM_SLOT_ATTR_LAZY));
+  }
+}
+
 Result<void> LockEngine::retire(Context& context, Handle handle,
                                 std::uint64_t deadline_ns) noexcept {
   rm_slot* slot = t_.slot(handle.slot());

@@ -164,9 +164,13 @@ bool RegistryWriter::is_prepared(const PreparedSlot& prepared) const noexcept {
          lifecycle_of(entry) == kPrepared && generation_of(entry) == prepared.generation;
 }
 
-Result<Handle> RegistryWriter::publish(const PreparedSlot& prepared) noexcept {
+Result<Handle> RegistryWriter::publish(const PreparedSlot& prepared, Lifecycle state) noexcept {
+  if (state != Lifecycle::Ready && state != Lifecycle::Allocated) {
+    return fail(ErrorCode::InvalidArgument, "not a state to begin in");
+  }
   if (!is_prepared(prepared)) return fail(ErrorCode::StaleHandle, "publish");
-  store_field<std::uint8_t>(tables_.entries.at(prepared.slot), kLifecycleOffset, RM_STATE_READY);
+  store_field<std::uint8_t>(tables_.entries.at(prepared.slot), kLifecycleOffset,
+                            static_cast<std::uint8_t>(state));
   bump(tables_.root->live);
   return prepared.handle();
 }

@@ -74,8 +74,9 @@ class RegistryWriter {
   /// CapacityExceeded (slots, pairs, classes). What it refuses leaves no trace.
   [[nodiscard]] Result<PreparedSlot> prepare(std::string_view name,
                                              const Description& description) noexcept;
-  /// Makes it a resource: found by name, state Ready. Errors: StaleHandle (not prepared).
-  Result<Handle> publish(const PreparedSlot& prepared) noexcept;
+  /// Makes it a resource: found by name, in state Ready, or Allocated, where its memory is still to
+  /// be made. Errors: StaleHandle (not prepared), InvalidArgument (another state).
+  Result<Handle> publish(const PreparedSlot& prepared, Lifecycle state = Lifecycle::Ready) noexcept;
   /// Gives a reserved slot back, and the class, if it was new and nobody else has it yet. Errors:
   /// StaleHandle (not prepared).
   Result<void> abandon(const PreparedSlot& prepared) noexcept;

@@ -57,6 +57,26 @@ TEST_F(Exclusive, FastPathsLeaveTheRestToTheSlowOnes) {
   EXPECT_TRUE(HoldList(me).empty());
 }
 
+TEST_F(Exclusive, FastPathsLeaveWhatLacksMemoryToTheSlowOnes) {
+  Context& me = domain.open(0, this_thread());
+  const Handle lazy = domain.arm(2, 0, RM_SLOT_ATTR_LAZY);
+  for (const HoldKind kind : {HoldKind::Shared, HoldKind::Exclusive}) {
+    ASSERT_TRUE(domain.engine.acquire(me, lazy, trying(kind))) << "and a cell is kept";
+    ASSERT_TRUE(domain.engine.release(me, lazy, kind));
+    make_plain(domain.engine, me);
+    EXPECT_FALSE(take_fast(domain.engine, me, lazy, kind));
+  }
+  EXPECT_TRUE(domain.engine.lacks_memory(lazy));
+  EXPECT_FALSE(domain.engine.lacks_memory(h));
+  domain.engine.has_memory(lazy);
+  EXPECT_FALSE(domain.engine.lacks_memory(lazy));
+  for (const HoldKind kind : {HoldKind::Exclusive, HoldKind::Shared}) {
+    make_plain(domain.engine, me);
+    EXPECT_TRUE(take_fast(domain.engine, me, lazy, kind));
+    EXPECT_TRUE(give_fast(domain.engine, me, lazy, kind));
+  }
+}
+
 TEST_F(Exclusive, AReleaseThatMeetsAWaiterTakesOneEntryOut) {
   Actor a(domain);
   Actor b(domain);

@@ -38,6 +38,19 @@ TEST(Lifecycle, AnAbandonedResourceLeavesNothing) {
   EXPECT_TRUE(succeeded(world.try_add("r")));
 }
 
+TEST(Lifecycle, WhatLacksMemoryBeginsAllocated) {
+  World world;
+  const PreparedSlot prepared = world.writer.prepare("r", {}).value();
+  EXPECT_TRUE(
+      failed_with(world.writer.publish(prepared, Lifecycle::Orphaned), ErrorCode::InvalidArgument));
+  EXPECT_TRUE(failed_with(world.view.find("r"), ErrorCode::NotFound));
+  const Handle handle = world.writer.publish(prepared, Lifecycle::Allocated).value();
+  EXPECT_EQ(world.view.read(handle).value().state, Lifecycle::Allocated);
+  ASSERT_TRUE(succeeded(world.writer.set_lifecycle(handle, Lifecycle::Ready)));
+  EXPECT_EQ(world.view.read(handle).value().state, Lifecycle::Ready);
+  EXPECT_TRUE(is_sound(world));
+}
+
 TEST(Lifecycle, OnlyStoredStatesCanBeSet) {
   World world;
   const Handle handle = world.add("r");

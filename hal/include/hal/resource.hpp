@@ -69,14 +69,15 @@ struct ResourceMetadata {
 
 /// Memory that a backing made for a resource.
 struct BackingMemory {
-  UniqueFd fd;                    ///< can be mapped from offset 0
+  UniqueFd fd;                   ///< can be mapped from offset 0
   std::uint64_t size_bytes = 0;  ///< at least what was asked for
 };
 
 /// Where a resource's memory comes from: a small strategy, open to authors. `make` is called once,
-/// at registration, or for Lazy resources when their memory or its file is first asked for, on the
-/// thread that asked, under no lock; it may call any function of the manager. After an error it is
-/// called again when asked again.
+/// at registration, or for Lazy resources when they are first acquired, mapped, or asked for their
+/// file, on the thread that does so, under no lock; it may call any function of the manager. Others
+/// who want the memory wait for it, whatever their mode, and no deadlock is seen there: it must not
+/// wait for what they may hold. After an error it is called again when asked again.
 class HAL_EXPORT Backing {
  public:
   Backing() = default;
@@ -91,8 +92,9 @@ class HAL_EXPORT Backing {
   [[nodiscard]] static std::shared_ptr<Backing> memfd();
 };
 
-/// Told about a resource's life, on the manager's one callback thread, one at a time, under no lock;
-/// a hook may call any function of the manager. What it throws is dropped. Empty ones cost nothing.
+/// Told about a resource's life, on the manager's one callback thread, one at a time, under no
+/// lock; a hook may call any function of the manager. What it throws is dropped. Empty ones cost
+/// nothing.
 struct ResourceHooks {
   /// After registration, before the first on_access.
   std::function<void(Handle)> on_create = {};
@@ -104,9 +106,9 @@ struct ResourceHooks {
 
 /// How a resource is registered.
 struct RegisterOptions {
-  DriverId driver = {};        ///< the owner
-  std::uint64_t cookie = 0;    ///< the driver's own mark ("rep"), given back unchanged
-  UniqueFd fd = {};            ///< the owner's file behind it (memfd, dma-buf, timerfd, eventfd)
+  DriverId driver = {};      ///< the owner
+  std::uint64_t cookie = 0;  ///< the driver's own mark ("rep"), given back unchanged
+  UniqueFd fd = {};          ///< the owner's file behind it (memfd, dma-buf, timerfd, eventfd)
   std::shared_ptr<Backing> backing = {};  ///< or where memory is to come from; not both
   ResourceHooks hooks = {};
 };

@@ -203,7 +203,8 @@ class HAL_EXPORT ResourceManager {
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock (also when this context holds it
   /// already), Preempted, OrderViolation (policy Refuse), NotShareable (shared, of an ExclusiveOnly
   /// one), Quarantined, CapacityExceeded (waits, cells or contexts), InvalidArgument (an option out
-  /// of range, a context of another manager), Disconnected.
+  /// of range, a context of another manager), Disconnected; of Lazy resources those of the backing,
+  /// which leave nothing held.
   [[nodiscard]] Result<ScopedResource> acquire_scoped_resource(
       Handle handle, const AcquireOptions& options,
       std::source_location where = std::source_location::current()) noexcept {
