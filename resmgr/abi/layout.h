@@ -383,11 +383,12 @@ struct rm_dependency {
   uint32_t reserved[2];
 };
 
+/* Also the use edge of the graph: `driver` uses the resource. */
 struct rm_share {
   uint32_t next_link;
   uint32_t driver;
   uint32_t rights;
-  uint32_t uses; /* a use edge: the driver acquired it at least once */
+  uint32_t reserved;
 };
 
 /* A class or a driver. Entry 0 stands for "none"; the first RM_TAG_BUCKETS entries

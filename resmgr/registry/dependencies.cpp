@@ -9,31 +9,11 @@
 #include <unordered_set>
 #include <utility>
 
-#include "resmgr/registry/chains.hpp"
+#include "resmgr/registry/edges.hpp"
 #include "resmgr/registry/entry.hpp"
 
 namespace resmgr::registry {
 namespace {
-
-// One of the two chains an edge is in. `here` is the end whose chain it is.
-struct Side {
-  std::size_t head;
-  std::size_t next;
-  std::size_t previous;
-  std::size_t here;
-  std::size_t there;
-};
-
-constexpr Side kNeeds{.head = offsetof(rm_entry, needs_link),
-                      .next = offsetof(rm_dependency, next_needs_link),
-                      .previous = offsetof(rm_dependency, prev_needs_link),
-                      .here = offsetof(rm_dependency, from),
-                      .there = offsetof(rm_dependency, to)};
-constexpr Side kNeeded{.head = offsetof(rm_entry, needed_link),
-                       .next = offsetof(rm_dependency, next_needed_link),
-                       .previous = offsetof(rm_dependency, prev_needed_link),
-                       .here = offsetof(rm_dependency, to),
-                       .there = offsetof(rm_dependency, from)};
 
 std::uint32_t get(const Word* record, std::size_t offset) noexcept {
   return load_field<std::uint32_t>(record, offset);
@@ -41,29 +21,6 @@ std::uint32_t get(const Word* record, std::size_t offset) noexcept {
 
 void set(Word* record, std::size_t offset, std::uint32_t value) noexcept {
   store_field<std::uint32_t>(record, offset, value);
-}
-
-// The other ends of the edges of one resource.
-Walk walk_edges(const Tables& tables, std::uint32_t slot, const Side& side, std::uint32_t& budget,
-                std::vector<std::uint32_t>& others) {
-  const Word* const entry = tables.entries.at(slot);
-  if (entry == nullptr) return Walk::Broken;
-  return walk_chain(tables.dependencies, get(entry, side.head), side.next, budget,
-                    [&](const Word* record) {
-                      others.push_back(get(record, side.there));
-                      return get(record, side.here) == slot;
-                    });
-}
-
-// Slots to handles; an edge to nobody is not how a writer leaves things.
-Walk to_handles(const Tables& tables, const std::vector<std::uint32_t>& slots,
-                std::vector<Handle>& handles) {
-  for (const std::uint32_t slot : slots) {
-    const Handle handle = live_handle(tables, slot);
-    if (handle.is_null()) return Walk::Broken;
-    handles.push_back(handle);
-  }
-  return Walk::Whole;
 }
 
 Result<std::vector<Handle>> read_side(const Tables& tables, Handle handle, const Side& side) {
@@ -81,53 +38,6 @@ Result<std::vector<Handle>> read_side(const Tables& tables, Handle handle, const
   if (!ok) return std::unexpected(std::move(ok.error()));
   return found;
 }
-
-// Depth first along "needs", without recursion: `finished` gets each slot after all it needs.
-class DepthFirst {
- public:
-  DepthFirst(const Tables& tables, std::vector<std::uint32_t>& finished)
-      : tables_(tables), finished_(finished), budget_(tables.dependencies.count()) {}
-
-  Walk run(std::uint32_t root) {
-    Walk walk = enter(root);
-    while (walk == Walk::Whole && !stack_.empty()) {
-      Frame& top = stack_.back();
-      if (top.needs.empty()) {
-        finished_.push_back(top.slot);
-        open_[top.slot] = false;
-        stack_.pop_back();
-        continue;
-      }
-      const std::uint32_t next = top.needs.back();
-      top.needs.pop_back();
-      const auto seen = open_.find(next);
-      if (seen == open_.end()) {
-        walk = enter(next);
-      } else if (seen->second) {
-        walk = Walk::Broken;  // a cycle, which no writer lets in
-      }
-    }
-    return walk;
-  }
-
- private:
-  struct Frame {
-    std::uint32_t slot;
-    std::vector<std::uint32_t> needs;
-  };
-
-  Walk enter(std::uint32_t slot) {
-    open_[slot] = true;
-    Frame& frame = stack_.emplace_back(Frame{.slot = slot, .needs = {}});
-    return walk_edges(tables_, slot, kNeeds, budget_, frame.needs);
-  }
-
-  const Tables& tables_;
-  std::vector<std::uint32_t>& finished_;
-  std::uint32_t budget_;  // each edge is in one chain, so this bounds the whole walk
-  std::vector<Frame> stack_;
-  std::unordered_map<std::uint32_t, bool> open_;  // visited; true while on the stack
-};
 
 // A search from one resource along one side, edge by edge.
 class Frontier {
@@ -188,21 +98,6 @@ Result<std::vector<Handle>> read_needed_by(const Tables& tables, Handle handle) 
   return read_side(tables, handle, kNeeded);
 }
 
-Result<std::vector<Handle>> read_teardown_order(const Tables& tables, Handle handle) {
-  std::vector<Handle> order;
-  auto ok = read_chains(tables, [&] {
-    order.clear();
-    if (live_entry(tables, handle) == nullptr) return Walk::Stale;
-    std::vector<std::uint32_t> slots;
-    Walk walk = DepthFirst(tables, slots).run(handle.slot());
-    std::ranges::reverse(slots);
-    if (walk == Walk::Whole) walk = to_handles(tables, slots, order);
-    return live_entry(tables, handle) == nullptr ? Walk::Stale : walk;
-  });
-  if (!ok) return std::unexpected(std::move(ok.error()));
-  return order;
-}
-
 DependencyWriter::DependencyWriter(const Tables& tables) noexcept
     : tables_(tables),
       pool_(tables.dependencies, tables.root->dependencies, tables.root->chains_seq) {}
@@ -259,8 +154,7 @@ Result<void> DependencyWriter::add(Handle from, Handle to) {
     return fail(ErrorCode::StaleHandle);
   }
   if (from == to) return fail(ErrorCode::InvalidArgument, "a resource needs itself");
-  const auto state = load_field<std::uint8_t>(needed, offsetof(rm_entry, lifecycle));
-  if ((state & RM_STATE_MASK) == RM_STATE_PENDING_CLEANUP) {
+  if (is_leaving(needed)) {
     return fail(ErrorCode::InUse, "the needed resource is being unregistered");
   }
   if (locate(from.slot(), to.slot()) != 0) return fail(ErrorCode::AlreadyExists, "dependency");

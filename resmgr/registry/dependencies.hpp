@@ -4,13 +4,13 @@
 //
 // What it is: a directed graph without cycles over the registered resources: "from needs to". An
 // edge that would close a cycle is refused with the cycle named; what is needed can't be
-// unregistered; teardown goes from what needs to what is needed. What it is not: the wait-for
-// graph; nobody waits here. Lifetime: borrows the tables. Thread-safety: the reading functions
-// beside the writer at any time; one DependencyWriter.
+// unregistered; teardown goes from what needs to what is needed (teardown_order.hpp). What it is
+// not: the wait-for graph; nobody waits here. Lifetime: borrows the tables. Thread-safety: the
+// reading functions beside the writer at any time; one DependencyWriter.
 //
 //   DependencyWriter graph(tables);
 //   auto ok = graph.add(frame, buffer);                      // frame needs buffer
-//   auto order = read_teardown_order(tables, frame).value(); // frame, buffer
+//   auto needed = read_needs(tables, frame).value();         // buffer
 #pragma once
 
 #include <cstdint>
@@ -29,9 +29,6 @@ namespace resmgr::registry {
 [[nodiscard]] Result<std::vector<Handle>> read_needs(const Tables& tables, Handle handle);
 /// What needs it directly. Errors: as read_needs().
 [[nodiscard]] Result<std::vector<Handle>> read_needed_by(const Tables& tables, Handle handle);
-/// The resource and all it needs, directly or not: each before what it needs, itself first.
-/// Errors: as read_needs().
-[[nodiscard]] Result<std::vector<Handle>> read_teardown_order(const Tables& tables, Handle handle);
 
 class DependencyWriter {
  public:

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 
@@ -56,6 +57,12 @@ struct EntryCopy {
 
 /// The handle of the published resource in `slot`, null if there is none.
 [[nodiscard]] Handle live_handle(const Tables& tables, std::uint32_t slot) noexcept;
+
+/// Whether the resource with these words is being unregistered.
+[[nodiscard]] inline bool is_leaving(const Word* entry) noexcept {
+  const auto state = load_field<std::uint8_t>(entry, offsetof(rm_entry, lifecycle));
+  return (state & RM_STATE_MASK) == RM_STATE_PENDING_CLEANUP;
+}
 
 /// Errors: StaleHandle (no such resource, or none of this domain), InvalidArgument (the entry is
 /// damaged).

@@ -13,7 +13,6 @@ namespace {
 constexpr std::size_t kHeadOffset = offsetof(rm_entry, shares_link);
 constexpr std::size_t kNextOffset = offsetof(rm_share, next_link);
 constexpr std::size_t kRightsOffset = offsetof(rm_share, rights);
-constexpr std::size_t kUsesOffset = offsetof(rm_share, uses);
 constexpr auto kAllRights = static_cast<std::uint32_t>(Rights::All);
 
 std::uint32_t owner_of(const Word* entry) noexcept {
@@ -27,44 +26,52 @@ bool is_shareable(const Word* entry) noexcept {
 
 ShareCopy copy_of(const Word* record) noexcept {
   const auto share = load_record<rm_share>(record);
-  return {.driver = share.driver,
-          .rights = static_cast<Rights>(share.rights & kAllRights),
-          .used = share.uses != 0};
+  return {.driver = share.driver, .rights = static_cast<Rights>(share.rights & kAllRights)};
+}
+
+// Calls `begin` before each attempt, and `visit` with each share.
+template <typename Begin, typename Visit>
+Result<void> for_each_share(const Tables& tables, Handle handle, Begin&& begin, Visit&& visit) {
+  return read_chains(tables, [&] {
+    begin();
+    const Word* const entry = live_entry(tables, handle);
+    if (entry == nullptr) return Walk::Stale;
+    std::uint32_t budget = tables.shares.count();
+    const Walk walk = walk_chain(tables.shares, load_field<std::uint32_t>(entry, kHeadOffset),
+                                 kNextOffset, budget, [&](const Word* record) {
+                                   visit(copy_of(record));
+                                   return true;
+                                 });
+    return live_entry(tables, handle) == nullptr ? Walk::Stale : walk;
+  });
 }
 
 }  // namespace
 
 Result<std::vector<ShareCopy>> read_shares(const Tables& tables, Handle handle) {
   std::vector<ShareCopy> found;
-  auto ok = read_chains(tables, [&] {
-    found.clear();
-    const Word* const entry = live_entry(tables, handle);
-    if (entry == nullptr) return Walk::Stale;
-    std::uint32_t budget = tables.shares.count();
-    const Walk walk = walk_chain(tables.shares, load_field<std::uint32_t>(entry, kHeadOffset),
-                                 kNextOffset, budget, [&](const Word* record) {
-                                   found.push_back(copy_of(record));
-                                   return true;
-                                 });
-    return live_entry(tables, handle) == nullptr ? Walk::Stale : walk;
-  });
+  auto ok = for_each_share(
+      tables, handle, [&] { found.clear(); },
+      [&](const ShareCopy& share) { found.push_back(share); });
   if (!ok) return std::unexpected(std::move(ok.error()));
   return found;
 }
 
-Result<Rights> read_rights(const Tables& tables, Handle handle, std::uint32_t driver) {
+Result<Rights> read_rights(const Tables& tables, Handle handle, std::uint32_t driver) noexcept {
   const Word* const entry = live_entry(tables, handle);
   if (entry == nullptr) return fail(ErrorCode::StaleHandle);
   const std::uint32_t owner = owner_of(entry);
   if (live_entry(tables, handle) == nullptr) return fail(ErrorCode::StaleHandle);
   if (owner == driver) return Rights::All;
 
-  auto shares = read_shares(tables, handle);
-  if (!shares) return std::unexpected(std::move(shares.error()));
-  for (const ShareCopy& share : *shares) {
-    if (share.driver == driver) return share.rights;
-  }
-  return Rights::None;
+  Rights rights = Rights::None;
+  auto ok = for_each_share(
+      tables, handle, [&] { rights = Rights::None; },
+      [&](const ShareCopy& share) {
+        if (share.driver == driver) rights = share.rights;
+      });
+  if (!ok) return std::unexpected(std::move(ok.error()));
+  return rights;
 }
 
 ShareWriter::ShareWriter(const Tables& tables) noexcept
@@ -108,6 +115,8 @@ Result<void> ShareWriter::share(Handle handle, std::uint32_t by, std::uint32_t w
     return fail(ErrorCode::NotPermitted, "sharing what one may not use or share");
   }
 
+  if (is_leaving(live)) return fail(ErrorCode::InUse, "it is being unregistered");
+
   Word* const entry = tables_.entries.at(handle.slot());
   if (const Place place = locate(entry, with); place.record != nullptr) {
     const auto present = load_field<std::uint32_t>(place.record, kRightsOffset);
@@ -123,7 +132,7 @@ Result<void> ShareWriter::share(Handle handle, std::uint32_t by, std::uint32_t w
                rm_share{.next_link = load_field<std::uint32_t>(entry, kHeadOffset),
                         .driver = with,
                         .rights = bits,
-                        .uses = 0});
+                        .reserved = 0});
   store_field<std::uint32_t>(entry, kHeadOffset, link);
   return {};
 }
@@ -142,15 +151,6 @@ Result<void> ShareWriter::unshare(Handle handle, std::uint32_t by, std::uint32_t
     store_field<std::uint32_t>(entry, kHeadOffset, next);
   }
   pool_.give_back(place.link);
-  return {};
-}
-
-Result<void> ShareWriter::record_use(Handle handle, std::uint32_t driver) noexcept {
-  const Word* const entry = live_entry(tables_, handle);
-  if (entry == nullptr) return fail(ErrorCode::StaleHandle);
-  const Place place = locate(entry, driver);
-  if (place.record == nullptr) return fail(ErrorCode::NotFound, "no such share");
-  store_field<std::uint32_t>(place.record, kUsesOffset, 1);
   return {};
 }
 

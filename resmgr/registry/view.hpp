@@ -28,6 +28,7 @@
 #include "resmgr/registry/region.hpp"
 #include "resmgr/registry/shares.hpp"
 #include "resmgr/registry/tags.hpp"
+#include "resmgr/registry/teardown_order.hpp"
 
 namespace resmgr::registry {
 
@@ -80,7 +81,7 @@ class RegistryView {
   [[nodiscard]] Result<std::vector<ShareCopy>> shares(Handle handle) const {
     return read_shares(tables_, handle);
   }
-  [[nodiscard]] Result<Rights> rights(Handle handle, std::uint32_t driver) const {
+  [[nodiscard]] Result<Rights> rights(Handle handle, std::uint32_t driver) const noexcept {
     return read_rights(tables_, handle, driver);
   }
   [[nodiscard]] Result<std::vector<Handle>> needs(Handle handle) const {

@@ -204,9 +204,7 @@ Result<void> RegistryWriter::set_lifecycle(Handle handle, Lifecycle state) noexc
   }
   if (live_entry(tables_, handle) == nullptr) return fail(ErrorCode::StaleHandle);
   Word* const entry = tables_.entries.at(handle.slot());
-  if ((lifecycle_of(entry) & RM_STATE_MASK) == RM_STATE_PENDING_CLEANUP) {
-    return fail(ErrorCode::InUse, "being unregistered");
-  }
+  if (is_leaving(entry)) return fail(ErrorCode::InUse, "being unregistered");
   store_field<std::uint8_t>(entry, kLifecycleOffset, static_cast<std::uint8_t>(state));
   return {};
 }
@@ -236,9 +234,7 @@ Result<void> RegistryWriter::begin_unregister(Handle handle) {
 Result<Word*> RegistryWriter::pending_entry(Handle handle) const noexcept {
   if (live_entry(tables_, handle) == nullptr) return fail(ErrorCode::StaleHandle);
   Word* const entry = tables_.entries.at(handle.slot());
-  if ((lifecycle_of(entry) & RM_STATE_MASK) != RM_STATE_PENDING_CLEANUP) {
-    return fail(ErrorCode::InvalidArgument, "not being unregistered");
-  }
+  if (!is_leaving(entry)) return fail(ErrorCode::InvalidArgument, "not being unregistered");
   return entry;
 }
 

@@ -82,25 +82,6 @@ TEST(Dependencies, TheyGoWithTheResource) {
   EXPECT_TRUE(is_sound(world));
 }
 
-TEST(Dependencies, TeardownGoesFromUserToUsed) {
-  World world;
-  DependencyWriter& graph = world.writer.dependencies();
-  const Handle frame = world.add("frame");
-  const Handle buffer = world.add("buffer");
-  const Handle channel = world.add("channel");
-  const Handle device = world.add("device");
-  world.add("unrelated");
-  ASSERT_TRUE(succeeded(graph.add(frame, buffer)));
-  ASSERT_TRUE(succeeded(graph.add(frame, channel)));
-  ASSERT_TRUE(succeeded(graph.add(channel, device)));
-  ASSERT_TRUE(succeeded(graph.add(buffer, device)));
-  const std::vector<Handle> order = world.view.teardown_order(frame).value();
-  ASSERT_EQ(order.size(), 4u);
-  EXPECT_EQ(order.front(), frame);
-  EXPECT_EQ(order.back(), device);
-  EXPECT_EQ(world.view.teardown_order(device).value(), std::vector{device});
-}
-
 TEST(Dependencies, DeepChainsNeedNoStack) {
   Capacities capacities = small_capacities();
   capacities.slots = 50'000;

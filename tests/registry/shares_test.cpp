@@ -77,13 +77,13 @@ TEST_F(Shares, TheOwnerOrTheSharerEndsAShare) {
   EXPECT_TRUE(is_sound(world));
 }
 
-TEST_F(Shares, UseIsRecorded) {
+TEST_F(Shares, NothingIsSharedThatIsBeingRemoved) {
   ASSERT_TRUE(succeeded(shares.share(handle, owner, other, kUse)));
-  EXPECT_FALSE(world.view.shares(handle).value().front().used);
-  EXPECT_TRUE(failed_with(shares.record_use(handle, third), ErrorCode::NotFound));
-  ASSERT_TRUE(succeeded(shares.record_use(handle, other)));
-  EXPECT_TRUE(world.view.shares(handle).value().front().used);
-  EXPECT_EQ(world.view.rights(handle, other).value(), kUse) << "rights stay";
+  ASSERT_TRUE(succeeded(world.writer.begin_unregister(handle)));
+  EXPECT_TRUE(failed_with(shares.share(handle, owner, third, kUse), ErrorCode::InUse));
+  EXPECT_TRUE(failed_with(shares.share(handle, owner, other, kUse), ErrorCode::InUse));
+  ASSERT_TRUE(succeeded(world.writer.cancel_unregister(handle)));
+  EXPECT_TRUE(succeeded(shares.share(handle, owner, third, kUse)));
 }
 
 TEST_F(Shares, TheyGoWithTheResource) {
