@@ -67,7 +67,8 @@ class GpuDriver {
   /// The buffer of a resource. Errors: NotFound (not a buffer of this driver).
   [[nodiscard]] hal::Result<std::shared_ptr<Buffer>> find(hal::Handle handle);
   /// Unregisters a buffer; its memory goes with its last user. Errors: NotFound, those of
-  /// ResourceManager::unregister_resource (InUse while it is held); it stays as it was then.
+  /// ResourceManager::unregister_resource (InUse while it is held, or shared with a driver that has
+  /// resources); it stays as it was then.
   hal::Result<void> destroy_buffer(hal::Handle handle);
   /// Unregisters all buffers. Idempotent. Errors: the first of destroy_buffer's; the others go all
   /// the same.

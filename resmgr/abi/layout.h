@@ -400,7 +400,8 @@ struct rm_tag {
   char name[RM_TAG_BYTES];
   uint32_t next_link;   /* in the chain of its hash */
   uint32_t bucket_link; /* head of the chain of bucket number (own index) */
-  uint32_t reserved[4];
+  uint32_t resources;   /* of a driver: how many it has registered */
+  uint32_t reserved[3];
 };
 
 enum rm_registry_table {

@@ -99,7 +99,9 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
 
   [[nodiscard]] Result<std::uint32_t> register_driver(std::string_view name);
   [[nodiscard]] Result<Handle> register_resource(std::string_view name, Registration registration);
-  Result<void> unregister_resource(Handle handle, std::uint64_t deadline_ns);
+  /// `leaving`: see RegistryWriter::begin_unregister().
+  Result<void> unregister_resource(Handle handle, std::uint64_t deadline_ns,
+                                   const registry::Leaving* leaving = nullptr);
   Result<void> teardown(Handle handle, std::uint64_t deadline_ns);
   [[nodiscard]] const registry::RegistryView& view() const noexcept { return view_; }
   [[nodiscard]] std::string driver_name(std::uint32_t driver) const;

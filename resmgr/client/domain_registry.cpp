@@ -74,12 +74,13 @@ Result<void> Domain::keep(Handle handle, Registration& registration) noexcept tr
   return fail_errno(ENOMEM, "registration");
 }
 
-Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_ns) {
+Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_ns,
+                                         const registry::Leaving* leaving) {
   auto context = thread_context();
   if (!context) return std::unexpected(std::move(context.error()));
   {
     const std::lock_guard lock(registry_mutex_);
-    if (auto begun = writer_.begin_unregister(handle); !begun) {
+    if (auto begun = writer_.begin_unregister(handle, leaving); !begun) {
       return std::unexpected(std::move(begun.error()));
     }
   }
@@ -126,10 +127,19 @@ Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_n
 Result<void> Domain::teardown(Handle handle, std::uint64_t deadline_ns) {
   auto order = view_.teardown_order(handle);
   if (!order) return std::unexpected(std::move(order.error()));
+  std::vector<std::uint32_t> owners;
+  registry::Leaving leaving;
+  for (const Handle each : *order) {
+    const auto entry = view_.read(each);
+    owners.push_back(entry ? entry->owner_driver : 0);
+    ++leaving[owners.back()];
+  }
   for (std::size_t i = 0; i < order->size(); ++i) {
-    auto gone = unregister_resource((*order)[i], deadline_ns);
+    --leaving[owners[i]];  // what stays is a user of what follows
+    auto gone = unregister_resource((*order)[i], deadline_ns, &leaving);
     if (gone) continue;
-    // Below the first, what others need too stays: that is not an error but the end of this branch.
+    // Below the first, what others need or use too stays: that is not an error but the end of this
+    // branch.
     if (i > 0 && gone.error() == ErrorCode::InUse && gone.error().blamed() == 0) continue;
     return gone;
   }

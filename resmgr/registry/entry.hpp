@@ -58,6 +58,11 @@ struct EntryCopy {
 /// The handle of the published resource in `slot`, null if there is none.
 [[nodiscard]] Handle live_handle(const Tables& tables, std::uint32_t slot) noexcept;
 
+/// The driver that owns the resource with these words, 0 if none was named.
+[[nodiscard]] inline std::uint32_t owner_of(const Word* entry) noexcept {
+  return load_field<std::uint32_t>(entry, offsetof(rm_entry, owner_driver));
+}
+
 /// Whether the resource with these words is being unregistered.
 [[nodiscard]] inline bool is_leaving(const Word* entry) noexcept {
   const auto state = load_field<std::uint8_t>(entry, offsetof(rm_entry, lifecycle));

@@ -44,6 +44,9 @@ Recovery RegistryWriter::recover() {
   classes_.recover();
   fresh_class_ = 0;
   drivers_.recover();
+  for (std::uint32_t slot = 0; slot < used; ++slot) {
+    if (live[slot]) drivers_.add_resource(owner_of(tables_.entries.at(slot)));
+  }
   pairs_.recover(live);
   shares_.recover(live);
   dependencies_.recover(live);

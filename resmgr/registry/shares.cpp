@@ -15,10 +15,6 @@ constexpr std::size_t kNextOffset = offsetof(rm_share, next_link);
 constexpr std::size_t kRightsOffset = offsetof(rm_share, rights);
 constexpr auto kAllRights = static_cast<std::uint32_t>(Rights::All);
 
-std::uint32_t owner_of(const Word* entry) noexcept {
-  return load_field<std::uint32_t>(entry, offsetof(rm_entry, owner_driver));
-}
-
 bool is_shareable(const Word* entry) noexcept {
   const auto flags = load_field<std::uint32_t>(entry, offsetof(rm_entry, flags));
   return has(static_cast<ResourceFlags>(flags), ResourceFlags::Shareable);

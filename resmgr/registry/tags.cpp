@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::size_t kBucketOffset = offsetof(rm_tag, bucket_link);
 constexpr std::size_t kNextOffset = offsetof(rm_tag, next_link);
+constexpr std::size_t kResourcesOffset = offsetof(rm_tag, resources);
 
 // The same in every domain: tables are small, and their order is of no use to anyone.
 std::uint32_t tag_hash(std::string_view name) noexcept {
@@ -61,6 +62,16 @@ Result<Tag> TagReader::name(std::uint32_t id) const noexcept {
   Tag copy{};
   copy_text(copy, text_of(tag));
   return copy;
+}
+
+std::uint32_t TagReader::resources(std::uint32_t id) const noexcept {
+  const Word* const record = tags_.at(id);
+  return record == nullptr ? 0 : load_field<std::uint32_t>(record, kResourcesOffset);
+}
+
+void TagWriter::set_resources(std::uint32_t id, std::uint32_t count) noexcept {
+  Word* const record = tags_.at(id);
+  if (id != 0 && record != nullptr) store_field<std::uint32_t>(record, kResourcesOffset, count);
 }
 
 void TagWriter::link(std::uint32_t id, std::uint32_t hash) noexcept {
@@ -128,6 +139,7 @@ void TagWriter::recover() noexcept {
     const auto tag = load_record<rm_tag>(tags_.at(id));
     if (!is_ready(tag) || !is_valid_tag(text_of(tag))) break;
     link(id, tag_hash(text_of(tag)));
+    set_resources(id, 0);
   }
   store_release(*count_, id);
 }

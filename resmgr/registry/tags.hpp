@@ -28,6 +28,8 @@ class TagReader {
   [[nodiscard]] Result<std::uint32_t> find(std::string_view name) const noexcept;
   /// The name of a number; empty for 0. Errors: NotFound, InvalidArgument (damaged table).
   [[nodiscard]] Result<Tag> name(std::uint32_t id) const noexcept;
+  /// Of a driver: how many resources it has registered. Not counted for 0.
+  [[nodiscard]] std::uint32_t resources(std::uint32_t id) const noexcept;
 
  protected:
   /// The tag whose bucket_link heads the chain for names of that hash.
@@ -53,11 +55,16 @@ class TagWriter : public TagReader {
   void add(std::uint32_t id, std::string_view name) noexcept;
   /// Undoes add() of the newest name. REQUIRES: nothing that was published names it.
   void take_back(std::uint32_t id) noexcept;
-  /// Makes the chains and the counter anew from the names that are complete.
+  /// Of a driver: it registered a resource, or one of its resources went.
+  void add_resource(std::uint32_t id) noexcept { set_resources(id, resources(id) + 1); }
+  void drop_resource(std::uint32_t id) noexcept { set_resources(id, resources(id) - 1); }
+  /// Makes the chains and the counter anew from the names that are complete; nobody has resources
+  /// afterwards.
   void recover() noexcept;
 
  private:
   void link(std::uint32_t id, std::uint32_t hash) noexcept;
+  void set_resources(std::uint32_t id, std::uint32_t count) noexcept;
 
   std::uint32_t* count_;
 };

@@ -140,7 +140,7 @@ class Uses {
   /// Finds the use edges among the resources.
   Walk find() {
     for (const std::uint32_t slot : slots_) {
-      if (const std::uint32_t owner = owner_of(slot); owner != 0) drivers_.try_emplace(owner, 0);
+      if (const std::uint32_t owner = owner_at(slot); owner != 0) drivers_.try_emplace(owner, 0);
     }
     std::uint32_t budget = tables_.shares.count();
     for (std::uint32_t position = 0; position < slots_.size(); ++position) {
@@ -173,8 +173,8 @@ class Uses {
   }
 
  private:
-  [[nodiscard]] std::uint32_t owner_of(std::uint32_t slot) const noexcept {
-    return load_field<std::uint32_t>(tables_.entries.at(slot), offsetof(rm_entry, owner_driver));
+  [[nodiscard]] std::uint32_t owner_at(std::uint32_t slot) const noexcept {
+    return owner_of(tables_.entries.at(slot));
   }
 
   void add_use(std::uint32_t driver, std::uint32_t position) {
@@ -203,7 +203,7 @@ class Uses {
           graph_[i].push_back(at->second);
         }
       }
-      const auto owner = drivers_.find(owner_of(slots_[i]));
+      const auto owner = drivers_.find(owner_at(slots_[i]));
       if (owner != drivers_.end() && owner->second != 0) graph_[i].push_back(owner->second);
     }
     return Walk::Whole;

@@ -4,10 +4,12 @@
 #include <cstddef>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "resmgr/base/hash.hpp"
 #include "resmgr/registry/entry.hpp"
 #include "resmgr/registry/names.hpp"
+#include "resmgr/registry/teardown_order.hpp"
 
 namespace resmgr::registry {
 namespace {
@@ -172,6 +174,7 @@ Result<Handle> RegistryWriter::publish(const PreparedSlot& prepared, Lifecycle s
   store_field<std::uint8_t>(tables_.entries.at(prepared.slot), kLifecycleOffset,
                             static_cast<std::uint8_t>(state));
   bump(tables_.root->live);
+  drivers_.add_resource(owner_of(tables_.entries.at(prepared.slot)));
   return prepared.handle();
 }
 
@@ -209,7 +212,35 @@ Result<void> RegistryWriter::set_lifecycle(Handle handle, Lifecycle state) noexc
   return {};
 }
 
-Result<void> RegistryWriter::begin_unregister(Handle handle) {
+Result<void> RegistryWriter::check_users(Handle handle, const Leaving* leaving) const {
+  auto users = read_shares(tables_, handle);
+  if (!users) return std::unexpected(std::move(users.error()));
+  std::erase_if(*users,
+                [&](const ShareCopy& user) { return drivers_.resources(user.driver) == 0; });
+  if (users->empty()) return {};
+  Leaving needed;
+  if (leaving == nullptr) {
+    auto order = read_teardown_order(tables_, handle);
+    if (!order) return std::unexpected(std::move(order.error()));
+    for (const Handle each : *order) ++needed[owner_of(tables_.entries.at(each.slot()))];
+    leaving = &needed;
+  }
+  std::erase_if(*users, [&](const ShareCopy& user) {
+    const auto too = leaving->find(user.driver);
+    return too != leaving->end() && too->second >= drivers_.resources(user.driver);
+  });
+  if (users->empty()) return {};
+  Error used(ErrorCode::InUse, "unregister");
+  const auto first = drivers_.name(users->front().driver);
+  std::string text =
+      "used by " + (first ? std::string(first->data()) : std::to_string(users->front().driver));
+  if (users->size() > 1) text += " and " + std::to_string(users->size() - 1) + " more";
+  text += ": unshare it, or unregister theirs first";
+  used.with_detail({.cycle = {}, .text = std::move(text)});
+  return std::unexpected(std::move(used));
+}
+
+Result<void> RegistryWriter::begin_unregister(Handle handle, const Leaving* leaving) {
   if (live_entry(tables_, handle) == nullptr) return fail(ErrorCode::StaleHandle);
   Word* const entry = tables_.entries.at(handle.slot());
   const unsigned state = lifecycle_of(entry) & RM_STATE_MASK;
@@ -225,6 +256,7 @@ Result<void> RegistryWriter::begin_unregister(Handle handle) {
     }
     return std::unexpected(std::move(needed));
   }
+  if (auto unused = check_users(handle, leaving); !unused) return unused;
   store_field<std::uint8_t>(
       entry, kLifecycleOffset,
       static_cast<std::uint8_t>(RM_STATE_PENDING_CLEANUP | state << RM_STATE_BEFORE_SHIFT));
@@ -249,6 +281,7 @@ Result<void> RegistryWriter::cancel_unregister(Handle handle) noexcept {
 Result<void> RegistryWriter::finish_unregister(Handle handle) noexcept {
   auto entry = pending_entry(handle);
   if (!entry) return std::unexpected(std::move(entry.error()));
+  drivers_.drop_resource(owner_of(*entry));
   clear_entry(handle.slot());
   store_release(tables_.root->live, load_relaxed(tables_.root->live) - 1);
   return {};

@@ -24,6 +24,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "resmgr/base/error.hpp"
@@ -56,6 +57,9 @@ struct Recovery {
   std::vector<Handle> pending;  ///< being unregistered: to be finished or cancelled by the caller
 };
 
+/// How many resources of each driver go together with one.
+using Leaving = std::unordered_map<std::uint32_t, std::uint32_t>;
+
 class RegistryWriter {
  public:
   /// Errors: InvalidArgument (the region is mapped for reading).
@@ -85,9 +89,11 @@ class RegistryWriter {
   /// state that is derived, or reached by other functions), InUse (being unregistered).
   Result<void> set_lifecycle(Handle handle, Lifecycle state) noexcept;
 
-  /// State PendingCleanup; the name stays taken and found. Errors: StaleHandle, InUse (being
-  /// unregistered already, or needed by others, named in detail()).
-  Result<void> begin_unregister(Handle handle);
+  /// State PendingCleanup; the name stays taken and found. `leaving` is what goes with it, null: it
+  /// alone. Errors: StaleHandle, InUse (being unregistered already; needed by others; or shared
+  /// with a driver that has resources besides those `leaving` and those that this one needs, which
+  /// can't go before it: named in detail()), those of read_shares() and read_teardown_order().
+  Result<void> begin_unregister(Handle handle, const Leaving* leaving = nullptr);
   /// Back to the state before. Errors: StaleHandle, InvalidArgument (not being unregistered).
   Result<void> cancel_unregister(Handle handle) noexcept;
   /// Removes the resource with its pairs, shares and dependencies; the handle is stale from here
@@ -111,6 +117,7 @@ class RegistryWriter {
   [[nodiscard]] bool is_prepared(const PreparedSlot& prepared) const noexcept;
   [[nodiscard]] Result<Word*> pending_entry(Handle handle) const noexcept;
   void clear_entry(std::uint32_t slot) noexcept;
+  [[nodiscard]] Result<void> check_users(Handle handle, const Leaving* leaving) const;
 
   Tables tables_;
   std::uint32_t last_generation_;

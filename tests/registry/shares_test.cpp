@@ -94,6 +94,63 @@ TEST_F(Shares, TheyGoWithTheResource) {
   EXPECT_EQ(world.view.rights(next, other).value(), Rights::None);
 }
 
+class Users : public Shares {
+ protected:
+  // Whether the resource could be unregistered; it stays.
+  Result<void> try_remove(const Leaving* leaving = nullptr) {
+    auto begun = world.writer.begin_unregister(handle, leaving);
+    if (begun) {
+      EXPECT_TRUE(succeeded(world.writer.cancel_unregister(handle)));
+    }
+    return begun;
+  }
+};
+
+TEST_F(Users, WithResourcesOfTheirOwnKeepIt) {
+  ASSERT_TRUE(succeeded(shares.share(handle, owner, other, kUse)));
+  ASSERT_TRUE(succeeded(shares.share(handle, owner, third, kUse)));
+  EXPECT_TRUE(succeeded(try_remove())) << "they have nothing";
+  const Handle one = world.add("one", {.owner_driver = other});
+  const auto used = try_remove();
+  ASSERT_TRUE(failed_with(used, ErrorCode::InUse));
+  EXPECT_EQ(used.error().detail(), "used by other: unshare it, or unregister theirs first");
+  const Handle two = world.add("two", {.owner_driver = third});
+  EXPECT_EQ(try_remove().error().detail(),
+            "used by third and 1 more: unshare it, or unregister theirs first");
+
+  ASSERT_TRUE(succeeded(shares.unshare(handle, owner, third)));
+  EXPECT_TRUE(failed_with(try_remove(), ErrorCode::InUse));
+  world.remove(one);
+  EXPECT_TRUE(succeeded(try_remove()));
+  world.remove(two);
+  EXPECT_TRUE(is_sound(world));
+}
+
+TEST_F(Users, ThatLeaveWithItDoNotKeepIt) {
+  ASSERT_TRUE(succeeded(shares.share(handle, owner, other, kUse)));
+  const Handle one = world.add("one", {.owner_driver = other});
+  world.add("two", {.owner_driver = other});
+  const Leaving none;
+  const Leaving some{{other, 1}};
+  const Leaving all{{other, 2}};
+  EXPECT_TRUE(failed_with(try_remove(&none), ErrorCode::InUse));
+  EXPECT_TRUE(failed_with(try_remove(&some), ErrorCode::InUse));
+  EXPECT_TRUE(succeeded(try_remove(&all)));
+  world.remove(one);
+  EXPECT_TRUE(succeeded(try_remove(&some)));
+}
+
+TEST_F(Users, DoNotKeepItWithWhatItNeeds) {
+  ASSERT_TRUE(succeeded(shares.share(handle, owner, other, kUse)));
+  const Handle one = world.add("one", {.owner_driver = other});
+  const Handle below = world.add("below", {.owner_driver = other});
+  ASSERT_TRUE(succeeded(world.writer.dependencies().add(handle, one)));
+  ASSERT_TRUE(succeeded(world.writer.dependencies().add(one, below)));
+  EXPECT_TRUE(succeeded(try_remove()));
+  world.add("another", {.owner_driver = other});
+  EXPECT_TRUE(failed_with(try_remove(), ErrorCode::InUse));
+}
+
 TEST_F(Shares, RandomSharingAgreesWithAMap) {
   std::mt19937_64 random(seed());
   std::map<std::uint32_t, std::uint32_t> expected;

@@ -178,8 +178,10 @@ testing::AssertionResult is_sound(const World& world) {
   std::size_t shares = 0;
   std::multiset<std::pair<std::uint32_t, std::uint32_t>> needs;
   std::multiset<std::pair<std::uint32_t, std::uint32_t>> needed;
+  std::map<std::uint32_t, std::uint32_t> owned;
   view.for_each([&](const EntryCopy& entry) {
     ++entries;
+    ++owned[entry.owner_driver];
     const auto found = view.find(entry.name_text());
     if (!found || *found != entry.handle) wrong << entry.name_text() << " is not found\n";
     const auto its_pairs = view.pairs(entry.handle);
@@ -198,6 +200,10 @@ testing::AssertionResult is_sound(const World& world) {
   });
   if (entries != view.size()) wrong << view.size() << " counted, " << entries << " there\n";
   if (root.index_names != entries) wrong << root.index_names << " names in the index\n";
+  for (std::uint32_t driver = 1; driver < root.driver_count; ++driver) {
+    const std::uint32_t counted = view.drivers().resources(driver);
+    if (counted != owned[driver]) wrong << "driver " << driver << " has " << counted << '\n';
+  }
   if (needs != needed) wrong << "edges differ seen from their two ends\n";
 
   const std::uint32_t free = free_records(tables.entries, root.free_slots_link,

@@ -137,8 +137,8 @@ std::vector<std::string> Hardware::close() {
   };
   expect("demo/stream", manager_->unregister_resource(stream_));
   expect("demo/input", manager_->unregister_resource(window_));
+  expect("the DMA channel", dma_->close(kPatience));  // it uses the frame buffers
   expect("a frame buffer", gpu_->close());
-  expect("the DMA channel", dma_->close(kPatience));
   expect("the timer", timers_->close());
   if (const std::uint32_t size = manager_->size(); size != 0 && left.empty()) {
     left.push_back(fmt::format("{} resources stay registered", size));

@@ -87,12 +87,12 @@ class Hardware {
   Outcome<void> add_frames(const Options& options);
   Outcome<void> add_stream();
 
-  // In this order: drivers end before their manager does.
+  // In this order: drivers end before their manager does, and users before what they use.
   std::unique_ptr<hal::ResourceManager> manager_;
   hal::DriverId checker_;
   std::unique_ptr<drivers::timer::TimerDriver> timers_;
-  std::unique_ptr<drivers::dma::DmaDriver> dma_;
   std::unique_ptr<drivers::gpu::GpuDriver> gpu_;
+  std::unique_ptr<drivers::dma::DmaDriver> dma_;
   std::vector<Frame> frames_;
   hal::Handle window_;
   hal::Handle stream_;

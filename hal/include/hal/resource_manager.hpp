@@ -154,13 +154,17 @@ class HAL_EXPORT ResourceManager {
                                                  const ResourceMetadata& metadata,
                                                  RegisterOptions options = {});
   /// Unregisters: waits up to `timeout` (0 or less: not at all) for holders, removes waiters with
-  /// StaleHandle. Errors: InUse (held, by the caller too; needed by another resource, named in the
-  /// error; or being unregistered already), StaleHandle, Deadlock, Preempted, OrderViolation
-  /// (policy Refuse, and it waits), Quarantined, CapacityExceeded (contexts, waits), Disconnected.
-  /// The resource stays as it was.
+  /// StaleHandle. Errors: InUse (held, by the caller too; needed by another resource; being
+  /// unregistered already; or used: shared with a driver that has resources of its own registered,
+  /// other than such as this one needs), StaleHandle, Deadlock, Preempted, OrderViolation (policy
+  /// Refuse, and it waits), Quarantined, CapacityExceeded (contexts, waits), Disconnected. The
+  /// resource stays as it was. InUse names the holder, the resource or the driver; unsharing ends a
+  /// use, and so does unregistering the user's resources first.
   Result<void> unregister_resource(Handle handle, std::chrono::nanoseconds timeout = {});
-  /// Unregisters the resource and then what only it needed, in dependency order. Errors: as
-  /// unregister_resource; what was not reached stays registered.
+  /// Unregisters the resource and then what only it needed, in teardown_order(). What others need
+  /// too stays, and so does what drivers use that have resources besides those that go; a use among
+  /// what goes stops nothing. Errors: as unregister_resource; what was not reached stays
+  /// registered.
   Result<void> teardown(Handle handle, std::chrono::nanoseconds timeout = {});
   /// Looks a name up, without a lock. Errors: NotFound, InvalidName, WouldBlock (names came and
   /// went during each of many attempts), Disconnected.
@@ -287,11 +291,14 @@ class HAL_EXPORT ResourceManager {
 
   // ---- sharing, dependencies, order -------------------------------------------------------------
 
-  /// Gives another driver rights on a resource; recorded as a use edge. `by` must own it or have
-  /// Rights::Share with at least these rights. Errors: NotShareable, NotPermitted, InvalidArgument
-  /// (rights, drivers), StaleHandle, CapacityExceeded, Disconnected.
+  /// Gives another driver rights on a resource, and records that it uses it: the graph shows the
+  /// edge, teardown_order() and unregister_resource() obey it, until it is unshared. Two drivers
+  /// may use each other's resources. `by` must own it or have Rights::Share with at least these
+  /// rights. Errors: NotShareable, NotPermitted, InvalidArgument (rights, drivers), InUse (it is
+  /// being unregistered), StaleHandle, CapacityExceeded, Disconnected.
   Result<void> share_resource(Handle handle, DriverId by, DriverId with, Rights rights);
-  /// Takes the rights back; holds are not affected. Errors: NotFound, as share_resource.
+  /// Takes the rights back, and ends the use; holds are not affected. `by` is the owner, or `with`
+  /// itself. Errors: NotFound, NotPermitted, StaleHandle, Disconnected.
   Result<void> unshare_resource(Handle handle, DriverId by, DriverId with);
   /// What a driver may do with the resource. Errors: StaleHandle, InvalidArgument, Disconnected.
   [[nodiscard]] Result<Rights> rights(Handle handle, DriverId driver) const;
@@ -301,8 +308,9 @@ class HAL_EXPORT ResourceManager {
   Result<void> add_dependency(Handle needs, Handle needed);
   /// Takes the edge back. Errors: NotFound, StaleHandle, Disconnected.
   Result<void> remove_dependency(Handle needs, Handle needed);
-  /// All that `handle` needs, directly or not, itself first, each before what it needs. Errors:
-  /// StaleHandle, Disconnected.
+  /// All that `handle` needs, directly or not, itself first, each before what it needs. Of these,
+  /// what a driver owns stands before what others shared with it, except where that contradicts the
+  /// needs, or uses close a circle. The same each time. Errors: StaleHandle, Disconnected.
   [[nodiscard]] Result<std::vector<Handle>> teardown_order(Handle handle) const;
   /// From now on, for everybody. Errors: InvalidArgument, Disconnected.
   Result<void> set_order_policy(OrderPolicy policy) noexcept;
