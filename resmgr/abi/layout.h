@@ -151,6 +151,7 @@ struct rm_cell {
 #define RM_SLOT_ATTR_ACCESS_HOOK 1u /* tell the owner's manager about acquisitions */
 #define RM_SLOT_ATTR_EXCLUSIVE_ONLY 2u
 #define RM_SLOT_ATTR_LAZY 4u        /* memory appears at the first acquisition */
+#define RM_SLOT_ATTR_RESTRICTED 8u  /* the registry says who may acquire: ask before */
 #define RM_SLOT_ATTR_RESORT 0x80u   /* a queued node's priority was raised, by atomic or */
 
 struct rm_slot {

@@ -60,6 +60,9 @@ enum class ResourceFlags : std::uint32_t {
                             ///< who maps it; Allocated until then
   Pinned = 1u << 5,         ///< memory is locked when mapped (mlock)
   Aggregate = 1u << 6,      ///< acquire_aggregate takes it with everything it needs
+  /// Only contexts of its owner, and of drivers it was shared with for Rights::Acquire, acquire it;
+  /// others get NotPermitted. It needs an owner: InvalidArgument without one.
+  Restricted = 1u << 7,
 };
 
 [[nodiscard]] constexpr ResourceFlags operator|(ResourceFlags a, ResourceFlags b) noexcept {
@@ -72,7 +75,7 @@ enum class ResourceFlags : std::uint32_t {
   return (set & flag) == flag && flag != ResourceFlags::None;
 }
 /// Every flag that has a meaning; others are InvalidArgument.
-inline constexpr std::uint32_t kKnownResourceFlags = 0x7f;
+inline constexpr std::uint32_t kKnownResourceFlags = 0xff;
 
 /// How an acquisition waits. See the table in README.md.
 enum class AcquisitionMode : std::uint8_t {
@@ -88,7 +91,7 @@ enum class HoldKind : std::uint8_t { Exclusive = 0, Shared = 1 };
 /// What another driver may do with a shared resource. Bit set.
 enum class Rights : std::uint32_t {
   None = 0,
-  Acquire = 1u << 0,  ///< acquire it
+  Acquire = 1u << 0,  ///< acquire it, if it is Restricted; if it is not, everybody may
   Read = 1u << 1,     ///< map or receive it for reading
   Write = 1u << 2,    ///< map or receive it for writing
   Share = 1u << 3,    ///< share it on with at most its own rights

@@ -173,6 +173,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void describe(Participant& who, std::uint32_t driver) const noexcept override;
   void report_order(std::string_view text) const noexcept override;
   [[nodiscard]] ResourcePriority default_priority(Handle handle) const noexcept override;
+  [[nodiscard]] ErrorCode check_rights(Handle handle, std::uint32_t driver) const noexcept override;
   void accessed(Handle handle) const noexcept override;
   void busy() const noexcept override;
 

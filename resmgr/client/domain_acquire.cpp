@@ -80,6 +80,12 @@ Result<std::vector<Acquired>> Domain::acquire_bundle(lock::Context& context,
   return acquired;
 }
 
+ErrorCode Domain::check_rights(Handle handle, std::uint32_t driver) const noexcept {
+  const auto rights = view_.rights(handle, driver);
+  if (!rights) return rights.error().code();
+  return has(*rights, Rights::Acquire) ? ErrorCode{} : ErrorCode::NotPermitted;
+}
+
 // What `driver` may do, and the entry it was read from.
 Result<Rights> Domain::check_access(Handle handle, std::uint32_t driver,
                                     registry::EntryCopy& entry) const {

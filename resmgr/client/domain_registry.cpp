@@ -16,6 +16,9 @@ std::uint8_t attributes_of(const Registration& registration) noexcept {
   if (has(registration.description.flags, ResourceFlags::ExclusiveOnly)) {
     attributes |= RM_SLOT_ATTR_EXCLUSIVE_ONLY;
   }
+  if (has(registration.description.flags, ResourceFlags::Restricted)) {
+    attributes |= RM_SLOT_ATTR_RESTRICTED;
+  }
   if (registration.lazy) attributes |= RM_SLOT_ATTR_LAZY;
   return attributes;
 }
@@ -96,7 +99,8 @@ Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_n
   const lock::Request request{
       .mode = waits ? AcquisitionMode::Timeout : AcquisitionMode::NonBlocking,
       .deadline_ns = deadline_ns,
-      .priority = ResourcePriority::Critical};
+      .priority = ResourcePriority::Critical,
+      .authority = true};
   auto grant = engine_.acquire(**context, handle, request);
   if (!grant) {
     const ErrorCode code = grant.error().code();

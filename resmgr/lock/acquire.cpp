@@ -63,6 +63,10 @@ ErrorCode LockEngine::check_request(const Context& context, const rm_slot& slot,
       (load_relaxed(slot.attributes) & RM_SLOT_ATTR_EXCLUSIVE_ONLY) != 0) {
     return ErrorCode::NotShareable;
   }
+  if (!request.authority) {
+    if (const ErrorCode code = check_rights(context, slot, handle); code != ErrorCode{})
+      return code;
+  }
   // A context that waits for itself waits for ever.
   if (seen.owner() == context.id && !seen.has(RM_WORD_GRANTING)) return ErrorCode::Deadlock;
   if (seen.has(RM_WORD_SHARED)) {
@@ -75,7 +79,7 @@ ErrorCode LockEngine::check_request(const Context& context, const rm_slot& slot,
 bool LockEngine::attempt(Context& context, rm_slot& slot, Handle handle, const Request& request,
                          Grant& grant) noexcept {
   return request.kind == HoldKind::Shared
-             ? try_shared(context, handle, false, request.place, grant)
+             ? attempt_shared(context, slot, handle, request.place, grant)
              : attempt_exclusive(context, slot, handle, request, grant);
 }
 
@@ -84,6 +88,7 @@ bool LockEngine::try_exclusive(Context& context, Handle handle, bool ordered,
   rm_slot* slot = t_.slot(handle.slot());
   if (!slot || handle.is_null()) return false;
   if (ordered && !order_.permits(context, load_relaxed(slot->class_id))) return false;
+  if (check_rights(context, *slot, handle) != ErrorCode{}) return false;
   std::uint64_t word = StateWord::free(handle.generation()).bits;
   if (!cas(slot->word, word, word | context.owner_bits)) return false;
   note_hold(context, *slot, nullptr, handle, place, grant);
@@ -137,13 +142,19 @@ bool LockEngine::try_shared(Context& context, Handle handle, bool ordered,
   if (!slot || handle.is_null()) return false;
   if ((load_relaxed(slot->attributes) & RM_SLOT_ATTR_EXCLUSIVE_ONLY) != 0) return false;
   if (ordered && !order_.permits(context, load_relaxed(slot->class_id))) return false;
+  if (check_rights(context, *slot, handle) != ErrorCode{}) return false;
+  return attempt_shared(context, *slot, handle, place, grant);
+}
+
+bool LockEngine::attempt_shared(Context& context, rm_slot& slot, Handle handle,
+                                const std::source_location& place, Grant& grant) noexcept {
   const auto admits = [&](StateWord seen) {
     return seen.is_tenant(handle.generation()) && seen.owner() == 0 &&
            (seen.latch() == 0 || planted::kBlindShare) && !seen.has_any(kBarring);
   };
-  std::uint64_t word = load(slot->word);
+  std::uint64_t word = load(slot.word);
   if (!admits(StateWord{word})) return false;
-  rm_cell* cell = cells_.park(context, *slot, handle.slot(), handle.generation());
+  rm_cell* cell = cells_.park(context, slot, handle.slot(), handle.generation());
   if (!cell) return false;
   const CellWord parked{load_relaxed(cell->word)};
   if (parked.state() == RM_CELL_HELD) return false;
@@ -153,8 +164,8 @@ bool LockEngine::try_shared(Context& context, Handle handle, bool ordered,
   // s2. Even if the value stays the same, the swap proves that no latch was held at this moment:
   // whoever latches later sees the cell.
   while (admits(StateWord{word})) {
-    if (!cas(slot->word, word, word | RM_WORD_SHARED)) continue;
-    note_hold(context, *slot, cell, handle, place, grant);
+    if (!cas(slot.word, word, word | RM_WORD_SHARED)) continue;
+    note_hold(context, slot, cell, handle, place, grant);
     grant.inconsistent = StateWord{word}.has(RM_WORD_INCONSISTENT);
     return true;
   }
@@ -288,6 +299,8 @@ std::unexpected<Error> LockEngine::refuse(ErrorCode code, Handle handle,
                                           const Context& context) const noexcept {
   Error error(code);
   if (code == ErrorCode::StaleHandle) return std::unexpected<Error>(std::move(error));
+  // Whoever holds it is not what is in the way.
+  if (code == ErrorCode::NotPermitted) return fail(code, "acquire what is restricted");
   Participant first;
   std::uint32_t count = 0;
   for_each_holder(handle, [&](const Participant& who) {

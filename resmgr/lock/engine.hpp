@@ -61,6 +61,7 @@ struct Request {
   std::uint64_t deadline_ns = kNoDeadline;        ///< CLOCK_MONOTONIC; for Timeout and Emergency
   std::optional<ResourcePriority> priority = {};  ///< none: that of the resource
   std::source_location place = {};
+  bool authority = false;  ///< of the registry's owner, who needs no rights on what is restricted
 };
 
 /// What a resource's slot has counted since it was opened; hints, written without locks.
@@ -101,7 +102,7 @@ class LockEngine {
   /// request may wait, so an order of classes that is not known yet is left to acquire().
   [[nodiscard]] bool try_exclusive(Context& context, Handle handle, bool ordered,
                                    const std::source_location& place, Grant& grant) noexcept;
-  /// s1 to s4.
+  /// s1 to s4. Both look up the rights on what is restricted.
   [[nodiscard]] bool try_shared(Context& context, Handle handle, bool ordered,
                                 const std::source_location& place, Grant& grant) noexcept;
   /// s3, s4, where FastPath::try_shared() is Owing.
@@ -112,7 +113,9 @@ class LockEngine {
   // ---- everything -------------------------------------------------------------------------------
 
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock, Preempted, OrderViolation,
-  /// NotShareable, Quarantined, CapacityExceeded, InvalidArgument.
+  /// NotShareable, NotPermitted (it is restricted, and the context's driver has no right to it),
+  /// Quarantined, CapacityExceeded, InvalidArgument; for what is restricted, those of
+  /// Names::check_rights() too.
   [[nodiscard]] Result<Grant> acquire(Context& context, Handle handle,
                                       const Request& request) noexcept;
   /// Ends a hold; from any thread. Errors: StaleHandle, Revoked, NotPermitted.
@@ -120,7 +123,7 @@ class LockEngine {
   /// D1, D2. Errors: StaleHandle, Revoked, NotPermitted, NotShareable, CapacityExceeded.
   Result<void> downgrade(Context& context, Handle handle) noexcept;
   /// Shared to exclusive, keeping the shared hold until then; NonBlocking, or waiting before all
-  /// other requests. Errors: as acquire; the shared hold stays.
+  /// other requests. Errors: as acquire; the shared hold stays. Rights are checked anew.
   Result<void> upgrade(Context& context, Handle handle, const Request& request) noexcept;
   /// Clears INCONSISTENT. Errors: StaleHandle, NotPermitted, Revoked, InvalidArgument (it is not
   /// set).
@@ -198,10 +201,17 @@ class LockEngine {
   }
   [[nodiscard]] ErrorCode check_request(const Context& context, const rm_slot& slot, Handle handle,
                                         const Request& request) const noexcept;
+  [[nodiscard]] ErrorCode check_rights(const Context& context, const rm_slot& slot,
+                                       Handle handle) const noexcept {
+    if ((load_relaxed(slot.attributes) & RM_SLOT_ATTR_RESTRICTED) == 0) return ErrorCode{};
+    return names_.check_rights(handle, load_relaxed(context.record->driver));
+  }
   [[nodiscard]] bool attempt(Context& context, rm_slot& slot, Handle handle, const Request& request,
                              Grant& grant) noexcept;
   [[nodiscard]] bool attempt_exclusive(Context& context, rm_slot& slot, Handle handle,
                                        const Request& request, Grant& grant) noexcept;
+  [[nodiscard]] bool attempt_shared(Context& context, rm_slot& slot, Handle handle,
+                                    const std::source_location& place, Grant& grant) noexcept;
   [[nodiscard]] bool take_over_empty(Context& context, rm_slot& slot, Handle handle,
                                      const Request& request, Grant& grant) noexcept;
   void take_back(Context& context, Handle handle, rm_cell& cell) noexcept;

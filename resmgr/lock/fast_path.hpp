@@ -152,8 +152,9 @@ class FastPath {
   }
 
  private:
-  /// Whose acquisitions somebody wants to hear of, or brings memory for.
-  static constexpr std::uint32_t kLeftToOthers = RM_SLOT_ATTR_ACCESS_HOOK | RM_SLOT_ATTR_LAZY;
+  /// Whose acquisitions somebody wants to hear of, brings memory for, or has to permit.
+  static constexpr std::uint32_t kLeftToOthers =
+      RM_SLOT_ATTR_ACCESS_HOOK | RM_SLOT_ATTR_LAZY | RM_SLOT_ATTR_RESTRICTED;
 
   /// Nobody wants to hear of this acquisition, the time is known, and no hold is due to be timed.
   [[nodiscard, gnu::always_inline]] static bool is_plain(const Context& context,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Names: how the lock engine, which knows numbers only, gets what the registry says: names for
-// blame and reports, priorities.
+// blame and reports, priorities, rights on what is restricted.
 //
 // What it is: an interface that the layer above implements from the registry. What it is not: on
 // any fast path. Lifetime: outlives the engine. Thread-safety: called from any thread, under no
@@ -33,6 +33,10 @@ class Names {
   [[nodiscard]] virtual ResourcePriority default_priority(Handle) const noexcept {
     return ResourcePriority::Normal;
   }
+  /// Whether contexts of this driver may acquire a restricted resource: ErrorCode{}, NotPermitted,
+  /// or why that can't be told. Allocates nothing.
+  [[nodiscard]] virtual ErrorCode check_rights(Handle handle,
+                                               std::uint32_t driver) const noexcept = 0;
   /// A resource with an access hook was acquired.
   virtual void accessed(Handle handle) const noexcept = 0;
   /// Holds begin so often that reading the clock for each costs much: a tick would be cheaper.

@@ -144,6 +144,9 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
   if (*kind != HoldKind::Shared)
     return fail(ErrorCode::InvalidArgument, "held exclusively already");
   if (load(slot->tenure) != handle.tenure()) return fail(ErrorCode::Revoked);
+  if (const ErrorCode code = check_rights(context, *slot, handle); code != ErrorCode{}) {
+    return refuse(code, handle, context);
+  }
   if (request.mode != AcquisitionMode::NonBlocking) {
     auto grant = enqueue(context, *slot, handle, request, RM_WAIT_UPGRADE);
     if (!grant) return std::unexpected(std::move(grant.error()));

@@ -19,6 +19,9 @@ Result<void> check_description(const Description& d) noexcept {
   if (has(d.flags, ResourceFlags::Persistent | ResourceFlags::Transient)) {
     return refuse("Persistent contradicts Transient");
   }
+  if (has(d.flags, ResourceFlags::Restricted) && d.owner_driver == 0) {
+    return refuse("Restricted contradicts an owner without a name");
+  }
   if (d.size_bytes > kMaxResourceBytes) return refuse("size out of range");
   if (d.alignment != 0 && (!std::has_single_bit(d.alignment) || d.alignment > kMaxAlignment)) {
     return refuse("an alignment is a power of two up to 2^40");

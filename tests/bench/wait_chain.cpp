@@ -38,6 +38,9 @@ class WaitRegion::Silent final : public resmgr::lock::Names {
   void describe(resmgr::Participant&, std::uint32_t) const noexcept override {}
   [[nodiscard]] std::string class_name(std::uint16_t) const override { return {}; }
   void report_order(std::string_view) const noexcept override {}
+  [[nodiscard]] resmgr::ErrorCode check_rights(Handle, std::uint32_t) const noexcept override {
+    return {};
+  }
   void accessed(Handle) const noexcept override {}
   void busy() const noexcept override {}
 };

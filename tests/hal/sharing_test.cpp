@@ -3,6 +3,9 @@
 // Shares as the public interface shows them: who uses what, and what that is obeyed in.
 #include <hal/resource_manager.hpp>
 
+#include <algorithm>
+#include <chrono>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -95,6 +98,84 @@ TEST_F(SharingTest, TeardownLeavesWhatOthersUse) {
   EXPECT_TRUE(manager_->is_valid(buffer));
   EXPECT_EQ(code_of(manager_->teardown(buffer)), ErrorCode::InUse);
   EXPECT_TRUE(manager_->is_valid(channel));
+}
+
+class RestrictedTest : public SharingTest {
+ protected:
+  // Whether contexts of this driver may acquire `handle`, by each way there is; all must agree.
+  [[nodiscard]] bool may_acquire(DriverId driver) {
+    Context context = manager_->create_context(driver).value();
+    std::vector<ErrorCode> answers;
+    for (const HoldKind kind : {HoldKind::Exclusive, HoldKind::Shared}) {
+      for (const AcquisitionMode mode : {AcquisitionMode::NonBlocking, AcquisitionMode::Blocking,
+                                         AcquisitionMode::Timeout, AcquisitionMode::Emergency}) {
+        AcquireOptions options{.mode = mode, .kind = kind, .context = &context};
+        options.timeout = std::chrono::hours(1);
+        answers.push_back(code_of(manager_->acquire_scoped_resource(handle, options)));
+        answers.push_back(code_of(manager_->acquire_bundle(std::span(&handle, 1), options)));
+      }
+    }
+    EXPECT_TRUE(manager_->set_thread_driver(driver));
+    // So many that the fast path is taken: it needs the tick that starts with frequent holds.
+    for (int round = 0; round < 20'000; ++round) {
+      EXPECT_TRUE(manager_->try_acquire(buffer));
+      answers.push_back(code_of(manager_->try_acquire(handle)));
+      answers.push_back(code_of(manager_->try_acquire_shared(handle)));
+    }
+    answers.push_back(code_of(manager_->weak(handle).lock()));
+    EXPECT_TRUE(std::ranges::all_of(answers, [&](ErrorCode code) { return code == answers[0]; }));
+    EXPECT_TRUE(answers[0] == ErrorCode{} || answers[0] == ErrorCode::NotPermitted);
+    return answers[0] == ErrorCode{};
+  }
+
+  Handle handle = {};
+};
+
+TEST_F(RestrictedTest, OnlyTheOwnerAndWhoHasTheRightAcquire) {
+  handle = owned("ring", gpu, ResourceFlags::Shareable | ResourceFlags::Restricted);
+  EXPECT_TRUE(may_acquire(gpu));
+  EXPECT_FALSE(may_acquire(dma));
+  EXPECT_FALSE(may_acquire({}));
+  ASSERT_TRUE(manager_->share_resource(handle, gpu, dma, Rights::Read | Rights::Write));
+  EXPECT_FALSE(may_acquire(dma)) << "to map is not to acquire";
+  ASSERT_TRUE(manager_->share_resource(handle, gpu, dma, Rights::Acquire));
+  EXPECT_TRUE(may_acquire(dma));
+  ASSERT_TRUE(manager_->unshare_resource(handle, gpu, dma));
+  EXPECT_FALSE(may_acquire(dma));
+  EXPECT_FALSE(manager_->get_resource_stats(handle)->waiting);
+}
+
+TEST_F(RestrictedTest, OthersAreOpenToEverybody) {
+  handle = buffer;
+  EXPECT_TRUE(may_acquire(gpu));
+  EXPECT_TRUE(may_acquire(dma));
+  EXPECT_TRUE(may_acquire({}));
+}
+
+TEST_F(RestrictedTest, HoldsOutliveTheRightButDoNotGrow) {
+  handle = owned("ring", gpu, ResourceFlags::Shareable | ResourceFlags::Restricted);
+  share(handle, gpu, dma);
+  ASSERT_TRUE(manager_->set_thread_driver(dma));
+  auto hold = manager_->try_acquire_shared(handle);
+  ASSERT_TRUE(hold);
+  ASSERT_TRUE(manager_->unshare_resource(handle, gpu, dma));
+  EXPECT_EQ(manager_->holds().value().size(), 1u);
+  EXPECT_EQ(code_of(hold->try_upgrade()), ErrorCode::NotPermitted);
+  EXPECT_EQ(code_of(hold->upgrade({.mode = AcquisitionMode::Blocking})), ErrorCode::NotPermitted);
+  EXPECT_EQ(hold->kind(), HoldKind::Shared);
+  EXPECT_TRUE(hold->release());
+  EXPECT_EQ(code_of(manager_->try_acquire_shared(handle)), ErrorCode::NotPermitted);
+}
+
+TEST_F(RestrictedTest, AnybodyUnregistersIt) {
+  handle = owned("ring", gpu, ResourceFlags::Restricted);
+  ASSERT_TRUE(manager_->set_thread_driver(dma));
+  EXPECT_TRUE(manager_->unregister_resource(handle));
+}
+
+TEST_F(RestrictedTest, ItNeedsAnOwner) {
+  EXPECT_EQ(code_of(manager_->register_resource("ring", {.flags = ResourceFlags::Restricted})),
+            ErrorCode::InvalidArgument);
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ class QuietNames final : public Names {
   void describe(Participant&, std::uint32_t) const noexcept override {}
   [[nodiscard]] std::string class_name(std::uint16_t) const override { return {}; }
   void report_order(std::string_view) const noexcept override {}
+  [[nodiscard]] ErrorCode check_rights(Handle, std::uint32_t) const noexcept override { return {}; }
   void accessed(Handle) const noexcept override {}
   void busy() const noexcept override {}
 };

@@ -53,6 +53,10 @@ class FakeNames : public Names {
     const std::lock_guard lock(mutex_);
     reports_.emplace_back(text);
   }
+  [[nodiscard]] ErrorCode check_rights(Handle, std::uint32_t driver) const noexcept override {
+    ++questions_;
+    return driver == barred_driver ? ErrorCode::NotPermitted : ErrorCode{};
+  }
   void accessed(Handle) const noexcept override { ++accesses_; }
   void busy() const noexcept override { ++busy_; }
 
@@ -62,12 +66,18 @@ class FakeNames : public Names {
   }
   [[nodiscard]] int accesses() const { return accesses_; }
   [[nodiscard]] int busy_calls() const { return busy_; }
+  /// How often rights were asked for.
+  [[nodiscard]] int questions() const { return questions_; }
+
+  /// This one may acquire nothing that is restricted.
+  std::atomic<std::uint32_t> barred_driver = ~0u;
 
  private:
   mutable std::mutex mutex_;
   mutable std::vector<std::string> reports_;
   mutable std::atomic<int> accesses_ = 0;
   mutable std::atomic<int> busy_ = 0;
+  mutable std::atomic<int> questions_ = 0;
 };
 
 /// Small tables: what runs full in a test, and what a walk over garbage may cost.

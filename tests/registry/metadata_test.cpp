@@ -73,7 +73,7 @@ TEST(Metadata, WithoutAClassTheTypeNamesIt) {
 
 TEST(Metadata, WhatIsOutOfRangeIsRefused) {
   World world;
-  const std::array<Description, 14> refused{{
+  const std::array<Description, 15> refused{{
       {.type = static_cast<ResourceType>(6)},
       {.size_bytes = kMaxResourceBytes + 1},
       {.size_bytes = ~std::uint64_t{0}},
@@ -83,6 +83,7 @@ TEST(Metadata, WhatIsOutOfRangeIsRefused) {
       {.priority = static_cast<ResourcePriority>(5)},
       {.flags = static_cast<ResourceFlags>(0x100)},
       {.flags = ResourceFlags::Shareable | ResourceFlags::ExclusiveOnly},
+      {.flags = ResourceFlags::Restricted},  // without an owner
       {.flags = ResourceFlags::Persistent | ResourceFlags::Transient},
       {.numa_node = -2},
       {.numa_node = kMaxNumaNode + 1},

@@ -88,8 +88,8 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
   Result<void> downgrade() noexcept;
   /// Shared to exclusive if no other shared holder is there; waits for nobody. Errors:
   /// WouldBlock (other holders), Deadlock (another upgrade waits for us), InvalidArgument (empty or
-  /// exclusive already), Revoked, NotPermitted (released already by other means), StaleHandle,
-  /// Disconnected; the hold stays shared.
+  /// exclusive already), Revoked, NotPermitted (released already by other means; or Restricted, and
+  /// the right to acquire it was taken back), StaleHandle, Disconnected; the hold stays shared.
   Result<void> try_upgrade(std::source_location where = std::source_location::current()) noexcept;
   /// As try_upgrade, but waits for the other shared holders as `options` say, before all other
   /// requests; `options.kind` and `context` are ignored. Errors: those, InvalidArgument (an option

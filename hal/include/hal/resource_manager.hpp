@@ -141,7 +141,8 @@ class HAL_EXPORT ResourceManager {
   /// A context for a task. Errors: CapacityExceeded, InvalidArgument (no such driver), System,
   /// Disconnected.
   [[nodiscard]] Result<Context> create_context(DriverId driver = {});
-  /// Names the driver of the calling thread's own context, for blame. Errors: as create_context.
+  /// Names the driver of the calling thread's own context, for blame and for the rights on what is
+  /// Restricted. Errors: as create_context.
   Result<void> set_thread_driver(DriverId driver);
 
   // ---- registry ---------------------------------------------------------------------------------
@@ -206,9 +207,10 @@ class HAL_EXPORT ResourceManager {
 
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock (also when this context holds it
   /// already), Preempted, OrderViolation (policy Refuse), NotShareable (shared, of an ExclusiveOnly
-  /// one), Quarantined, CapacityExceeded (waits, cells or contexts), InvalidArgument (an option out
-  /// of range, a context of another manager), Disconnected; of Lazy resources those of the backing,
-  /// which leave nothing held.
+  /// one), NotPermitted (of a Restricted one, without Rights::Acquire), Quarantined,
+  /// CapacityExceeded (waits, cells or contexts), InvalidArgument (an option out of range, a
+  /// context of another manager), Disconnected; of Lazy resources those of the backing, which leave
+  /// nothing held.
   [[nodiscard]] Result<ScopedResource> acquire_scoped_resource(
       Handle handle, const AcquireOptions& options,
       std::source_location where = std::source_location::current()) noexcept {
@@ -297,8 +299,9 @@ class HAL_EXPORT ResourceManager {
   /// rights. Errors: NotShareable, NotPermitted, InvalidArgument (rights, drivers), InUse (it is
   /// being unregistered), StaleHandle, CapacityExceeded, Disconnected.
   Result<void> share_resource(Handle handle, DriverId by, DriverId with, Rights rights);
-  /// Takes the rights back, and ends the use; holds are not affected. `by` is the owner, or `with`
-  /// itself. Errors: NotFound, NotPermitted, StaleHandle, Disconnected.
+  /// Takes the rights back, and ends the use; holds, and requests that wait already, are not
+  /// affected. `by` is the owner, or `with` itself. Errors: NotFound, NotPermitted, StaleHandle,
+  /// Disconnected.
   Result<void> unshare_resource(Handle handle, DriverId by, DriverId with);
   /// What a driver may do with the resource. Errors: StaleHandle, InvalidArgument, Disconnected.
   [[nodiscard]] Result<Rights> rights(Handle handle, DriverId driver) const;
