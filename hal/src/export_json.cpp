@@ -76,6 +76,58 @@ std::string text_of(const ResourceStats& counted) {
       .text();
 }
 
+std::string text_of(Rights rights) {
+  constexpr std::array<std::pair<Rights, std::string_view>, 4> kNames{{
+      {Rights::Acquire, "acquire"},
+      {Rights::Read, "read"},
+      {Rights::Write, "write"},
+      {Rights::Share, "share"},
+  }};
+  Items names = Items::array();
+  for (const auto& [right, name] : kNames) {
+    if (has(rights, right)) names.add(in_quotes(name));
+  }
+  return names.text();
+}
+
+std::string edge(std::string_view kind, std::string_view from, std::string_view to) {
+  return Items::object()
+      .add("kind", in_quotes(kind))
+      .add("from", in_quotes(from))
+      .add("to", in_quotes(to))
+      .text();
+}
+
+/// Whom a resource is shared with, and its part of the graph.
+struct Relations {
+  Items shares = Items::array();
+  Items users = Items::array();  ///< those of them that have resources, and so keep this one
+  Items edges = Items::array();
+};
+
+Result<Relations> relations_of(const resmgr::client::Domain& domain, Handle handle,
+                               std::string_view name) {
+  const auto& view = domain.view();
+  auto needs = view.needs(handle);
+  if (!needs) return std::unexpected(std::move(needs.error()));
+  auto shares = view.shares(handle);
+  if (!shares) return std::unexpected(std::move(shares.error()));
+  Relations to;
+  for (const Handle needed : *needs) {
+    if (const auto entry = view.read(needed)) to.edges.add(edge("needs", name, entry->name_text()));
+  }
+  for (const resmgr::registry::ShareCopy& share : *shares) {
+    const std::string driver = domain.driver_name(share.driver);
+    to.edges.add(edge("uses", driver, name));
+    to.shares.add(Items::object()
+                      .add("driver", in_quotes(driver))
+                      .add("rights", text_of(share.rights))
+                      .text());
+    if (view.drivers().resources(share.driver) != 0) to.users.add(in_quotes(driver));
+  }
+  return to;
+}
+
 }  // namespace
 
 Result<std::string> ResourceManager::export_json(Handle handle) const {
@@ -86,6 +138,8 @@ Result<std::string> ResourceManager::export_json(Handle handle) const {
     if (!counted) return std::unexpected(std::move(counted.error()));
     auto order = teardown_order(handle);
     if (!order) return std::unexpected(std::move(order.error()));
+    auto relations = relations_of(*domain_, handle, described->name);
+    if (!relations) return std::unexpected(std::move(relations.error()));
 
     const ResourceMetadata& metadata = described->metadata;
     Items pairs = Items::object();
@@ -116,6 +170,9 @@ Result<std::string> ResourceManager::export_json(Handle handle) const {
         .add("has_fd", described->has_fd ? "true" : "false")
         .add("metadata", pairs.text())
         .add("needs", needs.text())
+        .add("edges", relations->edges.text())
+        .add("shares", relations->shares.text())
+        .add("users", relations->users.text())
         .add("holders", holders.text())
         .add("statistics", text_of(*counted))
         .text();

@@ -38,6 +38,47 @@ TEST_F(ExportJsonTest, SaysWhatIsKnownOfAResource) {
   EXPECT_EQ(json.at("statistics").at("exclusive_acquisitions"), 1);
 }
 
+TEST_F(ExportJsonTest, ShowsBothKindsOfEdges) {
+  const DriverId gpu = manager_->register_driver("gpu").value();
+  const DriverId dma = manager_->register_driver("dma").value();
+  const DriverId checker = manager_->register_driver("checker").value();
+  const auto owned = [&](const char* name, DriverId driver) {
+    return manager_
+        ->register_resource(name, {.flags = ResourceFlags::Shareable}, {.driver = driver})
+        .value();
+  };
+  const Handle frame = owned("frame", gpu);
+  const Handle buffer = owned("buffer", gpu);
+  const Handle memory = owned("memory", gpu);
+  (void)owned("channel", dma);
+  ASSERT_TRUE(manager_->add_dependency(frame, buffer));
+  ASSERT_TRUE(manager_->add_dependency(buffer, memory));
+  ASSERT_TRUE(manager_->share_resource(buffer, gpu, dma, Rights::Acquire | Rights::Write));
+  ASSERT_TRUE(manager_->share_resource(buffer, gpu, checker, Rights::Read));
+
+  const auto parsed = [&](Handle handle) {
+    return nlohmann::json::parse(manager_->export_json(handle).value());
+  };
+  const auto edge = [](const char* kind, const char* from, const char* to) {
+    return nlohmann::json{{"kind", kind}, {"from", from}, {"to", to}};
+  };
+  const auto json = parsed(buffer);
+  EXPECT_EQ(json.at("edges"), nlohmann::json::array({edge("needs", "buffer", "memory"),
+                                                     edge("uses", "checker", "buffer"),
+                                                     edge("uses", "dma", "buffer")}));
+  EXPECT_EQ(json.at("shares"),
+            nlohmann::json::array({{{"driver", "checker"}, {"rights", {"read"}}},
+                                   {{"driver", "dma"}, {"rights", {"acquire", "write"}}}}));
+  EXPECT_EQ(json.at("users"), nlohmann::json::array({"dma"}));
+  EXPECT_EQ(parsed(frame).at("edges"), nlohmann::json::array({edge("needs", "frame", "buffer")}));
+  EXPECT_EQ(parsed(frame).at("needs"), nlohmann::json::array({"buffer", "memory"}));
+  EXPECT_EQ(parsed(frame).at("shares"), nlohmann::json::array());
+
+  ASSERT_TRUE(manager_->unshare_resource(buffer, gpu, dma));
+  EXPECT_EQ(parsed(buffer).at("users"), nlohmann::json::array());
+  EXPECT_EQ(parsed(buffer).at("edges").size(), 2u);
+}
+
 // Nobody promised that a value is text, let alone harmless in JSON.
 TEST_F(ExportJsonTest, AnyValueLeavesItSound) {
   const Handle handle =

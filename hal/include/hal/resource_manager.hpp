@@ -180,7 +180,12 @@ class HAL_EXPORT ResourceManager {
   Result<void> for_each(const std::function<bool(const ResourceInfo&)>& visit) const;
   /// Registered resources.
   [[nodiscard]] std::uint32_t size() const noexcept;
-  /// The resource as one JSON object (metadata, owner, state, holders, statistics, dependencies).
+  /// The resource as one JSON object: metadata, owner, state, holders, statistics, and how it
+  /// stands to others. "needs" names all it needs, directly or not; "shares" the drivers it was
+  /// shared with, and their rights; "users" those of them that have resources registered, and so
+  /// keep it. "edges" is its part of the graph: {"kind": "needs", "from": itself, "to": a resource}
+  /// or
+  /// {"kind": "uses", "from": a driver, "to": itself}; each edge is in one resource's export.
   /// Errors: as info().
   [[nodiscard]] Result<std::string> export_json(Handle handle) const;
   /// The short form of a handle. Errors: Unsupported (no compact handles in this domain),
