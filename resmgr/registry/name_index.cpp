@@ -39,7 +39,11 @@ void NameIndex::prefetch(std::uint64_t hash) const noexcept {
 }
 
 std::uint32_t NameIndex::find(std::uint64_t hash, std::string_view name) const noexcept {
-  const IndexState now = state();
+  return find_in(state(), hash, name);
+}
+
+std::uint32_t NameIndex::find_in(const IndexState& now, std::uint64_t hash,
+                                 std::string_view name) const noexcept {
   const std::uint32_t buckets = now.buckets();
   std::uint32_t bucket = now.home(hash);
   for (std::uint32_t step = 0; step < buckets; ++step, bucket = (bucket + 1) & (buckets - 1)) {
@@ -154,14 +158,19 @@ void NameIndex::erase(std::uint64_t hash, std::uint32_t link) noexcept {
   }
 }
 
-void NameIndex::rebuild(const std::vector<bool>& live) noexcept {
-  const auto names = static_cast<std::uint32_t>(std::ranges::count(live, true));
-  const IndexState next = clear_other_half(std::bit_ceil(names + 1));
+void NameIndex::rebuild(std::vector<bool>& live) noexcept {
+  const auto most = static_cast<std::uint32_t>(std::ranges::count(live, true));
+  const IndexState next = clear_other_half(std::bit_ceil(most + 1));
+  std::uint32_t names = 0;
   for (std::uint32_t slot = 0; slot < live.size(); ++slot) {
     if (!live[slot]) continue;
     const auto entry = load_record<rm_entry>(tables_.entries.at(slot));
     const std::string_view name(entry.name, entry.name_bytes);
-    place(next, index_word(hash_bytes(name, tables_.name_seed), slot + 1));
+    const std::uint64_t hash = hash_bytes(name, tables_.name_seed);
+    live[slot] = find_in(next, hash, name) == 0;
+    if (!live[slot]) continue;
+    place(next, index_word(hash, slot + 1));
+    ++names;
   }
   publish(next, names);
 }

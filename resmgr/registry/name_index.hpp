@@ -33,11 +33,14 @@ class NameIndex {
   void insert(std::uint64_t hash, std::uint32_t link) noexcept;
   /// Does nothing if it is not there.
   void erase(std::uint64_t hash, std::uint32_t link) noexcept;
-  /// Makes the index anew from the entries of the slots marked in `live`.
-  void rebuild(const std::vector<bool>& live) noexcept;
+  /// Makes the index anew from the entries of the slots marked in `live`. Of several of one name,
+  /// which only damage leaves, the first is found; the mark of the others is taken away.
+  void rebuild(std::vector<bool>& live) noexcept;
 
  private:
   [[nodiscard]] IndexState state() const noexcept;
+  [[nodiscard]] std::uint32_t find_in(const IndexState& state, std::uint64_t hash,
+                                      std::string_view name) const noexcept;
   [[nodiscard]] Word* bucket_words(const IndexState& state, std::uint32_t bucket) const noexcept;
   [[nodiscard]] std::uint32_t half_buckets() const noexcept { return tables_.index_buckets / 2; }
   /// An empty half for at least `buckets` buckets, not yet in use.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstddef>
+#include <span>
 
 #include "resmgr/registry/entry.hpp"
 #include "resmgr/registry/writer.hpp"
@@ -8,9 +9,15 @@
 namespace resmgr::registry {
 namespace {
 
+// Look-ups compare whole words, so what follows a name counts.
+bool is_padded(const rm_entry& entry) noexcept {
+  const std::span<const char> name(entry.name);
+  return std::ranges::all_of(name.subspan(entry.name_bytes), [](char c) { return c == '\0'; });
+}
+
 // Whether a new authority can take the entry over as it is.
 bool is_kept(const rm_entry& entry) noexcept {
-  return (entry.lifecycle & RM_STATE_UNPUBLISHED) == 0 && is_sound(entry) &&
+  return (entry.lifecycle & RM_STATE_UNPUBLISHED) == 0 && is_sound(entry) && is_padded(entry) &&
          entry.generation != 0 && entry.generation <= Handle::kGenerationMask;
 }
 
@@ -23,21 +30,24 @@ Recovery RegistryWriter::recover() {
   const std::uint32_t used = std::min(load_acquire(root.slot_high_water), tables_.entries.count());
   store_release(root.slot_high_water, used);
 
-  Recovery report;
   std::vector<bool> live(used);
+  for (std::uint32_t slot = 0; slot < used; ++slot) {
+    live[slot] = is_kept(load_record<rm_entry>(tables_.entries.at(slot)));
+  }
+  index_.rebuild(live);
+
+  Recovery report;
   for (std::uint32_t slot = 0; slot < used; ++slot) {
     Word* const entry = tables_.entries.at(slot);
     const auto copy = load_record<rm_entry>(entry);
-    if (copy.name_bytes == 0) continue;
-    if (!is_kept(copy)) {
+    if (live[slot]) {
+      ++report.live;
+      if ((copy.lifecycle & RM_STATE_MASK) == RM_STATE_PENDING_CLEANUP) {
+        report.pending.emplace_back(slot, copy.generation);
+      }
+    } else if (copy.name_bytes != 0) {
       store_release(entry[0], Word{copy.generation} << 32);
       ++report.undone;
-      continue;
-    }
-    live[slot] = true;
-    ++report.live;
-    if ((copy.lifecycle & RM_STATE_MASK) == RM_STATE_PENDING_CLEANUP) {
-      report.pending.emplace_back(slot, copy.generation);
     }
   }
 
@@ -50,7 +60,6 @@ Recovery RegistryWriter::recover() {
   pairs_.recover(live);
   shares_.recover(live);
   dependencies_.recover(live);
-  index_.rebuild(live);
 
   store_release(root.live, report.live);
   store_release(root.retired_slots, 0);

@@ -127,7 +127,10 @@ TEST(Concurrency, StableNamesAreFoundWhileTheIndexIsRebuilt) {
         churning[i] = Handle();
       }
       // Much more often than removals alone would bring it about.
-      if (step % 100 == 0) index.rebuild(live_slots(world));
+      if (step % 100 == 0) {
+        std::vector<bool> live = live_slots(world);
+        index.rebuild(live);
+      }
     }
   };
   run_beside(read, write);
@@ -145,7 +148,7 @@ TEST(Concurrency, AnIndexThatIsReplacedAllTheTimeLosesNoName) {
   World world(roomy());
   const std::vector<std::string> names = colliding_names(world, 5, 120);
   for (const std::string& name : names) world.add(name);
-  const std::vector<bool> live = live_slots(world);
+  std::vector<bool> live = live_slots(world);
   NameIndex index(world.region.tables());
   std::atomic<std::uint64_t> lost{0};
   std::atomic<std::uint64_t> found{0};

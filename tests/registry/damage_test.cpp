@@ -251,5 +251,29 @@ TEST_F(Damage, AFullIndexOfWrongWords) {
   }
 }
 
+// Either would leave a resource that has a name and is not found by it.
+TEST_F(Damage, NamesThatAreNotFound) {
+  const auto name_of = [&](std::vector<std::byte>& image, Handle handle) {
+    return std::span(image).subspan(known.world.region.header().offset[RM_TABLE_ENTRIES] +
+                                        handle.slot() * sizeof(rm_entry) + offsetof(rm_entry, name),
+                                    RM_NAME_BYTES);
+  };
+  std::vector<std::byte> padding = good;
+  name_of(padding, known.handles[0])[RM_NAME_BYTES - 1] = std::byte{'x'};
+  ASSERT_NO_FATAL_FAILURE(survive(padding)) << "bytes behind a name";
+
+  std::vector<std::byte> twice = good;
+  const auto first = name_of(twice, known.handles[1]);
+  const auto second = name_of(twice, known.handles[2]);
+  std::ranges::copy(first, second.begin());
+  twice[static_cast<std::size_t>(second.data() - twice.data()) - offsetof(rm_entry, name)] =
+      std::byte{static_cast<std::uint8_t>(known.names[1].size())};
+  ASSERT_NO_FATAL_FAILURE(survive(twice)) << "one name for two";
+  World world(copy_of(twice));
+  EXPECT_EQ(world.writer.recover().undone, 1u);
+  EXPECT_EQ(world.view.find(known.names[1]).value(), known.handles[1]);
+  EXPECT_FALSE(world.view.is_live(known.handles[2]));
+}
+
 }  // namespace
 }  // namespace resmgr::registry::test
