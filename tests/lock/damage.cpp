@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/lock/damage.hpp"
 
+#include <unistd.h>
+
 #include <array>
+#include <cerrno>
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "resmgr/abi/region_file.hpp"
 #include "resmgr/base/clock.hpp"
 #include "resmgr/lock/context_table.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/region.hpp"
+#include "tests/fuzz/region_damage.hpp"
 #include "tests/lock/fast.hpp"
 
 namespace resmgr::lock::test {
 namespace {
+
+using resmgr::test::bytes_of;
+using resmgr::test::Script;
 
 constexpr Capacities kTiny{.slots = 72,  // two of them share a place in the cache of cells
                            .contexts = 6,
@@ -40,30 +50,55 @@ class NoNames final : public Names {
   void busy() const noexcept override {}
 };
 
-/// The script, read from its start; zeros once it is over.
-class Script {
- public:
-  explicit Script(std::span<const std::uint8_t> bytes) : bytes_(bytes) {}
-  [[nodiscard]] bool over() const { return bytes_.empty(); }
-  std::uint8_t next() {
-    if (bytes_.empty()) return 0;
-    const std::uint8_t byte = bytes_.front();
-    bytes_ = bytes_.subspan(1);
-    return byte;
-  }
-  std::size_t next_below(std::size_t most) {
-    const std::size_t high = next();
-    return (high << 8 | next()) % most;
-  }
+// An empty region with gaps between its tables.
+const rm_region_header& header_with_gaps() {
+  static const rm_region_header header =
+      resmgr::test::with_gaps(LockRegion::create(kTiny, {.domain_id = 1}).value().header());
+  return header;
+}
 
- private:
-  std::span<const std::uint8_t> bytes_;
-};
+// A file of the size of such a region that begins with `header`, attached.
+Result<LockRegion> attach_with(const rm_region_header& header) {
+  auto fd = create_region_file("damage", header_with_gaps().region_bytes).value();
+  const auto written = ::pwrite(fd.get(), &header, sizeof header, 0);
+  if (written != sizeof header) return fail_errno(errno, "pwrite");
+  return LockRegion::attach(std::move(fd));
+}
+
+std::span<std::byte> all_of(const LockRegion& region) {
+  return bytes_of(reinterpret_cast<std::byte*>(region.tables().region),
+                  header_with_gaps().region_bytes);
+}
+
+std::vector<std::span<std::byte>> tables_of(const LockRegion& region) {
+  const LockTables& t = region.tables();
+  return {bytes_of(t.region, 1),
+          bytes_of(t.slots, t.slot_count),
+          bytes_of(t.nodes, t.node_count),
+          bytes_of(t.cells, t.cell_count),
+          bytes_of(t.contexts, t.context_count),
+          bytes_of(t.clients, t.client_count),
+          bytes_of(t.trace, std::size_t{t.context_count} * RM_TRACE_RECORDS),
+          bytes_of(t.order_bits, std::size_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64)),
+          bytes_of(t.order_edges, RM_ORDER_EDGES)};
+}
+
+// Whatever the header says: attaching fails, or each table is there from its first to its last
+// byte.
+void attach_damaged(Script& script) {
+  const auto region = attach_with(resmgr::test::damaged(header_with_gaps(), script));
+  if (!region) return;
+  for (const std::span<std::byte> table : tables_of(*region)) {
+    (void)load_relaxed(table.front());
+    (void)load_relaxed(table.back());
+  }
+}
 
 class Run {
  public:
   explicit Run(Script script) : script_(script) {
     engine_.order().set_policy(OrderPolicy::Warn);
+    store_relaxed(region_.tables().region->trace_level, std::uint32_t{RM_TRACE_CONTENDED});
     for (const std::uint32_t slot : kSlots) {
       engine_.arm(slot, 1, static_cast<std::uint16_t>(slot % 4), 0);
     }
@@ -111,7 +146,7 @@ class Run {
     WaitQueue(region_.tables(), region_.tables().slots[slot], slot, 1).push(*node);
   }
 
-  /// Some bytes over one of the tables, mostly over its first entries, which are in use.
+  /// Some bytes or a number over one of the tables, mostly its first entries, which are in use.
   void damage() {
     const LockTables& t = region_.tables();
     const std::array<std::span<std::byte>, 8> tables{
@@ -123,16 +158,13 @@ class Run {
         bytes_of(t.slots, t.slot_count),
         bytes_of(t.order_bits, std::size_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64)),
         bytes_of(t.order_edges, RM_ORDER_EDGES)};
-    const std::span<std::byte> table = tables.at(script_.next() % tables.size());
-    const std::size_t start = script_.next_below(table.size());
-    const std::size_t count = std::size_t{script_.next()} % 24;
-    for (std::size_t i = 0; i < count && start + i < table.size(); ++i) {
-      store_relaxed(table[start + i], std::byte{script_.next()});
+    const std::uint8_t choice = script_.next();
+    const std::span<std::byte> table = tables.at(choice % tables.size());
+    if (choice < 0x40) {
+      script_.scribble(table);
+    } else {
+      script_.plant(table, script_.next_below(table.size() / 4) * 4, kTiny);
     }
-  }
-  template <typename T>
-  static std::span<std::byte> bytes_of(T* first, std::size_t count) {
-    return std::as_writable_bytes(std::span<T>(first, count));
   }
 
   [[nodiscard]] Request any_request() {
@@ -219,7 +251,8 @@ class Run {
 
   Script script_;
   NoNames names_;
-  LockRegion region_ = LockRegion::create(kTiny, {.domain_id = 1}).value();
+  LockRegion region_ = attach_with(header_with_gaps()).value();
+  resmgr::test::Fences fences_{all_of(region_), tables_of(region_)};
   LockEngine engine_{region_.tables(), names_};
   ContextTable table_{region_.tables(), engine_};
   std::array<Context*, kContexts> contexts_{};
@@ -227,8 +260,11 @@ class Run {
 
 }  // namespace
 
-std::uint64_t play_damage(std::span<const std::uint8_t> script) {
-  return Run(Script(script)).play();
+std::uint64_t play_damage(std::span<const std::uint8_t> bytes) {
+  Script script(bytes);
+  constexpr std::uint8_t kOneIn = 8;
+  if (script.next() % kOneIn == kOneIn - 1) attach_damaged(script);
+  return Run(script).play();
 }
 
 }  // namespace resmgr::lock::test

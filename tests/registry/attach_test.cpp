@@ -19,16 +19,12 @@ namespace {
 // Attaches to a copy of a good region whose header was changed; its checksum is right again.
 Result<RegistryRegion> attach_changed(const std::function<void(rm_region_header&)>& change) {
   const World world;
-  const auto bytes = world.region.bytes();
-  auto fd = create_region_file("attach-test", bytes.size()).value();
-  const auto mapping =
-      Mapping::map_file(fd.get(), bytes.size(), Mapping::Access::ReadWrite).value();
-  std::memcpy(mapping.data(), bytes.data(), bytes.size());
   rm_region_header header = world.region.header();
   change(header);
   header.checksum = header_checksum(header);
-  std::memcpy(mapping.data(), &header, sizeof header);
-  return RegistryRegion::attach(std::move(fd), Mapping::Access::Read);
+  std::vector<std::byte> bytes(world.region.bytes().begin(), world.region.bytes().end());
+  std::memcpy(bytes.data(), &header, sizeof header);
+  return RegistryRegion::attach(file_of(bytes), Mapping::Access::Read);
 }
 
 TEST(Attach, AnUnchangedRegionIsAccepted) {

@@ -98,14 +98,16 @@ std::uint64_t seed() {
   return value;
 }
 
-RegistryRegion copy_of(std::span<const std::byte> bytes) {
+UniqueFd file_of(std::span<const std::byte> bytes) {
   auto fd = create_region_file("registry-test", bytes.size()).value();
-  {
-    const auto mapping =
-        Mapping::map_file(fd.get(), bytes.size(), Mapping::Access::ReadWrite).value();
-    std::memcpy(mapping.data(), bytes.data(), bytes.size());
-  }
-  return RegistryRegion::attach(std::move(fd), Mapping::Access::ReadWrite).value();
+  const auto mapping =
+      Mapping::map_file(fd.get(), bytes.size(), Mapping::Access::ReadWrite).value();
+  std::memcpy(mapping.data(), bytes.data(), bytes.size());
+  return fd;
+}
+
+RegistryRegion copy_of(std::span<const std::byte> bytes) {
+  return RegistryRegion::attach(file_of(bytes), Mapping::Access::ReadWrite).value();
 }
 
 World::World(const Capacities& capacities, std::uint32_t flags)

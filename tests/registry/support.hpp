@@ -29,7 +29,10 @@ namespace resmgr::registry::test {
 /// RESMGR_SEED, or a new one; printed so that a failure can be repeated.
 [[nodiscard]] std::uint64_t seed();
 
-/// A new sealed region with these bytes, attached for writing.
+/// A new sealed file with these bytes.
+[[nodiscard]] UniqueFd file_of(std::span<const std::byte> bytes);
+
+/// The same, attached for writing.
 [[nodiscard]] RegistryRegion copy_of(std::span<const std::byte> bytes);
 
 struct World {
