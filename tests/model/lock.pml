@@ -237,10 +237,16 @@ hold:
     :: d_step { doing[me] = HOLDING; m = 0 }; false
 #endif
 #if UPGRADERS > 0
-    // LockEngine::upgrade, waiting; or not, with what the latch holder knows
+    // LockEngine::upgrade, waiting
     :: atomic { m == S && UPGRADES(me) && !upped -> upped = 1; m = U; goto enqueue }
+    // LockEngine::upgrade, NonBlocking: under the latch no hold begins, so the cells say for certain
+    // whether others hold. If somebody does, WouldBlock, and the shared hold goes on.
     :: d_step { m == S && UPGRADES(me) && !upped && latch == NONE -> upped = 1; latch = me; sh = 1 };
+#ifdef NEG_U_BLIND
+       d_step { t = 1; sh = 0; next = TO_HOLD };
+#else
        d_step { reap_cells(me); t = !OTHER(me, IN_USE); sh = 0; next = TO_HOLD };
+#endif
        if
        :: t -> d_step { owner = me; shared = 0; belief[me] = HOLDS_X; m = X; t = 0 };
           cell[me] = FREE

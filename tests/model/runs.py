@@ -52,6 +52,11 @@ _LOCK_CONTROLS = [
     for name, breaks, defines in [
         # I1, I2: who holds
         ("acquire-ignores-shared", "I1_one_exclusive_or_only_shared", "NEG_A1_NOSHARED M0=S"),
+        (
+            "upgrade-ignores-other-readers",
+            "I1_one_exclusive_or_only_shared",
+            "NEG_U_BLIND UPGRADERS=3 M0=S M1=S",
+        ),
         ("share-ignores-latch", "I2_word_and_cells_say_who_holds", f"NEG_S2_NOLATCH {ANY2}"),
         ("share-word-before-cell", "I2_word_and_cells_say_who_holds", "NEG_S_ORDER M0=S M1=S"),
         ("plain-store-unlatch", "I2_no_phantom_hold", f"NEG_PLAINUNLATCH {ANY2}"),
