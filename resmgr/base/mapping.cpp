@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <utility>
@@ -17,19 +18,21 @@ constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) noexcept {
   return (bytes + unit - 1) / unit * unit;
 }
 
-// Address space for `bytes`, beginning at a multiple of kHugePage. More is asked for, and what lies
-// before and behind is given back.
-Result<std::byte*> reserve_aligned(std::size_t bytes) noexcept {
-  if (bytes > SIZE_MAX - 2 * kHugePage) {
+std::size_t page_bytes() noexcept { return static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)); }
+
+// Address space for `bytes`, beginning at a multiple of `alignment`, a power of two of at least a
+// page. More is asked for, and what lies before and behind is given back.
+Result<std::byte*> reserve_aligned(std::size_t bytes, std::size_t alignment) noexcept {
+  if (alignment > SIZE_MAX / 4 || bytes > SIZE_MAX - 2 * alignment) {
     return fail(ErrorCode::InvalidArgument, "mapping of so many bytes");
   }
-  const std::size_t kept = round_up(bytes, static_cast<std::size_t>(::sysconf(_SC_PAGESIZE)));
-  const std::size_t taken = kept + kHugePage;
+  const std::size_t kept = round_up(bytes, page_bytes());
+  const std::size_t taken = kept + alignment;
   void* space =
       ::mmap(nullptr, taken, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (space == MAP_FAILED) return fail_errno(errno, "mmap");
   const auto address = reinterpret_cast<std::uintptr_t>(space);
-  const std::size_t before = round_up(address, kHugePage) - address;
+  const std::size_t before = round_up(address, alignment) - address;
   auto* const begin = static_cast<std::byte*>(space) + before;
   if (before != 0) ::munmap(space, before);
   ::munmap(begin + kept, taken - before - kept);
@@ -39,18 +42,19 @@ Result<std::byte*> reserve_aligned(std::size_t bytes) noexcept {
 }  // namespace
 
 Result<Mapping> Mapping::map_file(int fd, std::size_t bytes, Access access, std::size_t offset,
-                                  int extra_flags) noexcept {
+                                  std::size_t alignment) noexcept {
   if (bytes == 0) return fail(ErrorCode::InvalidArgument, "mapping of no bytes");
   const int protection = access == Access::Read ? PROT_READ : PROT_READ | PROT_WRITE;
   std::byte* wanted = nullptr;
-  if (bytes >= kHugePage) {
-    auto reserved = reserve_aligned(bytes);
+  if (bytes >= kHugePage) alignment = std::max(alignment, kHugePage);
+  if (alignment > page_bytes()) {
+    auto reserved = reserve_aligned(bytes, alignment);
     if (!reserved) return std::unexpected(std::move(reserved.error()));
     wanted = *reserved;
   }
-  void* address = ::mmap(wanted, bytes, protection,
-                         MAP_SHARED | MAP_NORESERVE | extra_flags | (wanted ? MAP_FIXED : 0), fd,
-                         static_cast<off_t>(offset));
+  void* address =
+      ::mmap(wanted, bytes, protection, MAP_SHARED | MAP_NORESERVE | (wanted ? MAP_FIXED : 0), fd,
+             static_cast<off_t>(offset));
   if (address == MAP_FAILED) {
     const int error = errno;
     if (wanted) ::munmap(wanted, bytes);

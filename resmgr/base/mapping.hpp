@@ -22,11 +22,11 @@ class Mapping {
 
   Mapping() noexcept = default;
   /// Maps `bytes` (above 0) of `fd` from `offset` (a multiple of the page size), shared, without
-  /// reserving memory. A mapping that has room for them begins at a multiple of kHugePage. Errors:
-  /// InvalidArgument, System.
+  /// reserving memory. The mapping begins at a multiple of `alignment` (bytes, 0 or a power of
+  /// two), and of kHugePage if it has room for one. Errors: InvalidArgument, System.
   [[nodiscard]] static Result<Mapping> map_file(int fd, std::size_t bytes, Access access,
                                                 std::size_t offset = 0,
-                                                int extra_flags = 0) noexcept;
+                                                std::size_t alignment = 0) noexcept;
   /// Private zeroed memory, paid when touched. Errors: InvalidArgument, System.
   [[nodiscard]] static Result<Mapping> map_anonymous(std::size_t bytes) noexcept;
 

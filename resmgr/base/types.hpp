@@ -45,19 +45,20 @@ enum class AccessPattern : std::uint8_t {
   Sequential = 1,   ///< mapped memory gets MADV_SEQUENTIAL
   Random = 2,       ///< mapped memory gets MADV_RANDOM
   ReadMostly = 3,   ///< maps of drivers other than the owner are read-only
-  WriteOnce = 4,    ///< the backing is sealed against growing and shrinking
+  WriteOnce = 4,    ///< a memfd backing is sealed against growing, not only against shrinking
   Streaming = 5,    ///< mapped memory is populated when it is mapped
 };
 
-/// Bit set. Contradicting flags are InvalidArgument at registration.
+/// Bit set. Contradicting flags are InvalidArgument at registration. Persistent and Transient are
+/// kept and shown in every domain, but only a served one outlives the owners of its resources.
 enum class ResourceFlags : std::uint32_t {
   None = 0,
   Shareable = 1u << 0,      ///< share_resource is allowed; without it, NotShareable
   ExclusiveOnly = 1u << 1,  ///< shared acquisition is refused; contradicts Shareable
-  Persistent = 1u << 2,     ///< kept when its owner goes; contradicts Transient
-  Transient = 1u << 3,      ///< unregistered by itself when its owner goes, without grace
+  Persistent = 1u << 2,     ///< (served domains) kept when its owner goes; contradicts Transient
+  Transient = 1u << 3,      ///< (served domains) goes with its owner, without grace
   Lazy = 1u << 4,           ///< backing memory is made at the first acquisition, or before it by
-                            ///< who maps it; Allocated until then
+                            ///< who maps it or asks for its file; Allocated until then
   Pinned = 1u << 5,         ///< memory is locked when mapped (mlock)
   Aggregate = 1u << 6,      ///< acquire_aggregate takes it with everything it needs
   /// Only contexts of its owner, and of drivers it was shared with for Rights::Acquire, acquire it;

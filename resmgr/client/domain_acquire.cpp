@@ -107,7 +107,11 @@ Result<std::span<std::byte>> Domain::map(Handle handle, std::uint32_t driver) {
   const bool owner = driver == 0 || driver == entry.owner_driver;
   const bool writable =
       has(*rights, Rights::Write) && (owner || entry.access_pattern != AccessPattern::ReadMostly);
-  auto mapped = memory_.map(entry.handle, entry.access_pattern, entry.flags, writable);
+  auto mapped = memory_.map(entry.handle, {.pattern = entry.access_pattern,
+                                           .flags = entry.flags,
+                                           .alignment = entry.alignment,
+                                           .numa_node = entry.numa_node,
+                                           .writable = writable});
   if (mapped && entry.state == Lifecycle::Allocated) note_memory(entry.handle);
   return mapped;
 }

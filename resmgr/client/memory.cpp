@@ -1,11 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/client/memory.hpp"
 
+#include <linux/mempolicy.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <limits>
 #include <new>
 #include <utility>
+
+#include "resmgr/registry/description.hpp"
 
 namespace resmgr::client {
 namespace {
@@ -19,6 +26,35 @@ int advice_for(AccessPattern pattern) noexcept {
     default:
       return MADV_NORMAL;
   }
+}
+
+// Advice to the kernel: one that ignores it, or has no such node, takes nothing away.
+void prefer_node(std::span<std::byte> memory, std::int32_t node) noexcept {
+  constexpr std::size_t kWordBits = std::numeric_limits<unsigned long>::digits;
+  constexpr std::size_t kNodes = registry::kMaxNumaNode + 1;
+  if (node < 0 || node > registry::kMaxNumaNode) return;
+  const auto number = static_cast<std::size_t>(node);
+  std::array<unsigned long, kNodes / kWordBits> nodes{};
+  nodes[number / kWordBits] = 1ul << number % kWordBits;
+  // The kernel counts one bit less than it is told.
+  (void)::syscall(SYS_mbind, memory.data(), memory.size(), MPOL_PREFERRED, nodes.data(), kNodes + 1,
+                  0);
+}
+
+// In this order: pages are made when they are populated or locked, and stay where they were made.
+Result<void> prepare(std::span<std::byte> memory, const MapOptions& options) noexcept {
+  prefer_node(memory, options.numa_node);
+  if (const int advice = advice_for(options.pattern); advice != MADV_NORMAL) {
+    (void)::madvise(memory.data(), memory.size(), advice);
+  }
+  if (options.pattern == AccessPattern::Streaming) {
+    (void)::madvise(memory.data(), memory.size(),
+                    options.writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
+  }
+  if (has(options.flags, ResourceFlags::Pinned) && ::mlock(memory.data(), memory.size()) != 0) {
+    return fail_errno(errno, "mlock");
+  }
+  return {};
 }
 
 }  // namespace
@@ -77,32 +113,26 @@ Result<MemoryTable::Entry*> MemoryTable::ready(std::unique_lock<std::mutex>& loc
   return entry;
 }
 
-Result<std::span<std::byte>> MemoryTable::map(Handle handle, AccessPattern pattern,
-                                              ResourceFlags flags, bool writable) {
+Result<std::span<std::byte>> MemoryTable::map(Handle handle, const MapOptions& options) {
   std::unique_lock lock(mutex_);
   auto entry = ready(lock, handle);
   if (!entry) return std::unexpected(std::move(entry.error()));
-  Mapping& mapping = writable ? (*entry)->writable : (*entry)->readable;
+  Mapping& mapping = options.writable ? (*entry)->writable : (*entry)->readable;
   if (!mapping) {
     if ((*entry)->file.size_bytes == 0) {
       return fail(ErrorCode::Unsupported, "the resource has no memory");
     }
-    const int populate = pattern == AccessPattern::Streaming ? MAP_POPULATE : 0;
-    auto made = Mapping::map_file((*entry)->file.fd.get(), (*entry)->file.size_bytes,
-                                  writable ? Mapping::Access::ReadWrite : Mapping::Access::Read, 0,
-                                  populate);
+    const auto access = options.writable ? Mapping::Access::ReadWrite : Mapping::Access::Read;
+    auto made = Mapping::map_file((*entry)->file.fd.get(), (*entry)->file.size_bytes, access, 0,
+                                  options.alignment);
     if (!made) {
       const int why = made.error().system_errno();
       // ENODEV: timers, eventfds and the like have nothing to map.
       if (why == ENODEV) return fail(ErrorCode::Unsupported, "the file can't be mapped");
       return std::unexpected(std::move(made.error()));
     }
-    if (const int advice = advice_for(pattern); advice != MADV_NORMAL) {
-      // Advice only: a kernel that ignores it loses nothing.
-      (void)::madvise(made->data(), made->size(), advice);
-    }
-    if (has(flags, ResourceFlags::Pinned) && ::mlock(made->data(), made->size()) != 0) {
-      return fail_errno(errno, "mlock");
+    if (auto prepared = prepare(made->bytes(), options); !prepared) {
+      return std::unexpected(std::move(prepared.error()));
     }
     mapping = std::move(*made);
   }

@@ -34,6 +34,15 @@ struct BackedFile {
 /// it must not throw.
 using MakeFile = std::function<Result<BackedFile>()>;
 
+/// How memory is mapped, as its owner described it.
+struct MapOptions {
+  AccessPattern pattern = AccessPattern::Unspecified;
+  ResourceFlags flags = ResourceFlags::None;
+  std::uint64_t alignment = 0;  ///< bytes, a power of two or 0
+  std::int32_t numa_node = -1;  ///< -1: none preferred
+  bool writable = true;         ///< false gives a mapping of its own that can't be written
+};
+
 class MemoryTable {
  public:
   /// Keeps a file, or what will make it.
@@ -42,11 +51,10 @@ class MemoryTable {
   void clear();
   [[nodiscard]] bool contains(Handle handle) const;
 
-  /// Maps the file, following the access pattern and flags. `writable` false gives a mapping of its
-  /// own that can't be written. Errors: Unsupported (no file, or one that can't be mapped), System,
-  /// StaleHandle (removed meanwhile), Deadlock (asked by its own backing), those of the backing.
-  [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, AccessPattern pattern,
-                                                 ResourceFlags flags, bool writable);
+  /// Maps the file. Once mapped it stays as it is. Errors: Unsupported (no file, or one that can't
+  /// be mapped), System (also when Pinned memory can't be locked), StaleHandle (removed meanwhile),
+  /// Deadlock (asked by its own backing), those of the backing.
+  [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, const MapOptions& options);
   /// Makes the file, if it is not there yet. Errors: System (no memory for the call), as map().
   Result<void> make(Handle handle) noexcept;
   /// A duplicate. Errors: as map().

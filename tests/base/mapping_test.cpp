@@ -36,6 +36,23 @@ TEST(Mapping, LargeOnesBeginAtAHugePageAndEndWhereTheyShould) {
   }
 }
 
+TEST(Mapping, BeginsAtAMultipleOfItsAlignment) {
+  const UniqueFd fd = file_of(kHugePage);
+  for (const std::size_t alignment : {std::size_t{16}, std::size_t{1} << 16, 8 * kHugePage}) {
+    for (const std::size_t bytes : {std::size_t{100}, kHugePage}) {
+      const auto mapping =
+          Mapping::map_file(fd.get(), bytes, Mapping::Access::ReadWrite, 0, alignment);
+      ASSERT_TRUE(mapping) << mapping.error().message();
+      const auto address = reinterpret_cast<std::uintptr_t>(mapping->data());
+      EXPECT_EQ(address % alignment, 0u);
+      EXPECT_EQ(bytes < kHugePage ? 0 : address % kHugePage, 0u);
+      mapping->data()[bytes - 1] = std::byte{1};
+    }
+  }
+  EXPECT_EQ(Mapping::map_file(fd.get(), 1, Mapping::Access::Read, 0, SIZE_MAX / 2 + 1).error(),
+            ErrorCode::InvalidArgument);
+}
+
 // Two that are mapped one behind the other leave no address space behind.
 TEST(Mapping, GivesBackWhatItDoesNotNeed) {
   const UniqueFd fd = file_of(kHugePage + 1);

@@ -58,11 +58,13 @@ struct ResourceMetadata {
   /// Lock-order class, 1 to 31 bytes of the alphabet of names; empty: the name of the type.
   std::string class_name = {};
   std::uint64_t size_bytes = 0;  ///< 0: no memory, or unknown
-  std::uint64_t alignment = 0;   ///< bytes, a power of two, 0: that of the backing
+  /// Bytes, a power of two up to 2^40: mapped memory begins at a multiple of it. 0: of a page.
+  std::uint64_t alignment = 0;
   AccessPattern access_pattern = AccessPattern::Unspecified;
   ResourcePriority priority = ResourcePriority::Normal;  ///< default of requests for it
   ResourceFlags flags = ResourceFlags::None;
-  int numa_node = -1;  ///< -1: none preferred
+  /// Where mapped memory is to be made if it can be (MPOL_PREFERRED), up to 1023. -1: anywhere.
+  int numa_node = -1;
   /// At most 16 pairs; keys 1 to 23 bytes, values up to 35 bytes; keys differ.
   std::vector<std::pair<std::string, std::string>> pairs = {};
 };
