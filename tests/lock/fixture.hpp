@@ -50,6 +50,7 @@ class FakeNames : public Names {
     return "class-" + std::to_string(class_id);
   }
   void report_order(std::string_view text) const noexcept override {
+    if (on_report) on_report();
     const std::lock_guard lock(mutex_);
     reports_.emplace_back(text);
   }
@@ -71,6 +72,9 @@ class FakeNames : public Names {
 
   /// This one may acquire nothing that is restricted.
   std::atomic<std::uint32_t> barred_driver = ~0u;
+
+  /// Called in the middle of an acquisition that inverts an order: a moment that a test can choose.
+  std::function<void()> on_report;
 
  private:
   mutable std::mutex mutex_;

@@ -86,6 +86,31 @@ TEST_F(Lifecycle, AnOldHandleNeverActsOnTheNextTenant) {
   EXPECT_TRUE(other.share(next));
 }
 
+// Between the first look at the word and the attempt, the resource makes room for another.
+TEST_F(Lifecycle, ARequestThatWasSlowFindsTheNextTenantOnly) {
+  domain.engine.order().set_policy(OrderPolicy::Warn);
+  const Handle first = domain.arm(3, 1);
+  const Handle second = domain.arm(4, 2);
+  Actor owner(domain);
+  ASSERT_TRUE(owner.acquire(first, blocking()));
+  ASSERT_TRUE(owner.acquire(second, blocking()));
+  ASSERT_TRUE(owner.release(second));
+  ASSERT_TRUE(owner.release(first));
+
+  Actor slow(domain);
+  ASSERT_TRUE(slow.acquire(second, blocking()));
+  int reports = 0;
+  domain.names.on_report = [&] {
+    ++reports;
+    ASSERT_TRUE(owner.acquire(first));
+    ASSERT_TRUE(owner.retire(first));
+    domain.arm(first.slot(), 1, 0, 2);
+  };
+  EXPECT_TRUE(fails_with(slow.acquire(first, blocking()), ErrorCode::StaleHandle));
+  EXPECT_EQ(reports, 1);
+  EXPECT_EQ(domain.word(first), StateWord::free(2));
+}
+
 TEST_F(Lifecycle, RetiringNeedsAnExclusiveHold) {
   Actor a(domain);
   EXPECT_TRUE(fails_with(a.retire(h), ErrorCode::NotPermitted));

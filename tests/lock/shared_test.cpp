@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "resmgr/lock/pools.hpp"
 #include "tests/lock/fast.hpp"
 #include "tests/lock/fixture.hpp"
 
@@ -59,6 +60,23 @@ TEST_F(Shared, NoHoldBeginsWhileTheLatchIsTaken) {
   EXPECT_TRUE(fails_with(a.share(h), ErrorCode::WouldBlock));
   EXPECT_FALSE(domain.word(h).has(RM_WORD_SHARED));
   EXPECT_EQ(take_census(domain).cells_in_use, 0u);
+}
+
+// s4: the writer came while the cell said HELD, and sleeps because of it.
+TEST_F(Shared, WhoQueuedBecauseOfAFalseHoldIsServedWhenItIsTakenBack) {
+  Actor reader(domain);
+  ASSERT_TRUE(reader.share(h));
+  ASSERT_TRUE(reader.release(h, HoldKind::Shared));
+  Context& late = domain.open(0, this_thread());
+  rm_cell* cell = CellPool(domain.tables()).park(late, domain.slot(h), h.slot(), h.generation());
+  ASSERT_NE(cell, nullptr);
+  store(cell->word, CellWord{load(cell->word)}.to(RM_CELL_HELD).bits);
+  Actor writer(domain);
+  writer.begin(h, blocking());
+  ASSERT_FALSE(writer.finished());
+  domain.engine.take_false_hold_back(late, h);
+  EXPECT_EQ(domain.word(h), StateWord::free(1).with_owner(writer.id()));
+  EXPECT_EQ(domain.engine.count_waiters(h), 0u);
 }
 
 TEST_F(Shared, ASecondSharedHoldOfOneContextIsRefused) {
