@@ -3,14 +3,58 @@
 // Deadlocks one at a time: deadlock.cpp and wait_graph.cpp.
 #include <gtest/gtest.h>
 
+#include <signal.h>
+#include <sys/mman.h>
+
 #include <array>
+#include <bit>
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "resmgr/lock/pools.hpp"
 #include "tests/lock/fixture.hpp"
 
 namespace resmgr::lock::test {
 namespace {
+
+/// Does something in the middle of whatever touches a page for the first time, on its thread.
+class AtFirstTouch {
+ public:
+  AtFirstTouch(void* place, std::function<void()> act) {
+    page_ = std::bit_cast<std::uintptr_t>(place) & ~(kPage - 1);
+    act_ = std::move(act);
+    struct sigaction action{};
+    action.sa_sigaction = touched;
+    action.sa_flags = SA_SIGINFO;
+    EXPECT_EQ(::sigaction(SIGSEGV, &action, &before_), 0);
+    EXPECT_EQ(::mprotect(std::bit_cast<void*>(page_), kPage, PROT_NONE), 0);
+  }
+  AtFirstTouch(const AtFirstTouch&) = delete;
+  AtFirstTouch& operator=(const AtFirstTouch&) = delete;
+  ~AtFirstTouch() { restore(); }
+  [[nodiscard]] static std::uintptr_t page_of(const void* place) {
+    return std::bit_cast<std::uintptr_t>(place) / kPage;
+  }
+
+ private:
+  static constexpr std::uintptr_t kPage = 4096;
+  static void touched(int, siginfo_t* info, void*) {
+    const bool ours = page_of(info->si_addr) == page_ / kPage;
+    restore();
+    if (ours) act_();
+  }
+  static void restore() {
+    ::mprotect(std::bit_cast<void*>(page_), kPage, PROT_READ | PROT_WRITE);
+    ::sigaction(SIGSEGV, &before_, nullptr);
+  }
+
+  static inline std::uintptr_t page_;
+  static inline std::function<void()> act_;
+  static inline struct sigaction before_;
+};
 
 class Deadlock : public ::testing::Test {
  protected:
@@ -242,6 +286,47 @@ TEST_F(Deadlock, AWalkEndsAtItsDeadline) {
   EXPECT_TRUE(graph.find_cycle(chain[0]->scratch, chain[0]->id));
   EXPECT_EQ(graph.cycle(chain[0]->scratch).size(), 40u);
   EXPECT_FALSE(graph.find_cycle(chain[0]->scratch, chain[0]->id, nullptr, 1));
+}
+
+/// A wait of `context` that nobody decides.
+rm_node& put_wait(Domain& domain, Context& context, Handle handle) {
+  rm_node& node = *NodePool(domain.tables()).take(context);
+  store(node.slot, handle.slot());
+  store(node.generation, handle.generation());
+  store(node.context, context.id);
+  store(node.mode, static_cast<std::uint8_t>(RM_WAIT_EXCLUSIVE));
+  store(node.word, std::uint64_t{1} << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING);
+  store(context.record->wait_link, domain.tables().link_of(&node));
+  return node;
+}
+
+// I8. The walk has seen that `one` waits for `other`, and is about to look for whom `other` waits,
+// when that one lets go, and only then begins to wait for what `one` has. Each edge was there when
+// it was looked at; the second pass finds that they were not there together.
+TEST_F(Deadlock, EdgesThatWereNeverThereTogetherAreNoCycle) {
+  Context& one = domain.open();
+  Context* other = &domain.open();
+  while (AtFirstTouch::page_of(other->record) <= AtFirstTouch::page_of(one.record + 1)) {
+    other = &domain.open();
+  }
+  const Handle wanted = domain.arm(10);
+  const Handle had = domain.arm(11);
+  (void)put_wait(domain, one, wanted);
+  rm_node& wait = put_wait(domain, *other, had);
+  store(domain.slot(had).word, StateWord::free(1).with_owner(one.id).bits);
+  store(domain.slot(wanted).word, StateWord::free(1).with_owner(other->id).bits);
+  EXPECT_TRUE(domain.engine.graph().find_cycle(one.scratch, one.id)) << "if both are there";
+
+  const std::uint64_t waiting = load(wait.word);
+  store(wait.word, (waiting & ~std::uint64_t{0xff}) | RM_NODE_IDLE);
+  bool moved = false;
+  const AtFirstTouch touch(&other->record->waits_seq, [&] {
+    store(domain.slot(wanted).word, StateWord::free(1).bits);
+    store(wait.word, waiting);
+    moved = true;
+  });
+  EXPECT_FALSE(domain.engine.graph().find_cycle(one.scratch, one.id));
+  EXPECT_TRUE(moved);
 }
 
 TEST(ChooseVictim, LowestPriorityThenYoungestAndEmergenciesLast) {
