@@ -335,7 +335,7 @@ std::uint32_t LockEngine::release_all(Context& context, Report&& report) noexcep
     report(handle, *kind);
     if (release(context, handle, *kind)) ++released;
   };
-  HoldList holds(context);
+  const HoldList holds(context);
   const std::uint64_t used = holds.bitmap();
   for (unsigned position = 0; position < RM_CONTEXT_HOLDS; ++position) {
     if ((used >> position & 1) == 0) continue;

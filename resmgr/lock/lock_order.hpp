@@ -62,7 +62,7 @@ class LockOrder {
   }
 
  private:
-  static constexpr std::uint32_t kWords = RM_MAX_CLASSES / 64;
+  static constexpr std::size_t kWords = RM_MAX_CLASSES / 64;
 
   [[nodiscard]] std::uint64_t* row_of(std::uint32_t class_id) const noexcept {
     return class_id < RM_MAX_CLASSES ? t_.order_bits + class_id * kWords : nullptr;

@@ -283,7 +283,7 @@ TEST_F(EffectsTest, LazyMemoryIsMadeWhenItIsAskedFor) {
 }
 
 TEST_F(EffectsTest, ContradictionsAreRefused) {
-  const auto refused = [&](ResourceMetadata metadata) {
+  const auto refused = [&](const ResourceMetadata& metadata) {
     return code_of(manager_->register_resource("x", metadata)) == ErrorCode::InvalidArgument;
   };
   EXPECT_TRUE(refused({.flags = Shareable | ExclusiveOnly}));

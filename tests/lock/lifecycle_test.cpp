@@ -150,14 +150,14 @@ TEST_F(Lifecycle, LatecomersNodesAndCellsGoWithTheNextTenant) {
   // One who read the word before the resource went: his node is in the inbox, his cell in the
   // chain.
   Context& late = domain.open(0, this_thread());
-  NodePool nodes(domain.tables());
+  const NodePool nodes(domain.tables());
   rm_node* node = nodes.take(late);
   store(node->slot, h.slot());
   store(node->generation, h.generation());
   store(node->refs, RM_NODE_REF_OWNER | RM_NODE_REF_LINKED);
   WaitQueue(domain.tables(), domain.slot(h), h.slot(), 1).push(*node);
   nodes.leave(late, *node);
-  CellPool cells(domain.tables());
+  const CellPool cells(domain.tables());
   ASSERT_NE(cells.park(late, domain.slot(h), h.slot(), 1), nullptr);
   cells.unpark_all(late);
   EXPECT_EQ(take_census(domain).nodes_lost, 1u);
