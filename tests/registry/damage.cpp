@@ -187,6 +187,13 @@ void write_everything(World& world) {
   for (const Handle a : handles) {
     for (const Handle b : handles) (void)world.writer.dependencies().remove(a, b);
   }
+  // So may uses.
+  for (const Handle handle : handles) {
+    for (std::uint32_t driver = 1; driver < small_capacities().drivers; ++driver) {
+      while (world.writer.shares().unshare(handle, driver, driver)) {
+      }
+    }
+  }
   for (const Handle handle : handles) {
     ASSERT_TRUE(succeeded(world.writer.begin_unregister(handle)));
     ASSERT_TRUE(succeeded(world.writer.finish_unregister(handle)));
