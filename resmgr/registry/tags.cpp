@@ -70,8 +70,10 @@ std::uint32_t TagReader::resources(std::uint32_t id) const noexcept {
 }
 
 void TagWriter::set_resources(std::uint32_t id, std::uint32_t count) noexcept {
+  // Damaged entries and shares name drivers that there are not.
+  if (id == 0 || id >= load_relaxed(*count_)) return;
   Word* const record = tags_.at(id);
-  if (id != 0 && record != nullptr) store_field<std::uint32_t>(record, kResourcesOffset, count);
+  if (record != nullptr) store_field<std::uint32_t>(record, kResourcesOffset, count);
 }
 
 void TagWriter::link(std::uint32_t id, std::uint32_t hash) noexcept {
@@ -139,9 +141,12 @@ void TagWriter::recover() noexcept {
     const auto tag = load_record<rm_tag>(tags_.at(id));
     if (!is_ready(tag) || !is_valid_tag(text_of(tag))) break;
     link(id, tag_hash(text_of(tag)));
-    set_resources(id, 0);
   }
   store_release(*count_, id);
+  for (id = 0; id < tags_.count(); ++id) {
+    // Only where there is something, for most pages of the table were never touched.
+    if (resources(id) != 0) store_field<std::uint32_t>(tags_.at(id), kResourcesOffset, 0);
+  }
 }
 
 }  // namespace resmgr::registry
