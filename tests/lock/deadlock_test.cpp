@@ -3,58 +3,18 @@
 // Deadlocks one at a time: deadlock.cpp and wait_graph.cpp.
 #include <gtest/gtest.h>
 
-#include <signal.h>
-#include <sys/mman.h>
-
 #include <array>
-#include <bit>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "resmgr/lock/pools.hpp"
+#include "tests/lock/at_first_touch.hpp"
 #include "tests/lock/fixture.hpp"
 
 namespace resmgr::lock::test {
 namespace {
-
-/// Does something in the middle of whatever touches a page for the first time, on its thread.
-class AtFirstTouch {
- public:
-  AtFirstTouch(void* place, std::function<void()> act) {
-    page_ = std::bit_cast<std::uintptr_t>(place) & ~(kPage - 1);
-    act_ = std::move(act);
-    struct sigaction action{};
-    action.sa_sigaction = touched;
-    action.sa_flags = SA_SIGINFO;
-    EXPECT_EQ(::sigaction(SIGSEGV, &action, &before_), 0);
-    EXPECT_EQ(::mprotect(std::bit_cast<void*>(page_), kPage, PROT_NONE), 0);
-  }
-  AtFirstTouch(const AtFirstTouch&) = delete;
-  AtFirstTouch& operator=(const AtFirstTouch&) = delete;
-  ~AtFirstTouch() { restore(); }
-  [[nodiscard]] static std::uintptr_t page_of(const void* place) {
-    return std::bit_cast<std::uintptr_t>(place) / kPage;
-  }
-
- private:
-  static constexpr std::uintptr_t kPage = 4096;
-  static void touched(int, siginfo_t* info, void*) {
-    const bool ours = page_of(info->si_addr) == page_ / kPage;
-    restore();
-    if (ours) act_();
-  }
-  static void restore() {
-    ::mprotect(std::bit_cast<void*>(page_), kPage, PROT_READ | PROT_WRITE);
-    ::sigaction(SIGSEGV, &before_, nullptr);
-  }
-
-  static inline std::uintptr_t page_;
-  static inline std::function<void()> act_;
-  static inline struct sigaction before_;
-};
 
 class Deadlock : public ::testing::Test {
  protected:

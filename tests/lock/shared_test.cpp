@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "resmgr/lock/pools.hpp"
+#include "tests/lock/at_first_touch.hpp"
 #include "tests/lock/fast.hpp"
 #include "tests/lock/fixture.hpp"
 
@@ -50,6 +51,24 @@ TEST_F(Shared, NobodySharesWhatIsHeldExclusively) {
   ASSERT_TRUE(a.release(h));
   ASSERT_TRUE(b.finish());
   EXPECT_EQ(b.holds(h), HoldKind::Shared);
+}
+
+// l2: what counts is the word after the cell was given up, not before.
+TEST_F(Shared, WhoQueuesInTheMiddleOfAReleaseIsServedByIt) {
+  Actor reader(domain);
+  Actor writer(domain);
+  ASSERT_TRUE(reader.share(h));
+  rm_cell* const cell = domain.tables().cell(load(domain.slot(h).cell_link));
+  ASSERT_NE(cell, nullptr);
+  ASSERT_NE(AtFirstTouch::page_of(cell), AtFirstTouch::page_of(&domain.slot(h)));
+  bool queued = false;
+  const AtFirstTouch touch(cell, [&] {
+    writer.begin(h, blocking());
+    queued = !writer.finished();
+  });
+  ASSERT_TRUE(reader.release(h, HoldKind::Shared));
+  EXPECT_TRUE(queued);
+  EXPECT_EQ(domain.word(h).owner(), writer.id());
 }
 
 // s2: whoever has the latch may have looked at the cells already.
