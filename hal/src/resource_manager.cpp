@@ -195,9 +195,20 @@ Result<void> ResourceManager::teardown(Handle handle, std::chrono::nanoseconds t
   return guard("teardown", [&] { return domain_->teardown(handle, convert::deadline(timeout)); });
 }
 
-Result<Handle> ResourceManager::find(std::string_view name) const noexcept {
+Handle ResourceManager::lookup(std::string_view name) const noexcept {
+  const Domain* const domain = domain_.get();
+  if (!domain) [[unlikely]]
+    return {};
+  // A closed domain has nothing at home, so this is not asked for each look-up.
+  const Handle handle = domain->view().lookup_at_home(name);
+  if (!handle.is_null()) [[likely]]
+    return handle;
+  return domain->lookup_elsewhere(name);
+}
+
+Result<Handle> ResourceManager::find_or_say_why(std::string_view name) const noexcept {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  return domain_->view().find(name);
+  return domain_->view().search(name);
 }
 
 bool ResourceManager::is_valid(Handle handle) const noexcept {

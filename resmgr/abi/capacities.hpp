@@ -9,7 +9,6 @@
 //   if (auto ok = check_capacities(small, 0); !ok) return ok;
 #pragma once
 
-#include <bit>
 #include <cstdint>
 
 #include "resmgr/abi/layout.h"
@@ -35,18 +34,26 @@ struct Capacities {
 inline constexpr std::uint32_t kMaxSlots = 1u << 24;
 inline constexpr std::uint32_t kMaxRecords = 1u << 28;
 /// The smallest index array, 4 KiB: one page is paid for anyway.
-inline constexpr std::uint32_t kMinIndexEntries = 512;
+inline constexpr std::uint32_t kMinIndexEntries = 128;
+/// An index that can grow is doubled when it has so many names. Up to 1 MiB it is the emptier, so
+/// that more names are at home: a look-up that misses no cache is slow where it has to search. A
+/// name then has up to 32/7 cells and half as many in the array before, 219 bytes of the 512 that a
+/// resource may cost; in a larger index 171 bytes.
+[[nodiscard]] constexpr std::uint32_t index_is_full_at(std::uint32_t cells) noexcept {
+  return cells / 16 * (cells <= 1u << 15 ? 7 : 9);
+}
 
 /// Checks each capacity against its range; `flags` are RM_DOMAIN_*.
 /// Errors: InvalidArgument, naming the capacity.
 [[nodiscard]] Result<void> check_capacities(const Capacities& capacities,
                                             std::uint32_t flags) noexcept;
 
-/// Entries of one full-size index array: a power of two, at most half of them used.
+/// Cells of one full-size index array: a power of two, at most 9/16 of them used.
 /// REQUIRES: slots in its range.
 [[nodiscard]] constexpr std::uint32_t index_entries_for(std::uint32_t slots) noexcept {
-  const std::uint32_t entries = std::bit_ceil(slots) * 2;
-  return entries < kMinIndexEntries ? kMinIndexEntries : entries;
+  std::uint32_t cells = kMinIndexEntries;
+  while (index_is_full_at(cells) < slots) cells *= 2;
+  return cells;
 }
 
 }  // namespace resmgr

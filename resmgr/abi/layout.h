@@ -33,17 +33,17 @@
 #define RM_LAYOUT_MINOR 0
 
 /* ---- limits that are part of the layout --------------------------------- */
-#define RM_MAX_CONTEXTS 65534u  /* 16-bit ids; 0 is nobody, 65535 the authority */
+#define RM_MAX_CONTEXTS 65534u /* 16-bit ids; 0 is nobody, 65535 the authority */
 #define RM_AUTHORITY_CONTEXT 65535u
 #define RM_MAX_WAITS (1u << 20)
 #define RM_MAX_CLASSES 1024u
 #define RM_MAX_DRIVERS 4096u
 #define RM_MAX_CLIENTS 4096u
-#define RM_NAME_BYTES 96u        /* 95 bytes of name and a terminating zero */
-#define RM_TAG_BYTES 32u         /* class and driver names, with terminator */
-#define RM_CONTEXT_HOLDS 64u     /* one bit each in rm_context.hold_bitmap */
-#define RM_TRACE_RECORDS 64u     /* per context ring, a power of two */
-#define RM_PLACE_BYTES 96u       /* "file:line" of an order edge, with terminator */
+#define RM_NAME_BYTES 96u    /* 95 bytes of name and a terminating zero */
+#define RM_TAG_BYTES 32u     /* class and driver names, with terminator */
+#define RM_CONTEXT_HOLDS 64u /* one bit each in rm_context.hold_bitmap */
+#define RM_TRACE_RECORDS 64u /* per context ring, a power of two */
+#define RM_PLACE_BYTES 96u   /* "file:line" of an order edge, with terminator */
 #define RM_ORDER_EDGES 4096u
 #define RM_GENERATION_BITS 24
 #define RM_COMPACT_SLOT_BITS 20
@@ -99,15 +99,15 @@ enum rm_wait_mode { RM_WAIT_EXCLUSIVE = 0, RM_WAIT_SHARED = 1, RM_WAIT_UPGRADE =
  * `priority` and `refs` are written by the owning context before it publishes
  * WAITING and do not change until its sequence number does. */
 struct rm_node {
-  uint64_t word;        /* sequence:56 | state:8, by CAS; the low half is the futex */
-  uint32_t slot;        /* resource waited for */
-  uint32_t generation;  /* of that resource */
-  uint64_t ticket;      /* order inside one priority; kept across retries */
-  uint64_t enqueued_at; /* ns */
-  uint32_t next_link;   /* inbox or queue link; free-list link when free */
+  uint64_t word;              /* sequence:56 | state:8, by CAS; the low half is the futex */
+  uint32_t slot;              /* resource waited for */
+  uint32_t generation;        /* of that resource */
+  uint64_t ticket;            /* order inside one priority; kept across retries */
+  uint64_t enqueued_at;       /* ns */
+  uint32_t next_link;         /* inbox or queue link; free-list link when free */
   uint32_t context_next_link; /* the owning context's list of waits */
-  uint32_t cell_link;   /* the hold cell offered with a shared grant */
-  uint32_t refs;        /* RM_NODE_REF_*, by atomic and */
+  uint32_t cell_link;         /* the hold cell offered with a shared grant */
+  uint32_t refs;              /* RM_NODE_REF_*, by atomic and */
   uint16_t context;
   uint16_t priority;      /* effective, larger first: raised by lending */
   uint16_t base_priority; /* as asked for */
@@ -150,24 +150,24 @@ struct rm_cell {
  * Everything an uncontended pair touches of a resource is in these 64 bytes. */
 #define RM_SLOT_ATTR_ACCESS_HOOK 1u /* tell the owner's manager about acquisitions */
 #define RM_SLOT_ATTR_EXCLUSIVE_ONLY 2u
-#define RM_SLOT_ATTR_LAZY 4u        /* memory appears at the first acquisition */
-#define RM_SLOT_ATTR_RESTRICTED 8u  /* the registry says who may acquire: ask before */
-#define RM_SLOT_ATTR_RESORT 0x80u   /* a queued node's priority was raised, by atomic or */
+#define RM_SLOT_ATTR_LAZY 4u       /* memory appears at the first acquisition */
+#define RM_SLOT_ATTR_RESTRICTED 8u /* the registry says who may acquire: ask before */
+#define RM_SLOT_ATTR_RESORT 0x80u  /* a queued node's priority was raised, by atomic or */
 
 struct rm_slot {
-  uint64_t word;        /* the state word */
-  uint64_t acquired_at; /* ns of the last tick, written by the exclusive holder */
-  uint32_t acquisitions;  /* exclusive ones, written by the holder */
-  uint32_t contended;     /* requests that queued, by the latch holder */
-  uint32_t inbox_link;    /* pushed to by CAS, emptied by the latch holder */
+  uint64_t word;            /* the state word */
+  uint64_t acquired_at;     /* ns of the last tick, written by the exclusive holder */
+  uint32_t acquisitions;    /* exclusive ones, written by the holder */
+  uint32_t contended;       /* requests that queued, by the latch holder */
+  uint32_t inbox_link;      /* pushed to by CAS, emptied by the latch holder */
   uint32_t queue_head_link; /* sorted by (priority, ticket), by the latch holder */
   uint32_t queue_tail_link;
-  uint32_t queue_seq;     /* odd while the latch holder edits the lists */
-  uint32_t cell_link;     /* chain of hold cells, pushed to by CAS */
-  uint16_t class_id;      /* copy of the registry's, for the order check */
-  uint8_t tenure;         /* bumped when a holder is fenced */
-  uint8_t attributes;     /* RM_SLOT_ATTR_* */
-  uint32_t hold_index;    /* see RM_HOLD_TIMED */
+  uint32_t queue_seq;       /* odd while the latch holder edits the lists */
+  uint32_t cell_link;       /* chain of hold cells, pushed to by CAS */
+  uint16_t class_id;        /* copy of the registry's, for the order check */
+  uint8_t tenure;           /* bumped when a holder is fenced */
+  uint8_t attributes;       /* RM_SLOT_ATTR_* */
+  uint32_t hold_index;      /* see RM_HOLD_TIMED */
   uint32_t sampled_hold_ns; /* last sampled hold time */
   uint32_t longest_wait_ns; /* by the latch holder, saturating */
   uint32_t waits_ended;     /* waits that ended in a grant, by the latch holder */
@@ -232,7 +232,7 @@ enum rm_trace_op {
 };
 
 struct rm_trace_record {
-  uint64_t time;     /* ns; 0 marks a record being written */
+  uint64_t time; /* ns; 0 marks a record being written */
   uint32_t slot;
   uint32_t generation;
   uint64_t argument; /* by operation, see resmgr/trace/recorder.hpp */
@@ -269,11 +269,11 @@ struct rm_region_header {
   uint32_t clients;
   uint32_t classes;
   uint32_t drivers;
-  uint32_t index_entries; /* of one index array, a power of two */
+  uint32_t index_entries; /* cells of one index array, a power of two */
   uint32_t metadata_pairs;
   uint32_t dependency_edges;
   uint32_t share_records;
-  uint32_t flags; /* RM_DOMAIN_* */
+  uint32_t flags;      /* RM_DOMAIN_* */
   uint64_t offset[12]; /* of the tables, see enum rm_lock_table, rm_registry_table */
   uint64_t checksum;
 };
@@ -330,8 +330,8 @@ enum rm_lifecycle {
 #define RM_STATE_BEFORE_SHIFT 4
 #define RM_STATE_UNPUBLISHED 0x80u /* prepared only: nobody finds it, recovery undoes it */
 
-/* One resource as the authority describes it: three cache lines, and a look-up
- * by name touches the first alone (names of up to 56 bytes).
+/* One resource as the authority describes it: three cache lines. A look-up by name
+ * needs none of them, unless the name is longer than 24 bytes; see rm_index_cell.
  *
  * The first 64 bits change by one store. While name_bytes is 0 nobody is here and
  * nothing else counts; while it is not, only lifecycle and the links change.
@@ -340,7 +340,7 @@ struct rm_entry {
   uint8_t name_bytes; /* 0: no resource here */
   uint8_t lifecycle;  /* enum rm_lifecycle and RM_STATE_* */
   uint16_t class_id;
-  uint32_t generation; /* of the present resource, or of the last one; 0: never used */
+  uint32_t generation;      /* of the present resource, or of the last one; 0: never used */
   char name[RM_NAME_BYTES]; /* padded with zeros */
   uint64_t size_bytes;
   uint64_t alignment; /* bytes, a power of two, 0: none asked for */
@@ -407,7 +407,7 @@ struct rm_tag {
 
 enum rm_registry_table {
   RM_TABLE_ENTRIES = 0,
-  RM_TABLE_INDEX = 1, /* two arrays of index_entries words: one in use, one to rebuild into */
+  RM_TABLE_INDEX = 1, /* two arrays of index_entries cells: one in use, one to rebuild into */
   RM_TABLE_PAIRS = 2,
   RM_TABLE_DEPENDENCIES = 3,
   RM_TABLE_SHARES = 4,
@@ -415,15 +415,30 @@ enum rm_registry_table {
   RM_TABLE_DRIVERS = 6
 };
 
-/* Name index. A word is name hash:32 | slot link:32, 0 when free; two words make a
- * bucket. A name's home is the bucket that the upper bits of its hash name; when a
- * bucket is full, its names go to the next one. A search ends at a free word. */
-#define RM_INDEX_TOMBSTONE UINT64_C(0xffffffff) /* a removed word in a full bucket */
-#define RM_INDEX_BUCKET_WORDS 2u
-/* index_state: first bucket in use:32 | rebuilds:24 | 64 - log2(buckets in use):8 */
-#define RM_INDEX_FIRST_SHIFT 32
-#define RM_INDEX_REBUILDS_SHIFT 8
-#define RM_INDEX_SHIFT_MASK 0xffu
+/* One name in the index: half a cache line, and all that a look-up reads of a name of
+ * up to 24 bytes. The identity changes by one store; while a resource's stands there,
+ * the words of its name do too. */
+struct rm_index_cell {
+  uint64_t identity; /* the handle (slot:32 | generation:24) | unpublished:1 | name_bytes:7 */
+  uint64_t first;    /* the first 8 bytes of the name, filled up with zeros */
+  uint64_t last;     /* its last 8 bytes; of a shorter name: as first */
+  uint64_t middle;   /* of up to 16 bytes: 0; of up to 24: bytes 8 to 15; else a hash of what
+                        is between first and last, and the entry has the name */
+};
+#define RM_INDEX_UNPUBLISHED 0x80u        /* as RM_STATE_UNPUBLISHED */
+#define RM_INDEX_NAME_MASK 0xffu          /* what must equal name_bytes for a reader */
+#define RM_INDEX_TOMBSTONE UINT64_C(0x80) /* a removed name: searches go on behind it */
+
+/* Name index. An identity of 0 is a free cell. Two cells make a line; a name's home is the
+ * line that the upper bits of its hash name. If both are taken, it is in one of the cells
+ * behind them, and after the last comes the first. A search ends at a free cell. */
+#define RM_INDEX_LINE_CELLS 2u
+/* index_state: rebuilds:32 | 0:25 | which array:1 | 64 - log2(cells in use):6. A reader that
+ * found it changed after a search starts over: the cells were another index's meanwhile. */
+#define RM_INDEX_REBUILDS_SHIFT 32
+#define RM_INDEX_SECOND_ARRAY 0x40u
+#define RM_INDEX_SIZE_MASK 0x3fu
+#define RM_INDEX_PART_MASK 0x7fu
 
 struct rm_record_pool {
   uint32_t free_link;  /* chained through the records' first field */
@@ -437,10 +452,10 @@ struct rm_registry_region {
   uint8_t pad0[512 - sizeof(struct rm_region_header)];
   uint64_t index_state; /* on a line of its own: each look-up reads it */
   uint64_t pad1[7];
-  uint32_t live;       /* registered resources */
-  uint32_t chains_seq; /* bumped whenever a record leaves a chain, before it is used again */
-  uint32_t index_names;      /* words of the index that stand for a name */
-  uint32_t index_tombstones; /* words that do so no more */
+  uint32_t live;             /* registered resources */
+  uint32_t chains_seq;       /* bumped whenever a record leaves a chain, before it is used again */
+  uint32_t index_names;      /* cells of the index that stand for a name */
+  uint32_t index_tombstones; /* cells that do so no more */
   uint32_t slot_high_water;
   uint32_t free_slots_link;
   uint32_t retired_slots; /* out of generations, never used again */

@@ -47,8 +47,11 @@ class Handle {
   [[nodiscard]] constexpr Handle with_tenure(std::uint8_t tenure) const noexcept {
     return from_bits((bits_ & ~std::uint64_t{0xff}) | tenure);
   }
-  /// Generations start at 1, so a zero generation is the null handle.
-  [[nodiscard]] constexpr bool is_null() const noexcept { return generation() == 0; }
+  /// Generations start at 1, so a zero generation is the null handle. (One comparison: below the
+  /// generation is the tenure alone.)
+  [[nodiscard]] constexpr bool is_null() const noexcept {
+    return static_cast<std::uint32_t>(bits_) <= 0xff;
+  }
 
   /// Equality compares the resource (slot and generation), not the tenure of a hold.
   friend constexpr bool operator==(Handle a, Handle b) noexcept {

@@ -85,6 +85,16 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 
 Mapping::~Mapping() { unmap(); }
 
+void populate(void* begin, std::size_t bytes) noexcept {
+  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  const auto address = reinterpret_cast<std::uintptr_t>(begin);
+  const std::uintptr_t first = (address + page - 1) & ~(page - 1);
+  const std::uintptr_t end = (address + bytes) & ~(page - 1);
+  if (first < end) {
+    (void)::madvise(reinterpret_cast<void*>(first), end - first, MADV_POPULATE_WRITE);
+  }
+}
+
 void Mapping::unmap() noexcept {
   if (data_) ::munmap(data_, size_);
   data_ = nullptr;

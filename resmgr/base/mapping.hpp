@@ -57,4 +57,9 @@ inline constexpr std::size_t kHugePage = std::size_t{1} << 21;
 /// translation. A hint: kernels before 6.1, and those without a free page of that size, leave it.
 void join_pages(std::byte* begin) noexcept;
 
+/// Gives memory that is about to be written its pages, in one call of the kernel instead of a fault
+/// each. A hint: what can't be had now (an old kernel, no memory) is left to the faults. Pages that
+/// are in the range in part only are left out.
+void populate(void* begin, std::size_t bytes) noexcept;
+
 }  // namespace resmgr

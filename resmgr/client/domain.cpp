@@ -86,6 +86,7 @@ void Domain::after_fork_in_child() noexcept {
   contexts_.after_fork_in_child();
   serial_ = kNoSerial;
   closed_.store(true, std::memory_order_release);
+  view_.stop_lookups_at_home();
   // Null if it was about to be destroyed by another thread, which nobody does here.
   kept_for_ever_ = weak_from_this().lock();
 }
@@ -93,6 +94,7 @@ void Domain::after_fork_in_child() noexcept {
 void Domain::close() noexcept {
   if (closed_.exchange(true)) return;
   serial_ = kNoSerial;
+  view_.stop_lookups_at_home();
   contexts_.for_each([&](lock::Context& context) { close_context(context, "the manager closed"); });
   // Cleanup hooks of what is still registered run now, while the domain answers questions.
   view_.for_each([&](const registry::EntryCopy& entry) {

@@ -104,6 +104,9 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
                                    const registry::Leaving* leaving = nullptr);
   Result<void> teardown(Handle handle, std::uint64_t deadline_ns);
   [[nodiscard]] const registry::RegistryView& view() const noexcept { return view_; }
+  /// The resource of that name, which view().lookup_at_home() did not find; null if there is none
+  /// or the domain is closed.
+  [[nodiscard, gnu::noinline]] Handle lookup_elsewhere(std::string_view name) const noexcept;
   [[nodiscard]] std::string driver_name(std::uint32_t driver) const;
   [[nodiscard]] std::string class_name(std::uint16_t class_id) const override;
   /// Lifecycle with Active and Locked, which the state word knows.

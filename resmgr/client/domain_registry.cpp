@@ -31,6 +31,10 @@ Result<std::uint32_t> Domain::register_driver(std::string_view name) {
   return writer_.drivers().intern(name);
 }
 
+Handle Domain::lookup_elsewhere(std::string_view name) const noexcept {
+  return closed() ? Handle() : view_.lookup_elsewhere(name);
+}
+
 Result<Handle> Domain::register_resource(std::string_view name, Registration registration) {
   if (closed()) return fail(ErrorCode::Disconnected);
   if (registration.make && !registration.lazy) {

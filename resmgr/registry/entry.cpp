@@ -3,7 +3,6 @@
 
 #include <bit>
 
-#include "resmgr/registry/name_lookup.hpp"
 #include "resmgr/registry/names.hpp"
 
 namespace resmgr::registry {
@@ -11,6 +10,11 @@ namespace {
 
 constexpr Word kNameBytesMask = 0xff;
 constexpr Word kUnpublished = Word{RM_STATE_UNPUBLISHED} << 8;
+
+// The handle that an entry's first word stands for.
+Handle handle_of(std::uint32_t slot, Word identity) noexcept {
+  return {slot, static_cast<std::uint32_t>(identity >> 32)};
+}
 
 bool is_published(Word identity) noexcept {
   return (identity & kNameBytesMask) != 0 && (identity & kUnpublished) == 0;

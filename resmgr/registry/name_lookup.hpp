@@ -1,97 +1,89 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The fast half of a look-up by name: straight-line code for names of up to 32 bytes.
+// The fast half of a look-up by name: straight-line code for short names.
 //
-// What it is: a bucket of the index, one line of one entry, compared word by word without a branch
-// in between, because a mispredicted one costs as much as all the rest. It answers only what
-// it is sure of. What it is not: an answer to everything. Collisions, long names, names that are
-// not there and entries that just change give the null handle, and the caller asks find_name(),
-// which searches on and retries. Lifetime: borrows the tables. Thread-safety: any number of readers
-// beside the writer; no lock, no store.
+// What it is: one line of the index, compared word by word without a branch in between. What costs
+// is the way from the name to the verdict: the next look-up begins before this one is through, if
+// few enough instructions hang on the loads, and none of the branches is mispredicted. So it looks
+// at a name's home alone, and answers only what it is sure of. What it is not: an answer to
+// everything. Names that are elsewhere or not there, cells that just change, and an index that was
+// replaced give no handle, and the caller asks find_handle(), which searches on and retries.
+// Lifetime: borrows the tables. Thread-safety: any number of readers beside the writer; no lock, no
+// store.
 //
-//   Handle handle = find_name_at_home(tables, "gpu0/frame/3");
-//   if (handle.is_null()) ...
+//   const Handle handle = find_at_home<2>(tables, tables.current->part(), "gpu0/frame/3");
+//   return !handle.is_null() ? handle : find_handle(tables, "gpu0/frame/3");
 #pragma once
 
-#include <array>
 #include <cstddef>
-#include <cstdint>
 #include <string_view>
-#include <utility>
 
 #include "resmgr/abi/layout.h"
 #include "resmgr/base/handle.hpp"
-#include "resmgr/base/hash.hpp"
-#include "resmgr/registry/index_state.hpp"
+#include "resmgr/registry/current_index.hpp"
+#include "resmgr/registry/name_key.hpp"
 #include "resmgr/registry/records.hpp"
 #include "resmgr/registry/region.hpp"
 
 namespace resmgr::registry {
 
-/// What must hold of an entry's first word for a name of `bytes`: that length, and published.
-inline constexpr Word kNameIdentityMask = 0xff | Word{RM_STATE_UNPUBLISHED} << 8;
+/// The words of a cell.
+enum CellWord : std::size_t { kIdentity = 0, kFirst = 1, kLast = 2, kMiddle = 3 };
 
-/// Buckets that the fast half looks at; nearly all names are in the first, one in ten in the
-/// second.
-inline constexpr int kInlineBuckets = 4;
-
-/// The handle that an entry's first word stands for.
-[[nodiscard]] inline Handle handle_of(std::uint32_t slot, Word identity) noexcept {
-  return {slot, static_cast<std::uint32_t>(identity >> 32)};
+/// What a cell says of a published resource.
+[[nodiscard]] inline Word cell_identity(Handle handle, std::size_t name_bytes) noexcept {
+  return handle.bits() | name_bytes;
+}
+[[nodiscard]] inline Handle cell_handle(Word identity) noexcept {
+  return Handle::from_bits(identity & ~Word{RM_INDEX_NAME_MASK});
 }
 
-template <std::size_t Count>
-[[nodiscard]] inline Handle find_words_at_home(const Tables& tables,
-                                               std::string_view name) noexcept {
-  std::array<Word, Count> words;
-  WordHash hash(tables.name_seed, name.size());
-  [&]<std::size_t... I>(std::index_sequence<I...>) {
-    ((words[I] = load_word(name.data() + 8 * I)), ...);
-  }(std::make_index_sequence<Count - 1>());
-  words[Count - 1] = load_last_word(name.data(), name.size());
-  if constexpr (Count >= 2) hash.pair(words[0], words[1]);
-  if constexpr (Count >= 4) hash.pair(words[2], words[3]);
-  if constexpr (Count % 2 != 0) hash.last(words[Count - 1]);
+/// Which bits of a cell's words differ from a name of up to `Words` words of 8 bytes;
+/// `handle_bits` are the cell's first word with the name's length taken out by exclusive or.
+template <int Words>
+[[nodiscard]] inline Word cell_difference(const Word* cell, Word handle_bits,
+                                          const NameKey& key) noexcept {
+  Word difference = handle_bits & RM_INDEX_NAME_MASK;
+  difference |= load_acquire(cell[kFirst]) ^ key.first;
+  difference |= load_acquire(cell[kLast]) ^ key.last;
+  if constexpr (Words == 3) difference |= load_acquire(cell[kMiddle]) ^ key.middle;
+  return difference;
+}
 
-  const Word state = load_acquire(tables.root->index_state);
-  const Word key = index_word(hash.value(), 0);
-  std::uint64_t bucket = (hash.value() >> (state & 63)) + (state >> RM_INDEX_FIRST_SHIFT);
-  for (int step = 0; step < kInlineBuckets; ++step, ++bucket) {
-    if (bucket >= tables.index_buckets) [[unlikely]]
-      return {};
-    const Word* const pair = tables.index + bucket * RM_INDEX_BUCKET_WORDS;
-    // The word of equal hash becomes its link alone, which is less than any other can be.
-    const Word first = load_acquire(pair[0]) ^ key;
-    const Word second = load_acquire(pair[1]) ^ key;
-    const std::uint64_t slot = (first < second ? first : second) - 1;
-    if (slot >= tables.entries.count()) [[unlikely]] {
-      if (first == key || second == key) return {};  // a free word: the search would end here
-      continue;
-    }
+/// The cell of a line that may be a key's. Names whose last words are equal seldom share a line;
+/// then the second of them is not found here.
+[[nodiscard]] inline const Word* likely_cell(const Word* line, const NameKey& key) noexcept {
+  // Computed, for a branch would be mispredicted every other time.
+  return line + static_cast<std::size_t>(load_acquire(line[kLast]) != key.last) * kCellWords;
+}
 
-    const Word* const entry = tables.entries.at(static_cast<std::uint32_t>(slot));
-    const Word identity = load_acquire(entry[0]);
-    Word difference = (identity & kNameIdentityMask) ^ name.size();
-    [&]<std::size_t... I>(std::index_sequence<I...>) {
-      ((difference |= load_acquire(entry[1 + I]) ^ words[I]), ...);
-    }(std::make_index_sequence<Count>());
-    // The words belong to that identity only if it was there before and after.
-    if (difference != 0 || load_acquire(entry[0]) != identity) [[unlikely]]
-      return {};
-    return handle_of(static_cast<std::uint32_t>(slot), identity);
+/// Asks for the memory of a key's home.
+inline void prefetch_home(const Tables& tables, const NameKey& key) noexcept {
+  // Who registers looks nothing up, so nobody else may have noticed that the index grew.
+  if (tables.current->part().state != load_acquire(*tables.index_state)) tables.current->refresh();
+  __builtin_prefetch(tables.current->part().line(key.hash));
+}
+
+/// Looks for a name of up to `Words` words at its home in `part` alone: the handle, or the null one
+/// where that is not the end of it, as it is when `part` is not in use any more.
+/// REQUIRES: is_of_words<Words>(name).
+template <int Words>
+[[nodiscard, gnu::always_inline]] inline Handle find_at_home(const Tables& tables,
+                                                             const IndexPart& part,
+                                                             std::string_view name) noexcept {
+  const NameKey key = short_key<Words>(name, tables.secrets);
+  const Word* const cell = likely_cell(part.line(key.hash), key);
+  const Word identity = load_acquire(cell[kIdentity]);
+  const Word handle_bits = identity ^ name.size();
+  if (cell_difference<Words>(cell, handle_bits, key) != 0) return {};
+  // The words belong to that identity only if it was there before and after. In an index that is
+  // rebuilt it can come back, after another name's words were there.
+  if (load_acquire(cell[kIdentity]) != identity ||
+      load_acquire(*tables.index_state) != part.state || identity >= tables.identity_end)
+      [[unlikely]] {
+    return {};
   }
-  return {};
-}
-
-/// The resource of that name if the fast half finds it, else the null handle.
-[[nodiscard]] inline Handle find_name_at_home(const Tables& tables,
-                                              std::string_view name) noexcept {
-  const std::size_t words = (name.size() + 7) / 8;
-  if (words == 2) return find_words_at_home<2>(tables, name);
-  if (words == 3) return find_words_at_home<3>(tables, name);
-  if (words == 4) return find_words_at_home<4>(tables, name);
-  if (words == 1) return find_words_at_home<1>(tables, name);
-  return {};
+  return Handle::from_bits(handle_bits);
 }
 
 }  // namespace resmgr::registry

@@ -51,6 +51,7 @@ Recovery RegistryWriter::recover() {
     }
   }
 
+  last_class_ = {};
   classes_.recover();
   fresh_class_ = 0;
   drivers_.recover();

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/registry/region.hpp"
 
+#include <fcntl.h>
+
 #include <cstddef>
 #include <cstring>
 #include <span>
-#include <string_view>
 #include <utility>
 
 #include "resmgr/abi/region_file.hpp"
-#include "resmgr/base/hash.hpp"
-#include "resmgr/registry/index_state.hpp"
+#include "resmgr/base/mapping.hpp"
 
 namespace resmgr::registry {
 namespace {
 
 static_assert(sizeof(rm_entry) == 192 && offsetof(rm_entry, name) == 8);
+static_assert(sizeof(rm_index_cell) == 32 && offsetof(rm_index_cell, identity) == 0);
 static_assert(sizeof(rm_pair) == 64);
 static_assert(sizeof(rm_dependency) == 32);
 static_assert(sizeof(rm_share) == 16);
@@ -29,19 +30,19 @@ T* table(std::byte* base, const rm_region_header& header, rm_registry_table numb
 }
 
 Tables tables_of(std::byte* base, const rm_region_header& header) noexcept {
-  // Without the domain's number, short names would spread badly: a product with a small factor.
-  constexpr std::string_view kPurpose = "resmgr registry";
+  auto* const root = static_cast<rm_registry_region*>(static_cast<void*>(base));
   return {
-      .root = static_cast<rm_registry_region*>(static_cast<void*>(base)),
+      .root = root,
       .entries = {table<Word>(base, header, RM_TABLE_ENTRIES), header.slots},
-      .index = table<Word>(base, header, RM_TABLE_INDEX),
-      .index_buckets = header.index_entries / RM_INDEX_BUCKET_WORDS * 2,
+      .index_state = &root->index_state,
+      .index = {table<Word>(base, header, RM_TABLE_INDEX), header.index_entries * 2},
       .pairs = {table<Word>(base, header, RM_TABLE_PAIRS), header.metadata_pairs},
       .dependencies = {table<Word>(base, header, RM_TABLE_DEPENDENCIES), header.dependency_edges},
       .shares = {table<Word>(base, header, RM_TABLE_SHARES), header.share_records},
       .classes = {table<Word>(base, header, RM_TABLE_CLASSES), header.classes},
       .drivers = {table<Word>(base, header, RM_TABLE_DRIVERS), header.drivers},
-      .name_seed = hash_bytes(kPurpose, header.domain_id),
+      .secrets = NameSecrets::of_domain(header.domain_id),
+      .identity_end = Word{header.slots} << 32,
       .flags = header.flags,
   };
 }
@@ -51,13 +52,20 @@ Tables tables_of(std::byte* base, const rm_region_header& header) noexcept {
 std::array<TableShape, kRegistryTables> registry_shapes(const Capacities& capacities) noexcept {
   std::array<TableShape, kRegistryTables> shapes{};
   shapes[RM_TABLE_ENTRIES] = {capacities.slots, sizeof(rm_entry)};
-  shapes[RM_TABLE_INDEX] = {std::uint64_t{2} * index_entries_for(capacities.slots), sizeof(Word)};
+  shapes[RM_TABLE_INDEX] = {std::uint64_t{2} * index_entries_for(capacities.slots),
+                            sizeof(rm_index_cell)};
   shapes[RM_TABLE_PAIRS] = {capacities.pairs, sizeof(rm_pair)};
   shapes[RM_TABLE_DEPENDENCIES] = {capacities.dependencies, sizeof(rm_dependency)};
   shapes[RM_TABLE_SHARES] = {capacities.shares, sizeof(rm_share)};
   shapes[RM_TABLE_CLASSES] = {capacities.classes, sizeof(rm_tag)};
   shapes[RM_TABLE_DRIVERS] = {capacities.drivers, sizeof(rm_tag)};
   return shapes;
+}
+
+void reserve(const Tables& tables, void* begin, std::size_t bytes) noexcept {
+  const auto* const base = static_cast<const std::byte*>(static_cast<const void*>(tables.root));
+  const auto offset = static_cast<const std::byte*>(begin) - base;
+  if (::fallocate(tables.file, 0, offset, static_cast<off_t>(bytes)) == 0) populate(begin, bytes);
 }
 
 std::unexpected<Error> table_full(const char* table, std::uint64_t requested,
@@ -68,12 +76,16 @@ std::unexpected<Error> table_full(const char* table, std::uint64_t requested,
 }
 
 RegistryRegion::RegistryRegion(UniqueFd fd, Mapping mapping, Mapping::Access access,
-                               const rm_region_header& header) noexcept
+                               const rm_region_header& header)
     : fd_(std::move(fd)),
       mapping_(std::move(mapping)),
       access_(access),
       header_(header),
-      tables_(tables_of(mapping_.data(), header_)) {}
+      tables_(tables_of(mapping_.data(), header_)) {
+  current_ = std::make_unique<CurrentIndex>(*tables_.index_state, tables_.index);
+  tables_.current = current_.get();
+  tables_.file = fd_.get();
+}
 
 Result<RegistryRegion> RegistryRegion::create(const Capacities& capacities,
                                               const RegionIdentity& identity) {
@@ -96,8 +108,7 @@ Result<RegistryRegion> RegistryRegion::create(const Capacities& capacities,
   // Entry 0 of both tables of names stands for "none".
   store_release(region.tables_.root->class_count, 1);
   store_release(region.tables_.root->driver_count, 1);
-  constexpr IndexState kSmallest{.first = 0, .shift = kMinIndexShift, .rebuilds = 0};
-  store_release(region.tables_.root->index_state, kSmallest.encode());
+  store_release(region.tables_.root->index_state, kSmallestState);
   return region;
 }
 

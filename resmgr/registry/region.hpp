@@ -13,6 +13,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 
 #include "resmgr/abi/capacities.hpp"
 #include "resmgr/abi/layout.h"
@@ -20,6 +21,8 @@
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/mapping.hpp"
 #include "resmgr/base/unique_fd.hpp"
+#include "resmgr/registry/current_index.hpp"
+#include "resmgr/registry/name_key.hpp"
 #include "resmgr/registry/records.hpp"
 
 namespace resmgr::registry {
@@ -33,18 +36,27 @@ inline constexpr std::size_t kRegistryTables = 7;
 
 /// Where the tables of one mapped region are.
 struct Tables {
-  rm_registry_region* root = nullptr;
+  rm_registry_region* root = nullptr;  ///< where the region begins
+  int file = -1;                       ///< the region's, borrowed
   Records<rm_entry> entries;
-  Word* index = nullptr;            ///< both arrays, one after the other
-  std::uint32_t index_buckets = 0;  ///< of both arrays together
+  const std::uint64_t* index_state = nullptr;  ///< in the root
+  CurrentIndex* current = nullptr;             ///< what it said last; the region's
+  Records<rm_index_cell> index;                ///< both arrays, one after the other
   Records<rm_pair> pairs;
   Records<rm_dependency> dependencies;
   Records<rm_share> shares;
   Records<rm_tag> classes;
   Records<rm_tag> drivers;
-  std::uint64_t name_seed = 0;  ///< of the hashes in the index
-  std::uint32_t flags = 0;      ///< RM_DOMAIN_*
+  NameSecrets secrets;  ///< of the hashes in the index
+  /// Identities in the index are below it: none has a slot that is not there.
+  Word identity_end = 0;
+  std::uint32_t flags = 0;  ///< RM_DOMAIN_*
 };
+
+/// Gets pages for a part of the region that is about to be written, in two calls of the kernel
+/// instead of a fault for each, which costs a fifth more. A hint: what can't be had is left to the
+/// faults.
+void reserve(const Tables& tables, void* begin, std::size_t bytes) noexcept;
 
 /// CapacityExceeded for `table` (static text), with what was asked for and what there is.
 [[nodiscard]] std::unexpected<Error> table_full(const char* table, std::uint64_t requested,
@@ -70,12 +82,13 @@ class RegistryRegion {
 
  private:
   RegistryRegion(UniqueFd fd, Mapping mapping, Mapping::Access access,
-                 const rm_region_header& header) noexcept;
+                 const rm_region_header& header);
 
   UniqueFd fd_;
   Mapping mapping_;
   Mapping::Access access_;
   rm_region_header header_;
+  std::unique_ptr<CurrentIndex> current_;
   Tables tables_;
 };
 

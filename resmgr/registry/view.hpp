@@ -36,13 +36,40 @@ class RegistryView {
  public:
   explicit RegistryView(const RegistryRegion& region) noexcept : tables_(region.tables()) {}
 
+  /// The resource of that name, null if there is none or it can't be read; find() says which.
+  [[nodiscard, gnu::always_inline]] Handle lookup(std::string_view name) const noexcept {
+    const Handle handle = lookup_at_home(name);
+    return !handle.is_null() ? handle : lookup_elsewhere(name);
+  }
+  /// Its fast half, for names of 8 to 16 bytes: null where the other has to be asked.
+  [[nodiscard, gnu::always_inline]] Handle lookup_at_home(std::string_view name) const noexcept {
+    if (!is_of_words<2>(name)) [[unlikely]]
+      return {};
+    return find_at_home<2>(tables_, tables_.current->part(), name);
+  }
+  /// Its other half.
+  [[nodiscard]] Handle lookup_elsewhere(std::string_view name) const noexcept {
+    return find_handle(tables_, name);
+  }
+  /// From here on lookup_at_home() finds nothing. The others go on.
+  void stop_lookups_at_home() const noexcept { tables_.current->stop(); }
   /// The resource of that name. Errors: NotFound, InvalidName, InvalidArgument (damaged region),
   /// WouldBlock (the index was replaced during each of many attempts).
   [[nodiscard]] Result<Handle> find(std::string_view name) const noexcept {
-    const Handle handle = find_name_at_home(tables_, name);
+    const Handle handle = lookup(name);
     if (!handle.is_null()) [[likely]]
       return handle;
+    return search(name);
+  }
+  /// The same, without the fast attempt that lookup() is.
+  [[nodiscard]] Result<Handle> search(std::string_view name) const noexcept {
     return find_name(tables_, name);
+  }
+
+  /// Asks for the memory where a look-up or a registration of that name will begin.
+  void prefetch(std::string_view name) const noexcept {
+    if (name.empty() || name.size() > kMaxNameBytes) return;
+    prefetch_home(tables_, name_key(name, tables_.secrets));
   }
 
   /// Whether a published resource has this handle.

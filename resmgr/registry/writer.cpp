@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/registry/writer.hpp"
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "resmgr/base/error.hpp"
 #include "resmgr/base/hash.hpp"
 #include "resmgr/registry/entry.hpp"
 #include "resmgr/registry/names.hpp"
@@ -33,30 +36,65 @@ std::uint8_t lifecycle_of(const Word* entry) noexcept {
   return load_field<std::uint8_t>(entry, kLifecycleOffset);
 }
 
-rm_entry entry_from(std::string_view name, const Description& d, const PreparedSlot& place,
-                    std::uint32_t pairs_link) noexcept {
-  rm_entry entry{};
-  entry.name_bytes = static_cast<std::uint8_t>(name.size());
-  entry.lifecycle = kPrepared;
-  entry.class_id = place.class_id;
-  entry.generation = place.generation;
-  name.copy(entry.name, kMaxNameBytes);
-  entry.size_bytes = d.size_bytes;
-  entry.alignment = d.alignment;
-  entry.cookie = d.cookie;
-  entry.created_at = d.created_at;
-  entry.type_tag = d.type_tag;
-  entry.flags = static_cast<std::uint32_t>(d.flags);
-  entry.type = static_cast<std::uint8_t>(d.type);
-  entry.priority = static_cast<std::uint8_t>(d.priority);
-  entry.access_pattern = static_cast<std::uint8_t>(d.access_pattern);
-  entry.backing = d.backing;
-  entry.owner_driver = d.owner_driver;
-  entry.owner_client = d.owner_client;
-  entry.pairs_link = pairs_link;
-  entry.numa_node = d.numa_node;
-  entry.fd_kind = d.fd_kind;
-  return entry;
+// The name of an entry where somebody is, copied out.
+class NameOfEntry {
+ public:
+  explicit NameOfEntry(const Word* entry) noexcept
+      : bytes_(std::clamp<std::size_t>(load_field<std::uint8_t>(entry, 0), 1, kMaxNameBytes)) {
+    for (std::size_t i = 0; i * kWordBytes < bytes_; ++i) words_[i] = load_relaxed(entry[1 + i]);
+  }
+  [[nodiscard]] std::string_view text() const noexcept {
+    return {reinterpret_cast<const char*>(words_.data()), bytes_};
+  }
+
+ private:
+  std::size_t bytes_;
+  std::array<Word, RM_NAME_BYTES / kWordBytes> words_{};
+};
+
+constexpr Word two(std::uint32_t low, std::uint32_t high) noexcept {
+  return low | Word{high} << 32;
+}
+
+// The words of an entry as rm_entry lays them out, written one by one: what is made in between is
+// made a second time by the copy.
+static_assert(offsetof(rm_entry, size_bytes) == 13 * kWordBytes &&
+              offsetof(rm_entry, alignment) == 14 * kWordBytes &&
+              offsetof(rm_entry, cookie) == 15 * kWordBytes &&
+              offsetof(rm_entry, created_at) == 16 * kWordBytes &&
+              offsetof(rm_entry, type_tag) == 17 * kWordBytes &&
+              offsetof(rm_entry, flags) == 18 * kWordBytes &&
+              offsetof(rm_entry, owner_driver) == 19 * kWordBytes &&
+              offsetof(rm_entry, pairs_link) == 20 * kWordBytes &&
+              offsetof(rm_entry, needs_link) == 21 * kWordBytes &&
+              offsetof(rm_entry, numa_node) == 22 * kWordBytes &&
+              offsetof(rm_entry, reserved) == 23 * kWordBytes);
+void write_entry(Word* entry, std::string_view name, const Description& d,
+                 const PreparedSlot& place, std::uint32_t pairs_link) noexcept {
+  store_release(entry[0], name.size() | Word{kPrepared} << 8 | Word{place.class_id} << 16 |
+                              Word{place.generation} << 32);
+  Word* word = entry + 1;
+  std::size_t left = name.size();
+  for (; left > kWordBytes; left -= kWordBytes) {
+    store_release(*word++, load_word(name.data() + name.size() - left));
+  }
+  store_release(*word++, load_last_word(name.data(), name.size()));
+  while (word < entry + 13) store_release(*word++, Word{0});
+  store_release(entry[13], d.size_bytes);
+  store_release(entry[14], d.alignment);
+  store_release(entry[15], d.cookie);
+  store_release(entry[16], d.created_at);
+  store_release(entry[17], d.type_tag);
+  store_release(
+      entry[18],
+      two(static_cast<std::uint32_t>(d.flags),
+          static_cast<std::uint32_t>(d.type) | static_cast<std::uint32_t>(d.priority) << 8 |
+              static_cast<std::uint32_t>(d.access_pattern) << 16 | std::uint32_t{d.backing} << 24));
+  store_release(entry[19], two(d.owner_driver, d.owner_client));
+  store_release(entry[20], Word{pairs_link});
+  store_release(entry[21], Word{0});
+  store_release(entry[22], two(static_cast<std::uint32_t>(d.numa_node), d.fd_kind));
+  store_release(entry[23], Word{0});
 }
 
 }  // namespace
@@ -92,6 +130,7 @@ Result<std::uint32_t> RegistryWriter::take_slot() noexcept {
     if (entry == nullptr) {
       return table_full("table of resources", std::uint64_t{slot} + 1, tables_.entries.count());
     }
+    reserve_entries(slot);
     store_release(root.slot_high_water, slot + 1);
     const std::uint32_t generation = generation_of(entry);
     if (generation < last_generation_) return slot;
@@ -99,6 +138,15 @@ Result<std::uint32_t> RegistryWriter::take_slot() noexcept {
     store_release(entry[0], vacant(generation));
     bump(root.retired_slots);
   }
+}
+
+void RegistryWriter::reserve_entries(std::uint32_t slot) noexcept {
+  if (slot < reserved_slots_) return;
+  // A sixteenth of what there is, 128 KiB at most: no domain pays much for what it does not use.
+  constexpr std::uint32_t kMost = 128 * 1024 / sizeof(rm_entry);
+  const std::uint32_t more = std::min({slot / 16 + 1, kMost, tables_.entries.count() - slot});
+  reserve(tables_, tables_.entries.at(slot), std::size_t{more} * sizeof(rm_entry));
+  reserved_slots_ = slot + more;
 }
 
 void RegistryWriter::give_slot_back(std::uint32_t slot, std::uint32_t generation) noexcept {
@@ -118,14 +166,28 @@ Result<std::uint32_t> RegistryWriter::check_rest(const Description& description)
   if (description.owner_driver >= load_relaxed(tables_.root->driver_count)) {
     return fail(ErrorCode::InvalidArgument, "no driver of that number");
   }
-  return classes_.number_of(class_of(description));
+  const std::string_view name = class_of(description);
+  // Resources of a class come in rows.
+  if (name == std::string_view(last_class_.name.data(), last_class_.bytes)) return last_class_.id;
+  return classes_.number_of(name);
 }
 
-Result<void> RegistryWriter::check(std::string_view name,
-                                   const Description& description) const noexcept {
+void RegistryWriter::use_class(std::uint32_t id, std::string_view name) noexcept {
+  if (classes_.is_new(id)) {
+    classes_.add(id, name);
+    fresh_class_ = id;
+  } else if (id == fresh_class_) {
+    fresh_class_ = 0;
+  }
+  if (id == last_class_.id) return;
+  last_class_ = {.name = {}, .bytes = name.size(), .id = id};
+  copy_text(last_class_.name, name);
+}
+
+Result<void> RegistryWriter::check(std::string_view name, const Description& description) noexcept {
   if (!is_valid_name(name)) return fail(ErrorCode::InvalidName);
   if (auto rest = check_rest(description); !rest) return std::unexpected(std::move(rest.error()));
-  if (index_.find(hash_bytes(name, tables_.name_seed), name) != 0) {
+  if (index_.contains(name_key(name, tables_.secrets), name)) {
     return fail(ErrorCode::AlreadyExists);
   }
   return {};
@@ -133,30 +195,24 @@ Result<void> RegistryWriter::check(std::string_view name,
 
 Result<PreparedSlot> RegistryWriter::prepare(std::string_view name,
                                              const Description& description) noexcept {
-  if (name.size() > kMaxNameBytes) return fail(ErrorCode::InvalidName);
-  const std::uint64_t hash = hash_bytes(name, tables_.name_seed);
-  index_.prefetch(hash);  // a miss in a large index costs as much as all that comes before its use
   if (!is_valid_name(name)) return fail(ErrorCode::InvalidName);
+  const NameKey key = name_key(name, tables_.secrets);
   auto class_id = check_rest(description);
   if (!class_id) return std::unexpected(std::move(class_id.error()));
-  if (index_.find(hash, name) != 0) return fail(ErrorCode::AlreadyExists);
+  if (index_.contains(key, name)) return fail(ErrorCode::AlreadyExists);
   auto slot = take_slot();
   if (!slot) return std::unexpected(std::move(slot.error()));
   // Nothing refuses from here on.
-  if (classes_.is_new(*class_id)) {
-    classes_.add(*class_id, class_of(description));
-    fresh_class_ = *class_id;
-  } else if (*class_id == fresh_class_) {
-    fresh_class_ = 0;
-  }
+  use_class(*class_id, class_of(description));
 
   Word* const entry = tables_.entries.at(*slot);
   const PreparedSlot prepared{.slot = *slot,
                               .generation = generation_of(entry) + 1,
-                              .class_id = static_cast<std::uint16_t>(*class_id)};
+                              .class_id = static_cast<std::uint16_t>(*class_id),
+                              .name_hash = key.hash};
   // Unpublished in whichever order the words get there: readers pass it by, recovery undoes it.
-  store_record(entry, entry_from(name, description, prepared, pairs_.write(description.pairs)));
-  index_.insert(hash, *slot + 1);
+  write_entry(entry, name, description, prepared, pairs_.write(description.pairs));
+  index_.insert(key, prepared.handle(), name.size());
   return prepared;
 }
 
@@ -173,6 +229,7 @@ Result<Handle> RegistryWriter::publish(const PreparedSlot& prepared, Lifecycle s
   if (!is_prepared(prepared)) return fail(ErrorCode::StaleHandle, "publish");
   store_field<std::uint8_t>(tables_.entries.at(prepared.slot), kLifecycleOffset,
                             static_cast<std::uint8_t>(state));
+  index_.publish(prepared.name_hash, prepared.handle());
   bump(tables_.root->live);
   drivers_.add_resource(owner_of(tables_.entries.at(prepared.slot)));
   return prepared.handle();
@@ -184,20 +241,22 @@ Result<void> RegistryWriter::abandon(const PreparedSlot& prepared) noexcept {
   if (prepared.class_id == fresh_class_) {
     classes_.take_back(fresh_class_);
     fresh_class_ = 0;
+    last_class_ = {};
   }
   return {};
 }
 
 void RegistryWriter::clear_entry(std::uint32_t slot) noexcept {
   Word* const entry = tables_.entries.at(slot);
-  const auto copy = load_record<rm_entry>(entry);
-  store_release(entry[0], vacant(copy.generation));
-  const std::string_view name(copy.name, copy.name_bytes);
-  index_.erase(hash_bytes(name, tables_.name_seed), slot + 1);
+  const std::uint32_t generation = generation_of(entry);
+  const NameOfEntry name(entry);
+  // First, so that no name leads to a handle that is stale already.
+  index_.erase(name_key(name.text(), tables_.secrets).hash, Handle(slot, generation));
+  store_release(entry[0], vacant(generation));
   pairs_.drop_all(entry);
   shares_.drop_all(entry);
   dependencies_.drop_all(slot);
-  give_slot_back(slot, copy.generation);
+  give_slot_back(slot, generation);
 }
 
 Result<void> RegistryWriter::set_lifecycle(Handle handle, Lifecycle state) noexcept {

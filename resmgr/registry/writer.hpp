@@ -22,6 +22,7 @@
 //   Handle handle = writer.publish(prepared).value();
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <unordered_map>
@@ -45,6 +46,7 @@ struct PreparedSlot {
   std::uint32_t slot = 0;
   std::uint32_t generation = 0;
   std::uint16_t class_id = 0;
+  std::uint64_t name_hash = 0;  ///< of the name, for the index
 
   [[nodiscard]] Handle handle() const noexcept { return {slot, generation}; }
 };
@@ -71,8 +73,7 @@ class RegistryWriter {
 
   /// What prepare() would refuse, without doing it: for callers who have something costly to make
   /// first. Errors: as prepare(), except for slots.
-  [[nodiscard]] Result<void> check(std::string_view name,
-                                   const Description& description) const noexcept;
+  [[nodiscard]] Result<void> check(std::string_view name, const Description& description) noexcept;
   /// Reserves a name and a slot. Errors: InvalidName (of the resource or its class), AlreadyExists,
   /// InvalidArgument (see check_description(), PairWriter::check(); no such owner driver),
   /// CapacityExceeded (slots, pairs, classes). What it refuses leaves no trace.
@@ -110,17 +111,29 @@ class RegistryWriter {
 
   /// A slot that nobody uses, taken off its list. Errors: CapacityExceeded.
   [[nodiscard]] Result<std::uint32_t> take_slot() noexcept;
+  /// Has pages ready for that slot, which was never used, and some after it.
+  void reserve_entries(std::uint32_t slot) noexcept;
   void give_slot_back(std::uint32_t slot, std::uint32_t generation) noexcept;
   /// What can be said of a registration without looking for its name, and the number that its class
   /// has or will get.
   [[nodiscard]] Result<std::uint32_t> check_rest(const Description& description) const noexcept;
+  /// Gives a class of the number from check_rest() to one more resource.
+  void use_class(std::uint32_t id, std::string_view name) noexcept;
   [[nodiscard]] bool is_prepared(const PreparedSlot& prepared) const noexcept;
   [[nodiscard]] Result<Word*> pending_entry(Handle handle) const noexcept;
   void clear_entry(std::uint32_t slot) noexcept;
   [[nodiscard]] Result<void> check_users(Handle handle, const Leaving* leaving) const;
 
+  struct KnownClass {
+    Tag name{};
+    std::size_t bytes = 0;  ///< 0: none
+    std::uint32_t id = 0;
+  };
+
   Tables tables_;
   std::uint32_t last_generation_;
+  KnownClass last_class_;  ///< given to a resource
+  std::uint32_t reserved_slots_ = 0;
   NameIndex index_;
   PairWriter pairs_;
   ShareWriter shares_;

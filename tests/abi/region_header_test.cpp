@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -55,7 +56,7 @@ TEST(RegionHeader, DescribesWhatItWasMadeFrom) {
   EXPECT_EQ(header.domain_id, 42u);
   EXPECT_EQ(header.epoch, 3u);
   EXPECT_EQ(header.flags, RM_DOMAIN_COMPACT_HANDLES);
-  EXPECT_EQ(header.index_entries, 2048u);
+  EXPECT_EQ(header.index_entries, index_entries_for(1000));
   EXPECT_EQ(capacities_of(header), capacities);
 
   const auto copy = read_header(region_of(header), kMagic);
@@ -174,12 +175,22 @@ TEST(RegionHeader, RefusesWhatItCantDescribe) {
                "tables");
 }
 
-TEST(Capacities, TheIndexIsAtMostHalfFull) {
+// With 192 bytes of an entry and 64 of a slot, and a few for all the rest.
+TEST(Capacities, TheIndexLeavesAResourceBelow512Bytes) {
+  for (std::uint32_t cells = kMinIndexEntries; cells <= 1u << 24; cells *= 2) {
+    const std::uint32_t names = index_is_full_at(cells) + 1;
+    const std::uint64_t both = (std::uint64_t{cells} * 2 + cells) * sizeof(rm_index_cell);
+    EXPECT_LE(both / names, 512 - sizeof(rm_entry) - sizeof(rm_slot) - 32) << cells;
+  }
+}
+
+TEST(Capacities, TheIndexIsNeverFull) {
   EXPECT_EQ(index_entries_for(1), kMinIndexEntries);
-  for (const std::uint32_t slots : {255u, 256u, 257u, 1000u, 1u << 20, kMaxSlots}) {
+  for (const std::uint32_t slots : {3u, 255u, 256u, 257u, 1000u, 1u << 20, kMaxSlots}) {
     const std::uint32_t entries = index_entries_for(slots);
     EXPECT_TRUE(std::has_single_bit(entries));
-    EXPECT_GE(entries / 2, slots);
+    EXPECT_GE(entries / 16 * 9, slots);
+    EXPECT_LE(entries, std::max(kMinIndexEntries, slots * 5)) << slots;
   }
 }
 

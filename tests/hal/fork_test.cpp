@@ -53,6 +53,9 @@ TEST_F(Fork, NothingIsReleasedInTheChild) {
 
 TEST_F(Fork, TheChildIsDisconnectedAndMakesAManagerOfItsOwn) {
   ScopedResource held = manager_->try_acquire(a_).value();
+  // Looked up, so that its place is known to the child.
+  ASSERT_TRUE(manager_->register_resource("a/plain/name", {}));
+  ASSERT_TRUE(manager_->find("a/plain/name"));
   const int failed = in_child([&] {
     if (code_of(manager_->try_acquire(b_)) != ErrorCode::Disconnected) return 1;
     if (code_of(manager_->try_acquire_shared(b_)) != ErrorCode::Disconnected) return 2;
@@ -63,6 +66,7 @@ TEST_F(Fork, TheChildIsDisconnectedAndMakesAManagerOfItsOwn) {
     if (!own) return 6;
     const auto mine = (*own)->register_resource("a", {});
     if (!mine || !(*own)->try_acquire(*mine)) return 7;
+    if (code_of(manager_->find("a/plain/name")) != ErrorCode::Disconnected) return 8;
     return 0;
   });
   EXPECT_EQ(failed, 0);

@@ -302,6 +302,10 @@ TEST_F(ResourceManagerTest, CompactHandlesRoundTrip) {
 
 TEST_F(ResourceManagerTest, ClosedManagerAnswersEverything) {
   const Handle handle = add("a");
+  // Found where it is at home, without a look at whether the manager is closed.
+  const Handle at_home = add("a/plain/name");
+  EXPECT_EQ(manager_->find("a/plain/name").value_or(Handle()), at_home);
+  EXPECT_EQ(manager_->find("a/plain/name").value_or(Handle()), at_home);
   auto hold = manager_->try_acquire(handle);
   const WeakResource weak = manager_->weak(handle);
   auto task = manager_->create_context();
@@ -318,6 +322,7 @@ TEST_F(ResourceManagerTest, ClosedManagerAnswersEverything) {
   EXPECT_EQ(code_of(manager_->register_resource("b", {})), ErrorCode::Disconnected);
   EXPECT_EQ(code_of(manager_->unregister_resource(handle)), ErrorCode::Disconnected);
   EXPECT_EQ(code_of(manager_->find("a")), ErrorCode::Disconnected);
+  EXPECT_EQ(code_of(manager_->find("a/plain/name")), ErrorCode::Disconnected);
   EXPECT_EQ(code_of(manager_->map(handle)), ErrorCode::Disconnected);
   EXPECT_EQ(code_of(manager_->register_driver("d")), ErrorCode::Disconnected);
   EXPECT_EQ(code_of(manager_->create_context()), ErrorCode::Disconnected);
@@ -328,8 +333,8 @@ TEST_F(ResourceManagerTest, ClosedManagerAnswersEverything) {
   EXPECT_EQ(code_of(manager_->holds()), ErrorCode::Disconnected);
 }
 
-// A thread that ends and the manager that closes both give the thread's context back: it must not be
-// given to two others afterwards.
+// A thread that ends and the manager that closes both give the thread's context back: it must not
+// be given to two others afterwards.
 TEST_F(ResourceManagerTest, ClosingWhileThreadsEndGivesContextsBackOnce) {
   const ManagerOptions small{.capacities = {.resources = 2,
                                             .contexts = 8,

@@ -146,7 +146,8 @@ TEST(Concurrency, StableNamesAreFoundWhileTheIndexIsRebuilt) {
 // found there proves nothing. Colliding names make the searches long enough for that to happen.
 TEST(Concurrency, AnIndexThatIsReplacedAllTheTimeLosesNoName) {
   World world(roomy());
-  const std::vector<std::string> names = colliding_names(world, 5, 120);
+  const std::vector<std::string> names =
+      colliding_names(world, index_entries_for(roomy().slots), 6, 120);
   for (const std::string& name : names) world.add(name);
   std::vector<bool> live = live_slots(world);
   NameIndex index(world.region.tables());

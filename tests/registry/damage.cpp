@@ -90,8 +90,8 @@ Populated::Populated() : world(small_capacities(), RM_DOMAIN_COMPACT_HANDLES) {
   const std::uint32_t other = world.driver("other");
   const std::array<PairText, 2> pairs{{{"k1", "v1"}, {"k2", "v2"}}};
   for (int i = 0; i < 9; ++i) {
-    // From one word to ten: the fast half of a look-up takes up to four.
-    names.push_back("a/" + std::string(static_cast<std::size_t>(i * 9), 'x'));
+    // 4 to 84 bytes: read from a cell of the index alone, and from the entry too.
+    names.push_back("r/" + std::string(static_cast<std::size_t>(2 + i * 10), 'x'));
     handles.push_back(world.add(names.back(), {.class_name = "class-" + std::to_string(i % 3),
                                                .flags = ResourceFlags::Shareable,
                                                .pairs = pairs,

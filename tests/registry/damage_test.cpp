@@ -110,7 +110,7 @@ TEST_F(Damage, AFullIndexOfWrongWords) {
   std::vector<std::byte> image = good;
   const std::size_t begin = known.world.region.header().offset[RM_TABLE_INDEX];
   const std::size_t end = known.world.region.header().offset[RM_TABLE_PAIRS];
-  for (const Word word : {~Word{0}, RM_INDEX_TOMBSTONE, Word{1}, Word{0x7fffffff}}) {
+  for (const Word word : {~Word{0}, Word{RM_INDEX_TOMBSTONE}, Word{1}, Word{0x7fffffff}}) {
     for (std::size_t i = begin; i < end; i += sizeof word) {
       std::memcpy(image.data() + i, &word, sizeof word);
     }
@@ -129,17 +129,20 @@ TEST_F(Damage, NamesThatAreNotFound) {
   name_of(padding, known.handles[0])[RM_NAME_BYTES - 1] = std::byte{'x'};
   ASSERT_NO_FATAL_FAILURE(survive(padding)) << "bytes behind a name";
 
-  std::vector<std::byte> twice = good;
-  const auto first = name_of(twice, known.handles[1]);
-  const auto second = name_of(twice, known.handles[2]);
-  std::ranges::copy(first, second.begin());
-  twice[static_cast<std::size_t>(second.data() - twice.data()) - offsetof(rm_entry, name)] =
-      std::byte{static_cast<std::uint8_t>(known.names[1].size())};
-  ASSERT_NO_FATAL_FAILURE(survive(twice)) << "one name for two";
-  World world(copy_of(twice));
-  EXPECT_EQ(world.writer.recover().undone, 1u);
-  EXPECT_EQ(world.view.find(known.names[1]).value(), known.handles[1]);
-  EXPECT_FALSE(world.view.is_live(known.handles[2]));
+  // Of a name that fits into a cell of the index, and of one that does not.
+  for (const std::size_t i : {1u, 4u}) {
+    std::vector<std::byte> twice = good;
+    const auto first = name_of(twice, known.handles[i]);
+    const auto second = name_of(twice, known.handles[i + 1]);
+    std::ranges::copy(first, second.begin());
+    twice[static_cast<std::size_t>(second.data() - twice.data()) - offsetof(rm_entry, name)] =
+        std::byte{static_cast<std::uint8_t>(known.names[i].size())};
+    ASSERT_NO_FATAL_FAILURE(survive(twice)) << "one name for two";
+    World world(copy_of(twice));
+    EXPECT_EQ(world.writer.recover().undone, 1u);
+    EXPECT_EQ(world.view.find(known.names[i]).value(), known.handles[i]);
+    EXPECT_FALSE(world.view.is_live(known.handles[i + 1]));
+  }
 }
 
 TEST_F(Damage, ScriptsThatDamageTheHeaderToo) {
@@ -153,6 +156,20 @@ TEST_F(Damage, ScriptsThatDamageTheHeaderToo) {
   }
   EXPECT_GT(attached, kScripts / 2);
   EXPECT_LT(attached, kScripts);
+}
+
+// What the writer remembers of the table of classes is not better than the table.
+TEST_F(Damage, AClassThatIsLostIsMadeAnew) {
+  World world(copy_of(good));
+  ASSERT_TRUE(succeeded(world.try_add("first", {.class_name = "the-class"})));
+  const Tables& tables = world.region.tables();
+  const std::uint32_t id = world.view.classes().find("the-class").value();
+  tables.classes.at(id)[0] = 0;
+  world.writer.recover();
+  ASSERT_TRUE(failed_with(world.view.classes().find("the-class"), ErrorCode::NotFound));
+  const Handle handle = world.add("second", {.class_name = "the-class"});
+  const std::uint16_t given = world.view.read(handle).value().class_id;
+  EXPECT_EQ(world.view.classes().find("the-class").value_or(0), given);
 }
 
 }  // namespace

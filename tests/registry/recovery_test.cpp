@@ -5,12 +5,16 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <cstdint>
 #include <functional>
 #include <set>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "resmgr/abi/capacities.hpp"
+#include "resmgr/registry/index_state.hpp"
+#include "resmgr/registry/name_key.hpp"
 #include "tests/registry/stepper.hpp"
 #include "tests/registry/support.hpp"
 
@@ -174,27 +178,94 @@ TEST_F(Recovery, OfARecovery) {
   EXPECT_EQ(describe(world.view), before);
 }
 
-// The index is replaced when it gets half full: the reader always has a whole one.
+// The index is replaced when it gets full: the reader always has a whole one.
 TEST(RecoveryOfTheIndex, OfItsGrowth) {
   if (const auto why = stepping_is_impossible()) GTEST_SKIP() << *why;
+  constexpr std::uint32_t kNames = index_is_full_at(kMinIndexEntries);
   Capacities capacities = small_capacities();
-  capacities.slots = 300;
+  capacities.slots = kMinIndexEntries;
   World world(capacities);
-  for (int i = 0; i < 256; ++i) world.add("r/" + std::to_string(i));
+  for (std::uint32_t i = 0; i < kNames; ++i) world.add("r/" + std::to_string(i));
   std::size_t images = 0;
   const std::size_t total = for_each_store(
-      world.region.bytes(), [&] { (void)world.writer.prepare("r/256", {}); },
+      world.region.bytes(), [&] { (void)world.writer.prepare("r/" + std::to_string(kNames), {}); },
       [&](std::span<const std::byte> image) {
         ++images;
         World copy(copy_of(image));
-        for (int i = 0; i < 256; ++i) {
+        for (std::uint32_t i = 0; i < kNames; ++i) {
           ASSERT_TRUE(succeeded(copy.view.find("r/" + std::to_string(i)))) << images;
         }
         copy.writer.recover();
         ASSERT_TRUE(is_sound(copy));
-        ASSERT_EQ(copy.view.size(), 256u);
+        ASSERT_EQ(copy.view.size(), kNames);
       });
-  EXPECT_GT(total, 256u) << "the index was not rebuilt";
+  EXPECT_GT(total, kNames) << "the index was not rebuilt";
+}
+
+// A reader that is stopped anywhere in a look-up, while the cell that it reads gets another name:
+// it finds what was there or what is there, never a name made of the two.
+TEST(AStoppedReader, FindsNoMixtureOfTwoNames) {
+  if (const auto why = stepping_is_impossible()) GTEST_SKIP() << *why;
+  World world;
+  // Three names with the same home, one of them made of the others' halves.
+  const NameSecrets& secrets = world.region.tables().secrets;
+  const IndexState state = index_state(world);
+  const auto home = [&](const std::string& name) {
+    return state.home(name_key(name, secrets).hash);
+  };
+  std::string one;
+  std::string other;
+  std::string mixture;
+  for (int i = 0; one.empty() || home(one) != home(other) || home(one) != home(mixture); ++i) {
+    const std::string first = std::to_string(10'000'000 + i);
+    const std::string second = std::to_string(50'000'000 + i / 2);
+    one = first + "11111111";
+    other = second + std::to_string(20'000'000 + i / 3);
+    mixture = first + other.substr(8);
+  }
+  constexpr int kAbsent = 0;
+  constexpr int kOne = 1;
+  constexpr int kOther = 2;
+  // The second time in the other cell of the line.
+  for (const bool beside : {false, true}) {
+    if (beside) {
+      std::string first_there;
+      for (int i = 0; first_there.empty() || home(first_there) != home(one); ++i) {
+        first_there = "first/there/" + std::to_string(i);
+      }
+      world.add(first_there);
+    }
+    Handle handle = world.add(one);
+    std::size_t stops = 0;
+    const auto read_beside_change = [&](const std::string& name, std::size_t instructions) {
+      Handle replaced;
+      const auto seen = stop_after(
+          instructions,
+          [&] {
+            const Handle found = world.view.lookup(name);
+            return found.is_null() ? kAbsent : found == handle ? kOne : kOther;
+          },
+          [&] {
+            world.remove(handle);
+            replaced = world.add(other);
+          });
+      if (!replaced.is_null()) {
+        world.remove(replaced);
+        handle = world.add(one);
+        ++stops;
+      }
+      return seen;
+    };
+    for (std::size_t i = 0;; ++i) {
+      const auto seen = read_beside_change(mixture, i);
+      if (!seen) break;
+      ASSERT_EQ(*seen, kAbsent) << "stopped after " << i << " instructions";
+      ASSERT_NE(read_beside_change(one, i).value_or(kAbsent), kOther) << i;
+      ASSERT_NE(read_beside_change(other, i).value_or(kAbsent), kOne) << i;
+    }
+    EXPECT_GT(stops, 300u) << "the look-up was not stepped through";
+    world.remove(handle);
+  }
 }
 
 }  // namespace

@@ -85,6 +85,12 @@ TEST(RefusedRegistration, TakesItsClassBackWhenItIsAbandoned) {
   EXPECT_TRUE(failed_with(world.view.classes().name(fresh.class_id), ErrorCode::NotFound));
   EXPECT_EQ(world.view.drivers().find("d").value(), driver);
 
+  // Its number may be another's by the next time.
+  const Handle other = world.add("d", {.class_name = "other"});
+  const Handle again = world.add("e", {.class_name = "new"});
+  EXPECT_EQ(world.view.classes().find("other").value(), world.view.read(other)->class_id);
+  EXPECT_EQ(world.view.classes().find("new").value(), world.view.read(again)->class_id);
+
   // One that others have come to use stays.
   const PreparedSlot first = world.writer.prepare("b", {.class_name = "shared"}).value();
   const Handle second = world.add("c", {.class_name = "shared"});

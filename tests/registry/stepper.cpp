@@ -25,11 +25,20 @@ constexpr bool kTooSlow = false;
 constexpr bool kTooSlow = false;
 #endif
 
-[[noreturn]] void run_traced(const std::function<void()>& operation) {
+[[noreturn]] void run_traced(const std::function<int()>& operation) {
   if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(2);
   ::raise(SIGSTOP);
-  operation();
-  ::_exit(0);
+  ::_exit(operation());
+}
+
+// A child that stands before the operation; nothing if that can't be had.
+std::optional<pid_t> start_traced(const std::function<int()>& operation) {
+  const pid_t child = ::fork();
+  if (child < 0) return std::nullopt;
+  if (child == 0) run_traced(operation);
+  int status = 0;
+  if (::waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) return std::nullopt;
+  return child;
 }
 
 // Lets the child go on by one instruction. False when it has ended.
@@ -45,7 +54,7 @@ std::optional<std::string> stepping_is_impossible() {
   if (kTooSlow) return "ThreadSanitizer multiplies the instructions to step through";
   const pid_t child = ::fork();
   if (child < 0) return std::string("fork: ") + std::strerror(errno);
-  if (child == 0) run_traced([] {});
+  if (child == 0) run_traced([] { return 0; });
   int status = 0;
   if (::waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) return "tracing is forbidden";
   const bool stepped = step(child);
@@ -59,17 +68,17 @@ std::size_t for_each_store(std::span<const std::byte> memory,
                            const std::function<void()>& operation,
                            const std::function<void(std::span<const std::byte>)>& visit) {
   std::vector<std::byte> image(memory.begin(), memory.end());
-  const pid_t child = ::fork();
-  if (child < 0) return 0;
-  if (child == 0) run_traced(operation);
-  int status = 0;
-  if (::waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) return 0;
+  const auto child = start_traced([&] {
+    operation();
+    return 0;
+  });
+  if (!child) return 0;
 
   std::size_t images = 1;
   visit(image);
-  while (true) {
-    if (::ptrace(PTRACE_SINGLESTEP, child, nullptr, nullptr) != 0) return 0;
-    if (::waitpid(child, &status, 0) != child) return 0;
+  for (int status = 0;;) {
+    if (::ptrace(PTRACE_SINGLESTEP, *child, nullptr, nullptr) != 0) return 0;
+    if (::waitpid(*child, &status, 0) != *child) return 0;
     if (WIFEXITED(status)) return WEXITSTATUS(status) == 0 ? images : 0;
     if (!WIFSTOPPED(status)) return 0;
     if (std::memcmp(image.data(), memory.data(), memory.size()) == 0) continue;
@@ -77,6 +86,20 @@ std::size_t for_each_store(std::span<const std::byte> memory,
     ++images;
     visit(image);
   }
+}
+
+std::optional<int> stop_after(std::size_t instructions, const std::function<int()>& operation,
+                              const std::function<void()>& meanwhile) {
+  const auto child = start_traced(operation);
+  if (!child) return std::nullopt;
+  while (instructions-- > 0) {
+    if (!step(*child)) return std::nullopt;
+  }
+  meanwhile();
+  int status = 0;
+  if (::ptrace(PTRACE_DETACH, *child, nullptr, nullptr) != 0) return std::nullopt;
+  if (::waitpid(*child, &status, 0) != *child || !WIFEXITED(status)) return std::nullopt;
+  return WEXITSTATUS(status);
 }
 
 }  // namespace resmgr::registry::test

@@ -30,4 +30,11 @@ namespace resmgr::registry::test {
     std::span<const std::byte> memory, const std::function<void()>& operation,
     const std::function<void(std::span<const std::byte>)>& visit);
 
+/// Runs `operation` in another process, stops it after so many of its instructions, calls
+/// `meanwhile()` here, and lets it go on. Returns what `operation` did, 0 to 255; nothing if it had
+/// ended by then, and `meanwhile` was not called.
+[[nodiscard]] std::optional<int> stop_after(std::size_t instructions,
+                                            const std::function<int()>& operation,
+                                            const std::function<void()>& meanwhile);
+
 }  // namespace resmgr::registry::test

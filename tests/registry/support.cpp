@@ -2,6 +2,7 @@
 #include "tests/registry/support.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -13,7 +14,7 @@
 #include <utility>
 
 #include "resmgr/abi/region_file.hpp"
-#include "resmgr/base/hash.hpp"
+#include "resmgr/registry/name_key.hpp"
 
 namespace resmgr::registry::test {
 namespace {
@@ -142,15 +143,17 @@ std::uint32_t World::driver(std::string_view name) {
 
 IndexState index_state(const World& world) {
   const Tables& tables = world.region.tables();
-  return IndexState::decode(tables.root->index_state, tables.index_buckets).value();
+  return IndexState::decode(tables.root->index_state, tables.index.count()).value();
 }
 
-std::vector<std::string> colliding_names(const World& world, std::uint32_t home, int count) {
+std::vector<std::string> colliding_names(const World& world, std::uint32_t cells,
+                                         std::uint32_t home, int count) {
   std::vector<std::string> names;
-  const IndexState state = index_state(world);
+  const IndexState state{
+      .first = 0, .shift = 64 - static_cast<std::uint32_t>(std::countr_zero(cells)), .rebuilds = 0};
   for (int i = 0; static_cast<int>(names.size()) < count; ++i) {
     std::string name = "x" + std::to_string(i);
-    if (state.home(hash_bytes(name, world.region.tables().name_seed)) == home) {
+    if (state.home(name_key(name, world.region.tables().secrets).hash) == home) {
       names.push_back(std::move(name));
     }
   }

@@ -56,10 +56,10 @@ struct World {
 /// The part of the index that is in use.
 [[nodiscard]] IndexState index_state(const World& world);
 
-/// Names whose search begins in the same bucket, found by trial, as an adversary who knows the seed
-/// would.
-[[nodiscard]] std::vector<std::string> colliding_names(const World& world, std::uint32_t home,
-                                                       int count);
+/// Names whose search begins in the same cell of an index of `cells` cells, found by trial, as an
+/// adversary who knows the seed would.
+[[nodiscard]] std::vector<std::string> colliding_names(const World& world, std::uint32_t cells,
+                                                       std::uint32_t home, int count);
 
 /// Passes if `result` failed with `code`.
 template <typename T>
