@@ -172,7 +172,7 @@ Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
     return std::unexpected(std::move(request.error()));
   }
   // As it was given: what T asks for would hide some of it.
-  const auto described = convert::description(metadata, {}, type.tag);
+  const auto described = convert::description(metadata, {}, type.tag, {});
   if (auto sound = resmgr::registry::check_description(described); !sound) {
     return std::unexpected(std::move(sound.error()));
   }

@@ -32,21 +32,20 @@ std::uint64_t deadline(std::chrono::nanoseconds timeout) noexcept {
 }
 
 resmgr::registry::Description description(const ResourceMetadata& metadata,
-                                          const RegisterOptions& options, std::uint64_t type_tag) {
-  resmgr::registry::Description to;
-  to.type = metadata.type;
-  to.class_name = metadata.class_name.empty() ? resmgr::to_string(metadata.type)
-                                              : std::string_view(metadata.class_name);
-  to.size_bytes = metadata.size_bytes;
-  to.alignment = metadata.alignment;
-  to.access_pattern = metadata.access_pattern;
-  to.priority = metadata.priority;
-  to.flags = metadata.flags;
-  to.numa_node = metadata.numa_node;
-  to.cookie = options.cookie;
-  to.owner_driver = options.driver.value;
-  to.type_tag = type_tag;
-  return to;
+                                          const RegisterOptions& options, std::uint64_t type_tag,
+                                          std::span<const resmgr::registry::PairText> pairs) {
+  return {.type = metadata.type,
+          .class_name = metadata.class_name,
+          .size_bytes = metadata.size_bytes,
+          .alignment = metadata.alignment,
+          .access_pattern = metadata.access_pattern,
+          .priority = metadata.priority,
+          .flags = metadata.flags,
+          .numa_node = metadata.numa_node,
+          .pairs = pairs,
+          .owner_driver = options.driver.value,
+          .cookie = options.cookie,
+          .type_tag = type_tag};
 }
 
 }  // namespace hal::convert

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <source_location>
+#include <span>
 
 #include <hal/resource_manager.hpp>
 
@@ -23,10 +24,10 @@ namespace hal::convert {
 /// Nanoseconds from now as CLOCK_MONOTONIC; what is too far away is no deadline, what is not
 /// positive is over already.
 [[nodiscard]] std::uint64_t deadline(std::chrono::nanoseconds timeout) noexcept;
-/// What the registry writes of a resource.
-[[nodiscard]] resmgr::registry::Description description(const ResourceMetadata& metadata,
-                                                        const RegisterOptions& options,
-                                                        std::uint64_t type_tag);
+/// What the registry writes of a resource; views the metadata and the pairs, which are its own.
+[[nodiscard]] resmgr::registry::Description description(
+    const ResourceMetadata& metadata, const RegisterOptions& options, std::uint64_t type_tag,
+    std::span<const resmgr::registry::PairText> pairs);
 /// What the registry says, as the public type.
 [[nodiscard]] ResourceInfo info(const resmgr::client::Domain& domain,
                                 const resmgr::registry::EntryCopy& entry);

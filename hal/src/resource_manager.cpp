@@ -133,8 +133,10 @@ Result<Handle> ResourceManager::register_resource(std::string_view name,
 
 Result<Handle> ResourceManager::register_typed(std::string_view name,
                                                const ResourceMetadata& metadata,
-                                               RegisterOptions options, std::uint64_t type_tag) {
+                                               RegisterOptions&& options, std::uint64_t type_tag) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  // Where the name will go is not in a cache, and all that follows goes on meanwhile.
+  domain_->view().prefetch(name);
   if (options.fd && options.backing) {
     return fail(ErrorCode::InvalidArgument, "a file and a backing together");
   }
@@ -152,18 +154,17 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
     return fail(ErrorCode::InvalidArgument, "a backing needs a size");
   }
   return guard("registration", [&]() -> Result<Handle> {
-    resmgr::client::Registration registration;
-    registration.description = convert::description(metadata, options, type_tag);
     std::vector<resmgr::registry::PairText> pairs;
     pairs.reserve(metadata.pairs.size());
     for (const auto& [key, value] : metadata.pairs) pairs.push_back({key, value});
-    registration.description.pairs = pairs;
-    registration.lazy = lazy;
-    registration.hooks = {std::move(options.hooks.on_create), std::move(options.hooks.on_access),
-                          std::move(options.hooks.on_cleanup)};
-    if (options.fd) {
-      registration.file = {std::move(options.fd), metadata.size_bytes};
-    } else if (options.backing) {
+    resmgr::client::Registration registration{
+        .description = convert::description(metadata, options, type_tag, pairs),
+        .file = {std::move(options.fd), metadata.size_bytes},
+        .make = {},
+        .lazy = lazy,
+        .hooks = {std::move(options.hooks.on_create), std::move(options.hooks.on_access),
+                  std::move(options.hooks.on_cleanup)}};
+    if (options.backing) {
       registration.make = [backing = std::move(options.backing), name = std::string(name),
                            metadata]() -> Result<resmgr::client::BackedFile> {
         Result<BackingMemory> made = fail(ErrorCode::System, "the backing threw");
@@ -180,7 +181,7 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
         return resmgr::client::BackedFile{std::move(made->fd), metadata.size_bytes};
       };
     }
-    return domain_->register_resource(name, std::move(registration));
+    return domain_->register_resource(name, registration);
   });
 }
 

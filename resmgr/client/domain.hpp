@@ -98,7 +98,8 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   // ---- registry (domain_registry.cpp) -----------------------------------------------------------
 
   [[nodiscard]] Result<std::uint32_t> register_driver(std::string_view name);
-  [[nodiscard]] Result<Handle> register_resource(std::string_view name, Registration registration);
+  /// Takes what `registration` owns.
+  [[nodiscard]] Result<Handle> register_resource(std::string_view name, Registration& registration);
   /// `leaving`: see RegistryWriter::begin_unregister().
   Result<void> unregister_resource(Handle handle, std::uint64_t deadline_ns,
                                    const registry::Leaving* leaving = nullptr);

@@ -35,7 +35,7 @@ Handle Domain::lookup_elsewhere(std::string_view name) const noexcept {
   return closed() ? Handle() : view_.lookup_elsewhere(name);
 }
 
-Result<Handle> Domain::register_resource(std::string_view name, Registration registration) {
+Result<Handle> Domain::register_resource(std::string_view name, Registration& registration) {
   if (closed()) return fail(ErrorCode::Disconnected);
   if (registration.make && !registration.lazy) {
     // What would be refused anyway should not make anything first.
@@ -48,7 +48,7 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration reg
     registration.file = std::move(*made);
     registration.make = {};
   }
-  registration.description.created_at = monotonic_ns();
+  registration.description.created_at = Clock::coarse();
   const std::lock_guard lock(registry_mutex_);
   auto prepared = writer_.prepare(name, registration.description);
   if (!prepared) return std::unexpected(std::move(prepared.error()));

@@ -379,7 +379,7 @@ class HAL_EXPORT ResourceManager {
   Result<ScopedResource> acquire_slowly(Handle handle, const AcquireOptions& options,
                                         std::source_location where) noexcept;
   Result<Handle> register_typed(std::string_view name, const ResourceMetadata& metadata,
-                                RegisterOptions options, std::uint64_t type_tag);
+                                RegisterOptions&& options, std::uint64_t type_tag);
 
   struct OpenedResource {
     ScopedResource hold;
