@@ -13,8 +13,8 @@
 namespace drivers::dma {
 
 hal::Result<RemoteMemory> RemoteMemory::map(hal::UniqueFd memory, Access access) noexcept {
-  struct stat status {};
-  struct statfs filesystem {};
+  struct stat status{};
+  struct statfs filesystem{};
   const int seals = ::fcntl(memory.get(), F_GET_SEALS);
   if (seals < 0 || (seals & F_SEAL_SHRINK) == 0) {
     return fail(hal::ErrorCode::InvalidArgument, "memory: not a memfd sealed against shrinking");

@@ -62,8 +62,7 @@ class Category final : public std::error_category {
   }
   std::error_condition default_error_condition(int value) const noexcept override {
     const CodeText* entry = find(value);
-    return entry ? std::make_error_condition(entry->condition)
-                 : std::error_condition(value, *this);
+    return entry ? std::make_error_condition(entry->condition) : std::error_condition(value, *this);
   }
 };
 
@@ -125,8 +124,8 @@ std::string Error::message() const {
   line += entry ? entry->text : "unknown error";
   if (errno_) line += std::string(" (") + std::generic_category().message(errno_) + ")";
   if (requested_ || available_) {
-    line += "; requested " + std::to_string(requested_) + ", available " +
-            std::to_string(available_);
+    line +=
+        "; requested " + std::to_string(requested_) + ", available " + std::to_string(available_);
   }
   if (blame_.context) {
     line += "; " + what_text(blame_) + " is held by " + who_text(blame_) + " for " +
@@ -136,8 +135,8 @@ std::string Error::message() const {
   for (std::size_t i = 0; i < cycle().size(); ++i) {
     const Participant& waiter = cycle()[i];
     line += (i == 0 ? "; cycle: " : ", ");
-    line += who_text(waiter) + " waits for " + what_text(waiter) + " since " +
-            age_text(waiter.held_ns);
+    line +=
+        who_text(waiter) + " waits for " + what_text(waiter) + " since " + age_text(waiter.held_ns);
   }
   if (!detail().empty()) line += "; " + std::string(detail());
   return line;

@@ -21,14 +21,16 @@ constexpr std::array<std::string_view, 6> kPatterns{"unspecified", "sequential",
                                                     "read-mostly", "write-once", "streaming"};
 constexpr std::array<std::string_view, 4> kModes{"non-blocking", "blocking", "timeout",
                                                  "emergency"};
-constexpr std::array<std::string_view, 8> kStates{"deallocated", "allocated",       "ready",
-                                                  "active",      "locked",          "pending-cleanup",
+constexpr std::array<std::string_view, 8> kStates{"deallocated", "allocated",  "ready",
+                                                  "active",      "locked",     "pending-cleanup",
                                                   "orphaned",    "quarantined"};
 
 }  // namespace
 
 std::string_view to_string(ResourceType type) noexcept { return pick(kTypes, type); }
-std::string_view to_string(ResourcePriority priority) noexcept { return pick(kPriorities, priority); }
+std::string_view to_string(ResourcePriority priority) noexcept {
+  return pick(kPriorities, priority);
+}
 std::string_view to_string(AccessPattern pattern) noexcept { return pick(kPatterns, pattern); }
 std::string_view to_string(AcquisitionMode mode) noexcept { return pick(kModes, mode); }
 std::string_view to_string(Lifecycle state) noexcept { return pick(kStates, state); }

@@ -46,7 +46,7 @@ class ContextTable {
   }
   [[nodiscard]] std::uint32_t size() const noexcept;
 
-  // ---- for client/forks.hpp: the table stands still from before_fork() on ------------------------
+  // ---- for client/forks.hpp: the table stands still from before_fork() on ---------------------
 
   void before_fork() noexcept { mutex_.lock(); }
   void after_fork_in_parent() noexcept { mutex_.unlock(); }

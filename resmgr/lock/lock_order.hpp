@@ -4,10 +4,10 @@
 // leads to a deadlock.
 //
 // What it is: for each class a bit set of the classes ever held when it was acquired, shared by the
-// whole domain. A new edge that closes a cycle is reported once, with both places. What it is not: a
-// deadlock check; that is WaitGraph. Holds of one class among themselves, class 0 ("none"), attempts
-// that do not wait, and holds beyond the 64 in a context's list add no edges. Nothing allocates but
-// the text of a report.
+// whole domain. A new edge that closes a cycle is reported once, with both places. What it is not:
+// a deadlock check; that is WaitGraph. Holds of one class among themselves, class 0 ("none"),
+// attempts that do not wait, and holds beyond the 64 in a context's list add no edges. Nothing
+// allocates but the text of a report.
 //
 // Source: the acquired-before relation of Linux lockdep, per class, every holder counted as
 // exclusive because shared requests queue behind exclusive ones here.

@@ -27,13 +27,11 @@ std::array<TableShape, 8> shapes(const Capacities& c) noexcept {
 Result<LockRegion> LockRegion::create(const Capacities& capacities,
                                       const RegionIdentity& identity) {
   const auto tables = shapes(capacities);
-  auto header =
-      make_header(RM_LOCK_MAGIC, capacities, identity, sizeof(rm_lock_region), tables);
+  auto header = make_header(RM_LOCK_MAGIC, capacities, identity, sizeof(rm_lock_region), tables);
   if (!header) return std::unexpected(std::move(header.error()));
   auto fd = create_region_file("resmgr-locks", header->region_bytes);
   if (!fd) return std::unexpected(std::move(fd.error()));
-  auto mapping =
-      Mapping::map_file(fd->get(), header->region_bytes, Mapping::Access::ReadWrite);
+  auto mapping = Mapping::map_file(fd->get(), header->region_bytes, Mapping::Access::ReadWrite);
   if (!mapping) return std::unexpected(std::move(mapping.error()));
   std::memcpy(mapping->data(), &*header, sizeof(*header));
   LockRegion region(std::move(*fd), std::move(*mapping), *header);

@@ -7,8 +7,8 @@
 // pair costs one load. What it is not: a log; old records are overwritten. Readers check that
 // `time` is not 0 and unchanged after they copied a record.
 //
-// Arguments by operation: WAIT, TIMEOUT: the owner's context. GRANT: nanoseconds waited. RELEASE: 0.
-// DEADLOCK: the victim's context. ORDER: held class << 16 | acquired class. LEND: the priority.
+// Arguments by operation: WAIT, TIMEOUT: the owner's context. GRANT: nanoseconds waited. RELEASE:
+// 0. DEADLOCK: the victim's context. ORDER: held class << 16 | acquired class. LEND: the priority.
 // SHARE: the driver. Thread-safety: any thread; two threads of one context don't share a record.
 #pragma once
 
@@ -35,9 +35,9 @@ class Recorder {
   void record(rm_context& context, std::uint32_t id, rm_trace_op operation, std::uint8_t mode,
               std::uint32_t slot, std::uint32_t generation, std::uint64_t argument) const noexcept {
     if (id - 1 >= contexts_) return;
-    const std::uint64_t head =
-        atomic(context.trace_head).fetch_add(1, std::memory_order_relaxed);
-    rm_trace_record& to = rings_[std::uint64_t{id - 1} * RM_TRACE_RECORDS + head % RM_TRACE_RECORDS];
+    const std::uint64_t head = atomic(context.trace_head).fetch_add(1, std::memory_order_relaxed);
+    rm_trace_record& to =
+        rings_[std::uint64_t{id - 1} * RM_TRACE_RECORDS + head % RM_TRACE_RECORDS];
     // 0 marks the record as being written; the releases keep the fields between the two stores.
     store_relaxed(to.time, 0);
     store_release(to.slot, slot);

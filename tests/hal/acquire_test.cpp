@@ -67,8 +67,7 @@ TEST_F(AcquireTest, RefusalNamesTheHolder) {
     EXPECT_STREQ(who.resource.data(), "gpu0/frame/3");
     EXPECT_EQ(who.pid, static_cast<std::uint32_t>(::getpid()));
     EXPECT_EQ(refused.error().blamed(), 1u);
-    EXPECT_NE(refused.error().message().find("gpu0/frame/3 is held by dma-edu"),
-              std::string::npos);
+    EXPECT_NE(refused.error().message().find("gpu0/frame/3 is held by dma-edu"), std::string::npos);
   });
   other.join();
 }
@@ -109,9 +108,9 @@ TEST_F(AcquireTest, PriorityThenArrivalDecideWhoIsNext) {
             .has_priority = true,
             .priority = ResourcePriority::High});
   queue(4, {.mode = AcquisitionMode::Emergency, .timeout = 60s});
-  queue(5, {.mode = AcquisitionMode::Blocking,
-            .has_priority = true,
-            .priority = ResourcePriority::Low});
+  queue(
+      5,
+      {.mode = AcquisitionMode::Blocking, .has_priority = true, .priority = ResourcePriority::Low});
   hold.reset();
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(order, (std::vector<int>{4, 3, 1, 2, 5}));
@@ -200,8 +199,9 @@ TEST_F(AcquireTest, TasksHaveContextsOfTheirOwn) {
 
   auto other = ResourceManager::create();
   auto foreign = (*other)->create_context();
-  EXPECT_EQ(code_of(manager_->acquire_scoped_resource(handle, AcquireOptions{.context = &*foreign})),
-            ErrorCode::InvalidArgument);
+  EXPECT_EQ(
+      code_of(manager_->acquire_scoped_resource(handle, AcquireOptions{.context = &*foreign})),
+      ErrorCode::InvalidArgument);
 }
 
 TEST_F(AcquireTest, BundleIsAllOrNothing) {

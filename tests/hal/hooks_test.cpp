@@ -25,8 +25,8 @@ class HooksTest : public test::ManagerTest {
   }
 };
 
-// The callback thread is as fast as can be: each hook keeps it awake until the next registration has
-// begun.
+// The callback thread is as fast as can be: each hook keeps it awake until the next registration
+// has begun.
 TEST_F(HooksTest, WhatIsToldOfCanBeFound) {
   constexpr int kRounds = 50'000;
   std::atomic<int> begun = 0;

@@ -13,8 +13,8 @@ namespace {
 using Typed = ManagerTest;
 using Refused = ManagerTest;
 
-// An object is there before its name: whoever opens it first finds it constructed, and nobody's work
-// is overwritten.
+// An object is there before its name: whoever opens it first finds it constructed, and nobody's
+// work is overwritten.
 TEST_F(Typed, AnObjectIsConstructedOnceAndBeforeAnybodyFindsIt) {
   struct Counter {
     int value = 100;
@@ -53,7 +53,9 @@ TEST_F(Refused, WrongOptionsThoughNobodyIsInTheWay) {
       {.mode = static_cast<AcquisitionMode>(99)},
       {.kind = static_cast<HoldKind>(7)},
       {.has_priority = true, .priority = static_cast<ResourcePriority>(77)},
-      {.kind = HoldKind::Shared, .has_priority = true, .priority = static_cast<ResourcePriority>(77)},
+      {.kind = HoldKind::Shared,
+       .has_priority = true,
+       .priority = static_cast<ResourcePriority>(77)},
   };
   for (const AcquireOptions& options : wrong) {
     EXPECT_EQ(code_of(manager_->acquire_scoped_resource(handle, options)),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Counting of heap allocations: a program that links counting_new.cpp has its operator new replaced.
+// Counting of heap allocations: a program that links counting_new.cpp has its operator new
+// replaced.
 //
 // What it is: a count of what all threads allocate between two calls. What it is not: a count of
 // direct calls of malloc. Thread-safety: any thread, one count at a time.

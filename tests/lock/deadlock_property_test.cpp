@@ -163,9 +163,12 @@ class Game {
     // On several cycles, who looks back may name another one than he was chosen for.
     std::vector<std::vector<int>> all{cycle};
     if (victim != context) all = oracle_.cycles_through(victim);
-    EXPECT_TRUE(std::any_of(all.begin(), all.end(), [&](const std::vector<int>& one) {
-      return oracle_.victim_of(one) == victim && verdict_for(one, victim) == error.code();
-    })) << "victim " << victim << ": " << error.message() << at();
+    EXPECT_TRUE(std::any_of(all.begin(), all.end(),
+                            [&](const std::vector<int>& one) {
+                              return oracle_.victim_of(one) == victim &&
+                                     verdict_for(one, victim) == error.code();
+                            }))
+        << "victim " << victim << ": " << error.message() << at();
   }
   [[nodiscard]] ErrorCode verdict_for(const std::vector<int>& cycle, int victim) const {
     const bool urgent = std::any_of(cycle.begin(), cycle.end(),
@@ -173,8 +176,8 @@ class Game {
     const bool wounded = urgent && !oracle_.wish(victim)->emergency;
     return wounded ? ErrorCode::Preempted : ErrorCode::Deadlock;
   }
-  /// Those who are due have been granted, all others still wait. `lent` is the rank of a request that
-  /// came: whoever it waits for may have moved up, and have been served because of it.
+  /// Those who are due have been granted, all others still wait. `lent` is the rank of a request
+  /// that came: whoever it waits for may have moved up, and have been served because of it.
   void settle(std::vector<int> due, std::uint16_t lent = 0) {
     wait_until_settled();
     read_ranks();
@@ -230,7 +233,9 @@ class Game {
     }
     for (int i = 0; i < kResources; ++i) EXPECT_TRUE(is_free(domain_.word(handle(i)))) << at();
   }
-  [[nodiscard]] std::string at() const { return ", after " + std::to_string(victims_) + " victims"; }
+  [[nodiscard]] std::string at() const {
+    return ", after " + std::to_string(victims_) + " victims";
+  }
 
   std::mt19937_64 random_;
   Domain domain_;

@@ -34,9 +34,7 @@ class DeadlockRace : public ::testing::Test {
     for (int i = 0; i < kThreads; ++i) actors.push_back(std::make_unique<Actor>(domain));
     for (std::uint32_t i = 0; i < kThreads; ++i) (void)domain.arm(i);
   }
-  int pick(int least, int most) {
-    return std::uniform_int_distribution<int>(least, most)(random);
-  }
+  int pick(int least, int most) { return std::uniform_int_distribution<int>(least, most)(random); }
   /// Disjoint rings of 2 to 4 members over all actors.
   std::vector<Ring> make_rings() {
     std::shuffle(actors.begin(), actors.end(), random);
@@ -114,9 +112,9 @@ TEST_F(DeadlockRace, OneVictimForEachDisjointCycle) {
     start(rings);
     for (const Ring& ring : rings) {
       const std::vector<Outcome> outcomes = finish(ring);
-      const auto lowest =
-          std::min_element(ring.requests.begin(), ring.requests.end(),
-                           [](const Request& a, const Request& b) { return a.priority < b.priority; });
+      const auto lowest = std::min_element(
+          ring.requests.begin(), ring.requests.end(),
+          [](const Request& a, const Request& b) { return a.priority < b.priority; });
       const auto expected = static_cast<std::size_t>(lowest - ring.requests.begin());
       for (std::size_t i = 0; i < outcomes.size(); ++i) {
         if (i != expected) {
@@ -200,7 +198,9 @@ TEST_F(DeadlockRace, WhateverIsTakenItEnds) {
   };
   const auto run = [&](Context& me, std::uint64_t seed) -> Outcome {
     std::mt19937_64 mine(seed);
-    const auto roll = [&](int most) { return static_cast<int>(mine() % static_cast<unsigned>(most)); };
+    const auto roll = [&](int most) {
+      return static_cast<int>(mine() % static_cast<unsigned>(most));
+    };
     for (int round = 0; round < rounds; ++round) {
       std::array<std::uint32_t, kResources> order{};
       for (std::uint32_t i = 0; i < kResources; ++i) order[i] = i;

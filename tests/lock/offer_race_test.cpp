@@ -23,9 +23,9 @@ bool is_waiting(Domain& domain, const Actor& actor) {
   return waiting;
 }
 
-// The holder waits for the waiter, who is about to share what it holds. A newcomer who stands before
-// the waiter in the queue sees the offer, so no cycle, and never looks again: taken back, the offer
-// would leave three waiting for one another (I7). An upgrade, for no loan gets past one.
+// The holder waits for the waiter, who is about to share what it holds. A newcomer who stands
+// before the waiter in the queue sees the offer, so no cycle, and never looks again: taken back,
+// the offer would leave three waiting for one another (I7). An upgrade, for no loan gets past one.
 TEST(OfferRace, WhatANewcomerSawOfferedIsGranted) {
   const std::uint64_t rounds = rounds_from_environment(kSanitized ? 200 : 2'000);
   std::mt19937_64 random(seed_from_environment());

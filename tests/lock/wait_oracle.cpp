@@ -7,8 +7,7 @@
 namespace resmgr::lock::test {
 
 void WaitOracle::enqueue(int context, Wish wish) {
-  wish.rank = {wish.mode == RM_WAIT_UPGRADE, std::max(wish.asked, inherited(context)),
-               ++tickets_};
+  wish.rank = {wish.mode == RM_WAIT_UPGRADE, std::max(wish.asked, inherited(context)), ++tickets_};
   waits_.at(static_cast<std::size_t>(context)) = wish;
 }
 

@@ -2,8 +2,8 @@
 //
 // WaitOracle: who holds and who waits, as it follows from the history of calls and outcomes.
 //
-// What it is: a slow and obvious model of a domain, with sets instead of words, cells and queues: it
-// says who must be granted, who is in whose way, and which cycles there are. What it is not: a
+// What it is: a slow and obvious model of a domain, with sets instead of words, cells and queues:
+// it says who must be granted, who is in whose way, and which cycles there are. What it is not: a
 // client of the engine; only the ranks that loans raised are told to it. Lifetime and
 // thread-safety: a plain value.
 //

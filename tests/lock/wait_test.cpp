@@ -296,8 +296,8 @@ TEST_F(Wait, AFullNodeTableKeepsNoCell) {
     ASSERT_TRUE(holder.acquire(far));
     ASSERT_TRUE(a.share(near));
     b.begin(far, blocking());
-    ASSERT_TRUE(fails_with(a.acquire(far, blocking(HoldKind::Shared)),
-                           ErrorCode::CapacityExceeded));
+    ASSERT_TRUE(
+        fails_with(a.acquire(far, blocking(HoldKind::Shared)), ErrorCode::CapacityExceeded));
     ASSERT_TRUE(holder.release(far));
     ASSERT_TRUE(b.finish());
   }

@@ -31,7 +31,7 @@ constexpr std::size_t kSize = 512;
 class Rings {
  public:
   explicit Rings(const hal::UniqueFd& fd) {
-    struct stat status {};
+    struct stat status{};
     EXPECT_EQ(::fstat(fd.get(), &status), 0);
     size_ = static_cast<std::size_t>(status.st_size);
     address_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
