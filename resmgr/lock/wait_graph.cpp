@@ -50,17 +50,72 @@ std::span<const WaitGraph::Step> WaitGraph::steps(const Mapping& scratch) const 
   return {view_of->steps, view_of->step_count};
 }
 
+// What for_each_wait() and for_each_blocker() would find, and as they would: each thing that may
+// move is looked at again after what it covers.
+[[gnu::always_inline]] inline WaitGraph::SoleWait WaitGraph::sole_wait(
+    std::uint16_t context) const noexcept {
+  const rm_context* const record = t_.context(context);
+  if (!record) return {};
+  const std::uint32_t waits = load(record->waits_seq);
+  const std::uint32_t link = load(record->wait_link);
+  const rm_node* const node = t_.node(link);
+  if (!node || (waits & 1u) != 0) return {};
+  const NodeWord word{load(node->word)};
+  rm_slot* const slot = t_.slot(load_acquire(node->slot));
+  const std::uint32_t generation = load_acquire(node->generation);
+  // A shared request may have been offered a cell.
+  if (!word.waiting() || !slot || load_acquire(node->context) != context ||
+      load_acquire(node->mode) == RM_WAIT_SHARED || load_acquire(node->context_next_link) != 0) {
+    return {};
+  }
+  const std::uint32_t queue = load(slot->queue_seq);
+  const StateWord held{load(slot->word)};
+  const std::uint32_t head = load(slot->queue_head_link);
+  const std::uint32_t inbox = load(slot->inbox_link);
+  if (!held.is_tenant(generation) || held.has(RM_WORD_SHARED) || held.owner() == context ||
+      (head | inbox) != link || (head & inbox) != 0 || load_acquire(node->next_link) != 0 ||
+      (queue & 1u) != 0 || load(slot->queue_seq) != queue) {
+    return {};
+  }
+  const NodeWord again{load(node->word)};
+  if (!again.waiting() || again.sequence() != word.sequence() || load(record->waits_seq) != waits) {
+    return {};
+  }
+  return {.word = word, .link = link, .holder = held.owner()};
+}
+
 WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* as_if,
                                 std::uint64_t deadline_ns) noexcept {
   s.step_count = 1;
   s.member_count = 0;
   s.steps[0] = {.context = start, .by_holds = true};
   Walk result = Walk::Acyclic;
+  std::uint16_t from = start;
+  const auto is_new = [&](std::uint16_t to) {
+    std::uint64_t& bits = s.visited[to / 64];
+    const std::uint64_t bit = std::uint64_t{1} << (to % 64);
+    if ((bits & bit) != 0) return false;
+    bits |= bit;
+    return true;
+  };
   for (std::uint32_t i = 0; i < s.step_count && result == Walk::Acyclic; ++i) {
     // Not at every step: the clock costs as much as an edge.
     if (i % 16 == 15 && deadline_ns != kNoDeadline && monotonic_ns() >= deadline_ns) break;
-    const std::uint16_t from = s.steps[i].context;
     const bool by_holds = s.steps[i].by_holds;
+    if (const SoleWait sole = as_if ? SoleWait{} : sole_wait(from);
+        sole.holder != 0 && sole.holder != start && sole.holder <= t_.context_count) [[likely]] {
+      const bool reached = is_new(sole.holder);
+      if (reached) {
+        s.steps[s.step_count++] = {.node_word = sole.word.bits,
+                                   .node_link = sole.link,
+                                   .parent = i,
+                                   .context = sole.holder,
+                                   .by_holds = by_holds};
+      }
+      // In a chain the next step is this one: what was just stored need not be loaded again.
+      from = reached && i + 2 == s.step_count ? sole.holder : s.steps[i + 1].context;
+      continue;
+    }
     const auto follow = [&](const Waiter& waiter) {
       for_each_blocker_as_if(waiter, as_if, [&](std::uint16_t to, bool holder) {
         if (to == start) {
@@ -68,11 +123,7 @@ WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* a
           return false;
         }
         // Ids come from shared memory: one outside the table is nobody.
-        if (to > t_.context_count) return true;
-        std::uint64_t& bits = s.visited[to / 64];
-        const std::uint64_t bit = std::uint64_t{1} << (to % 64);
-        if ((bits & bit) != 0) return true;
-        bits |= bit;
+        if (to > t_.context_count || !is_new(to)) return true;
         s.steps[s.step_count++] = {.node_word = waiter.word.bits,
                                    .node_link = t_.link_of(waiter.node),
                                    .parent = i,
@@ -87,6 +138,7 @@ WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* a
     } else {
       for_each_wait(from, follow);
     }
+    from = s.steps[i + 1].context;  // of no use if this was the last
   }
   for (std::uint32_t i = 1; i < s.step_count; ++i) {
     s.visited[s.steps[i].context / 64] &= ~(std::uint64_t{1} << (s.steps[i].context % 64));

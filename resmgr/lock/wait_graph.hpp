@@ -96,6 +96,14 @@ class WaitGraph {
     const CellWord word{load(cell->word)};
     return word.is_of(waiter.generation, waiter.context) && word.state() == RM_CELL_OFFERED;
   }
+  /// The usual edge: a context that waits once, not for a share, in a queue that it has for itself,
+  /// for who holds exclusively.
+  struct SoleWait {
+    NodeWord word;
+    std::uint32_t link = 0;
+    std::uint16_t holder = 0;  ///< 0: the wait is of another kind, or moved
+  };
+  [[nodiscard]] SoleWait sole_wait(std::uint16_t context) const noexcept;
   enum class Walk { Acyclic, Cycle, Moved };
   [[nodiscard]] Walk walk(Scratch& scratch, std::uint16_t start, const Waiter* as_if,
                           std::uint64_t deadline_ns) noexcept;
