@@ -49,13 +49,14 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration& re
     registration.make = {};
   }
   registration.description.created_at = Clock::coarse();
+  std::shared_ptr<void> leftovers;
   const std::lock_guard lock(registry_mutex_);
   auto prepared = writer_.prepare(name, registration.description);
   if (!prepared) return std::unexpected(std::move(prepared.error()));
   const Handle handle = prepared->handle();
   const std::uint8_t attributes = attributes_of(registration);
   if (auto kept = keep(handle, registration); !kept) {
-    hooks_.forget(handle);
+    leftovers = hooks_.forget(handle);
     (void)writer_.abandon(*prepared);
     return std::unexpected(std::move(kept.error()));
   }

@@ -26,9 +26,13 @@ Result<void> HookTable::add(Handle handle, Hooks hooks) {
   return {};
 }
 
-void HookTable::forget(Handle handle) noexcept {
+std::shared_ptr<void> HookTable::forget(Handle handle) noexcept {
   const std::lock_guard lock(mutex_);
-  entries_.erase(handle);
+  const auto found = entries_.find(handle);
+  if (found == entries_.end()) return nullptr;
+  std::shared_ptr<void> gone = std::move(found->second);
+  entries_.erase(found);
+  return gone;
 }
 
 void HookTable::created(Handle handle) noexcept {
@@ -68,13 +72,17 @@ void HookTable::mute(Handle handle, bool muted) noexcept {
   if (found != entries_.end()) found->second->muted = muted;
 }
 
+// Here and in run(), what an author's hooks hold on to goes under no lock: a destructor of his may
+// unregister something.
 void HookTable::remove(Handle handle) noexcept {
+  std::shared_ptr<Entry> gone;
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(handle);
   if (found == entries_.end()) return;
   Entry& entry = *found->second;
   if (entry.queued) accessed_.erase(accessed_.iterator_to(entry));
   events_.splice(events_.end(), entry.removed);
+  gone = std::move(found->second);
   entries_.erase(found);
   ready_.notify_one();
 }
@@ -87,9 +95,10 @@ void HookTable::stop() noexcept {
   }
   // A hook that closes the manager can't wait for itself.
   if (thread_.joinable() && thread_.get_id() != std::this_thread::get_id()) thread_.join();
+  decltype(entries_) gone;
   const std::lock_guard lock(mutex_);
   accessed_.clear();
-  entries_.clear();
+  gone.swap(entries_);
 }
 
 void HookTable::call(const std::function<void(Handle)>& hook, Handle handle) noexcept {
@@ -105,19 +114,21 @@ void HookTable::run() {
   for (;;) {
     ready_.wait(lock, [&] { return stopping_ || !events_.empty() || !accessed_.empty(); });
     if (!events_.empty()) {
-      const Event event = std::move(events_.front());
-      events_.pop_front();
+      std::list<Event> told;
+      told.splice(told.end(), events_, events_.begin());
       lock.unlock();
-      call(event.call, event.handle);
+      call(told.front().call, told.front().handle);
+      told.clear();
       lock.lock();
     } else if (!accessed_.empty()) {
       Entry& entry = accessed_.front();
       accessed_.pop_front();
       entry.queued = false;
       // A copy: the resource may be unregistered while its hook runs.
-      const auto keep = entries_.at(entry.handle);
+      auto keep = entries_.at(entry.handle);
       lock.unlock();
       call(keep->on_access, keep->handle);
+      keep.reset();
       lock.lock();
     } else {
       return;  // stopping, and everything was told

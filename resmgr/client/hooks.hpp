@@ -47,8 +47,8 @@ class HookTable {
   [[nodiscard]] Result<void> add(Handle handle, Hooks hooks);
   /// Tells on_create, once the resource can be found, and then what was accessed before this.
   void created(Handle handle) noexcept;
-  /// Undoes add().
-  void forget(Handle handle) noexcept;
+  /// Undoes add(). What the hooks hold on to goes with what is returned, under no lock.
+  [[nodiscard]] std::shared_ptr<void> forget(Handle handle) noexcept;
   /// Tells on_access, unless it is queued already.
   void accessed(Handle handle) noexcept;
   /// While a resource is being unregistered, the hold that this takes is not an access.

@@ -67,14 +67,17 @@ void MemoryTable::add(Handle handle, BackedFile file, MakeFile make) {
   entries_.insert_or_assign(handle, std::move(entry));
 }
 
+// An author's backing goes under no lock: its destructor may unregister what it drew from.
 void MemoryTable::remove(Handle handle) {
+  decltype(entries_)::node_type gone;
   const std::lock_guard lock(mutex_);
-  entries_.erase(handle);
+  gone = entries_.extract(handle);
 }
 
 void MemoryTable::clear() {
+  decltype(entries_) gone;
   const std::lock_guard lock(mutex_);
-  entries_.clear();
+  gone.swap(entries_);
 }
 
 bool MemoryTable::contains(Handle handle) const {
@@ -99,10 +102,11 @@ Result<MemoryTable::Entry*> MemoryTable::ready(std::unique_lock<std::mutex>& loc
   if (!entry) return fail(ErrorCode::Unsupported, "the resource has no memory");
   if (entry->file.fd) return entry;
 
-  const MakeFile make = entry->make;  // may throw: before anybody waits for it
+  MakeFile make = entry->make;  // may throw: before anybody waits for it
   entry->maker = self;
   lock.unlock();
   auto made = make();
+  make = {};
   lock.lock();
   made_.notify_all();
   entry = find();

@@ -72,6 +72,54 @@ TEST_F(HooksTest, WhatAHookThrowsEndsThere) {
   EXPECT_EQ(told, 3);
 }
 
+/// Unregisters a resource when the last who holds on to this lets go.
+class Parent {
+ public:
+  Parent(ResourceManager& manager, Handle handle, std::atomic<int>& gone)
+      : manager_(manager), handle_(handle), gone_(gone) {}
+  Parent(const Parent&) = delete;
+  Parent& operator=(const Parent&) = delete;
+  ~Parent() {
+    EXPECT_TRUE(manager_.unregister_resource(handle_));
+    ++gone_;
+  }
+
+ private:
+  ResourceManager& manager_;
+  Handle handle_;
+  std::atomic<int>& gone_;
+};
+
+class MemoryOf final : public Backing {
+ public:
+  explicit MemoryOf(std::shared_ptr<Parent> parent) : parent_(std::move(parent)) {}
+  Result<BackingMemory> make(const std::string& name, const ResourceMetadata& metadata) override {
+    return Backing::memfd()->make(name, metadata);
+  }
+
+ private:
+  std::shared_ptr<Parent> parent_;
+};
+
+TEST_F(HooksTest, WhatAuthorsLeaveInOurHandsMayUnregisterWhenItGoes) {
+  std::atomic<int> gone = 0;
+  const auto parent = [&](const char* name) {
+    return std::make_shared<Parent>(*manager_, add_with(name, {.on_cleanup = [](Handle) {}}), gone);
+  };
+  const Handle told = add_with("told", {.on_cleanup = [p = parent("a")](Handle) {}});
+  const Handle watched = add_with("watched", {.on_access = [p = parent("b")](Handle) {}});
+  RegisterOptions backed;
+  backed.backing = std::make_shared<MemoryOf>(parent("c"));
+  const auto lazy = manager_->register_resource(
+      "lazy", {.size_bytes = 1, .flags = ResourceFlags::Lazy}, std::move(backed));
+  ASSERT_TRUE(lazy);
+  EXPECT_TRUE(manager_->unregister_resource(told));
+  EXPECT_TRUE(manager_->unregister_resource(watched));
+  EXPECT_TRUE(manager_->unregister_resource(*lazy));
+  while (gone < 3) std::this_thread::yield();
+  EXPECT_EQ(manager_->size(), 0u);
+}
+
 TEST_F(HooksTest, AHookMayClose) {
   std::atomic<int> told = 0;
   add_with("a", {.on_cleanup = [&](Handle) { ++told; }});
