@@ -57,7 +57,10 @@ class TagWriter : public TagReader {
   void take_back(std::uint32_t id) noexcept;
   /// Of a driver: it registered a resource, or one of its resources went.
   void add_resource(std::uint32_t id) noexcept { set_resources(id, resources(id) + 1); }
-  void drop_resource(std::uint32_t id) noexcept { set_resources(id, resources(id) - 1); }
+  void drop_resource(std::uint32_t id) noexcept {
+    // Damaged entries are not counted when they are recovered.
+    if (const std::uint32_t count = resources(id); count != 0) set_resources(id, count - 1);
+  }
   /// Makes the chains and the counter anew from the names that are complete; nobody has resources
   /// afterwards.
   void recover() noexcept;
