@@ -53,6 +53,7 @@ Result<ResourceInfo> ResourceManager::info(Handle handle) const {
 Result<void> ResourceManager::for_each(
     const std::function<bool(const ResourceInfo&)>& visit) const {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  if (!visit) return fail(ErrorCode::InvalidArgument, "nothing to call");
   return guard("for_each", [&]() -> Result<void> {
     domain_->view().for_each([&](const resmgr::registry::EntryCopy& entry) {
       return visit(convert::info(*domain_, entry));

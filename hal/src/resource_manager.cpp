@@ -170,6 +170,8 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
         Result<BackingMemory> made = fail(ErrorCode::System, "the backing threw");
         try {
           made = backing->make(name, metadata);
+        } catch (const std::bad_alloc&) {
+          made = resmgr::fail_errno(ENOMEM, "backing");
         } catch (...) {
           // Authors' exceptions end here: nothing throws across this interface.
         }

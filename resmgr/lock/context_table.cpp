@@ -36,9 +36,8 @@ Context* take_object() {
     yard.free.pop_back();
     return context;
   }
-  Context* const context = &yard.all.emplace_back();
-  yard.free.reserve(yard.all.size());  // so that giving back never throws
-  return context;
+  yard.free.reserve(yard.all.size() + 1);  // so that giving back never throws
+  return &yard.all.emplace_back();
 }
 
 void give_back(Context* context) noexcept {

@@ -59,7 +59,9 @@ Result<void> LockOrder::learn(Context& context, std::uint16_t class_id,
   }
   return {};
 } catch (const std::bad_alloc&) {
-  return {};  // not learned this time; the next acquisition asks again
+  // Only a report's text allocates. Refused all the same; a warning is counted, and not told.
+  if (policy() == OrderPolicy::Refuse) return std::unexpected(Error(ErrorCode::OrderViolation));
+  return {};
 }
 
 // The known chain from -> ... -> to; empty if there is none. Backwards from `to`, breadth first: a

@@ -17,7 +17,8 @@
 // manager of its own.
 //
 // Memory: where the heap gives none, a call returns System with ENOMEM and has done nothing.
-// Acquiring and releasing one resource take nothing from it.
+// Acquiring and releasing one resource take nothing from it, but for a thread's first acquisition,
+// for memory that is made lazily, and for the text of a deadlock or of an inverted order.
 //
 // Threads: one that sleeps until holds begin very often, and then keeps the time for their stamps;
 // with the first hooks, one that calls them.
@@ -181,7 +182,7 @@ class HAL_EXPORT ResourceManager {
   [[nodiscard]] Result<ResourceInfo> info(Handle handle) const;
   /// Calls `visit` for each resource until it returns false; resources registered or unregistered
   /// meanwhile may or may not be seen. What `visit` throws ends it and reaches the caller, except
-  /// want of memory, which is an error. Errors: Disconnected.
+  /// want of memory, which is an error. Errors: InvalidArgument (nothing to call), Disconnected.
   Result<void> for_each(const std::function<bool(const ResourceInfo&)>& visit) const;
   /// Registered resources.
   [[nodiscard]] std::uint32_t size() const noexcept;
