@@ -57,6 +57,20 @@ Result<void> prepare(std::span<std::byte> memory, const MapOptions& options) noe
   return {};
 }
 
+Result<Mapping> map_prepared(const UniqueFd& file, std::uint64_t bytes, const MapOptions& options) {
+  const auto access = options.writable ? Mapping::Access::ReadWrite : Mapping::Access::Read;
+  auto made = Mapping::map_file(file.get(), bytes, access, 0, options.alignment);
+  if (!made) {
+    // ENODEV: timers, eventfds and the like have nothing to map.
+    if (made.error().system_errno() != ENODEV) return made;
+    return fail(ErrorCode::Unsupported, "the file can't be mapped");
+  }
+  if (auto prepared = prepare(made->bytes(), options); !prepared) {
+    return std::unexpected(std::move(prepared.error()));
+  }
+  return made;
+}
+
 }  // namespace
 
 void MemoryTable::add(Handle handle, BackedFile file, MakeFile make) {
@@ -85,19 +99,20 @@ bool MemoryTable::contains(Handle handle) const {
   return entries_.contains(handle);
 }
 
+MemoryTable::Entry* MemoryTable::find(Handle handle) noexcept {
+  const auto found = entries_.find(handle);
+  return found == entries_.end() ? nullptr : &found->second;
+}
+
 // The author's backing is called under no lock: it may ask for other memory. Others who want this
 // one wait; a backing that asks for what it is making itself would for ever.
 Result<MemoryTable::Entry*> MemoryTable::ready(std::unique_lock<std::mutex>& lock, Handle handle) {
-  const auto find = [&]() -> Entry* {
-    const auto found = entries_.find(handle);
-    return found == entries_.end() ? nullptr : &found->second;
-  };
   const std::thread::id self = std::this_thread::get_id();
-  Entry* entry = find();
+  Entry* entry = find(handle);
   while (entry && !entry->file.fd && entry->maker != std::thread::id()) {
     if (entry->maker == self) return fail(ErrorCode::Deadlock, "a backing asks for what it makes");
     made_.wait(lock);
-    entry = find();
+    entry = find(handle);
   }
   if (!entry) return fail(ErrorCode::Unsupported, "the resource has no memory");
   if (entry->file.fd) return entry;
@@ -109,7 +124,7 @@ Result<MemoryTable::Entry*> MemoryTable::ready(std::unique_lock<std::mutex>& loc
   make = {};
   lock.lock();
   made_.notify_all();
-  entry = find();
+  entry = find(handle);
   if (!entry) return fail(ErrorCode::StaleHandle, "unregistered while its memory was made");
   entry->maker = {};
   if (!made) return std::unexpected(std::move(made.error()));
@@ -117,30 +132,37 @@ Result<MemoryTable::Entry*> MemoryTable::ready(std::unique_lock<std::mutex>& loc
   return entry;
 }
 
+Mapping& MemoryTable::Entry::mapping(bool for_writing) noexcept {
+  return for_writing ? writable : readable;
+}
+
+// Mapped under no lock, for to populate or to lock much memory takes long, and others want theirs.
 Result<std::span<std::byte>> MemoryTable::map(Handle handle, const MapOptions& options) {
   std::unique_lock lock(mutex_);
   auto entry = ready(lock, handle);
-  if (!entry) return std::unexpected(std::move(entry.error()));
-  Mapping& mapping = options.writable ? (*entry)->writable : (*entry)->readable;
-  if (!mapping) {
-    if ((*entry)->file.size_bytes == 0) {
-      return fail(ErrorCode::Unsupported, "the resource has no memory");
-    }
-    const auto access = options.writable ? Mapping::Access::ReadWrite : Mapping::Access::Read;
-    auto made = Mapping::map_file((*entry)->file.fd.get(), (*entry)->file.size_bytes, access, 0,
-                                  options.alignment);
-    if (!made) {
-      const int why = made.error().system_errno();
-      // ENODEV: timers, eventfds and the like have nothing to map.
-      if (why == ENODEV) return fail(ErrorCode::Unsupported, "the file can't be mapped");
-      return std::unexpected(std::move(made.error()));
-    }
-    if (auto prepared = prepare(made->bytes(), options); !prepared) {
-      return std::unexpected(std::move(prepared.error()));
-    }
-    mapping = std::move(*made);
+  while (entry && !(*entry)->mapping(options.writable) && (*entry)->being_mapped) {
+    made_.wait(lock);
+    entry = ready(lock, handle);
   }
-  return mapping.bytes();
+  if (!entry) return std::unexpected(std::move(entry.error()));
+  if ((*entry)->mapping(options.writable)) return (*entry)->mapping(options.writable).bytes();
+  const BackedFile& file = (*entry)->file;
+  if (file.size_bytes == 0) return fail(ErrorCode::Unsupported, "the resource has no memory");
+  // A file of our own: the resource's goes if it is unregistered meanwhile.
+  auto copy = file.fd.duplicate();
+  if (!copy) return std::unexpected(std::move(copy.error()));
+  const std::uint64_t bytes = file.size_bytes;
+  (*entry)->being_mapped = true;
+  lock.unlock();
+  auto mapped = map_prepared(*copy, bytes, options);
+  lock.lock();
+  made_.notify_all();
+  Entry* const still = find(handle);
+  if (!still) return fail(ErrorCode::StaleHandle, "unregistered while it was mapped");
+  still->being_mapped = false;
+  if (!mapped) return std::unexpected(std::move(mapped.error()));
+  still->mapping(options.writable) = std::move(*mapped);
+  return still->mapping(options.writable).bytes();
 }
 
 Result<void> MemoryTable::make(Handle handle) noexcept try {

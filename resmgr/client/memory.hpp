@@ -66,8 +66,11 @@ class MemoryTable {
     MakeFile make;
     Mapping writable;
     Mapping readable;
-    std::thread::id maker;  ///< who is in `make` now
+    std::thread::id maker;      ///< who is in `make` now
+    bool being_mapped = false;  ///< by a thread that holds no lock
+    [[nodiscard]] Mapping& mapping(bool for_writing) noexcept;
   };
+  [[nodiscard]] Entry* find(Handle handle) noexcept;
   [[nodiscard]] Result<Entry*> ready(std::unique_lock<std::mutex>& lock, Handle handle);
 
   mutable std::mutex mutex_;

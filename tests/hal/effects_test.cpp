@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
+#include <latch>
 #include <limits>
 #include <map>
 #include <memory>
@@ -165,6 +166,24 @@ bool can_lock_memory() {
   const bool locked = ::mlock(page, 4096) == 0 && vma_of(page).has("lo");
   ::munmap(page, 4096);
   return locked;
+}
+
+TEST_F(EffectsTest, ManyWhoMapAtOnceGetOneMapping) {
+  // Populated while it is mapped, so that the others come in the middle.
+  const Handle handle =
+      add_memory({.size_bytes = 8u << 20, .access_pattern = AccessPattern::Streaming});
+  std::array<const void*, 4> where{};
+  std::vector<std::thread> threads;
+  std::latch all(static_cast<std::ptrdiff_t>(where.size()));
+  for (const void*& mine : where) {
+    threads.emplace_back([&] {
+      all.arrive_and_wait();
+      if (auto memory = manager_->map(handle)) mine = memory->data();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_NE(where[0], nullptr);
+  for (const void* mine : where) EXPECT_EQ(mine, where[0]);
 }
 
 TEST_F(EffectsTest, PinnedIsLocked) {
