@@ -28,8 +28,9 @@ namespace hal::convert {
 [[nodiscard]] resmgr::registry::Description description(
     const ResourceMetadata& metadata, const RegisterOptions& options, std::uint64_t type_tag,
     std::span<const resmgr::registry::PairText> pairs);
-/// What the registry says, as the public type.
-[[nodiscard]] ResourceInfo info(const resmgr::client::Domain& domain,
-                                const resmgr::registry::EntryCopy& entry);
+/// What the registry says, as the public type. Errors: StaleHandle (it went meanwhile),
+/// InvalidArgument (damaged).
+[[nodiscard]] Result<ResourceInfo> info(const resmgr::client::Domain& domain,
+                                        const resmgr::registry::EntryCopy& entry);
 
 }  // namespace hal::convert

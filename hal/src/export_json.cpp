@@ -108,9 +108,9 @@ struct Relations {
 Result<Relations> relations_of(const resmgr::client::Domain& domain, Handle handle,
                                std::string_view name) {
   const auto& view = domain.view();
-  auto needs = view.needs(handle);
+  auto needs = domain.read_settled([&](const auto& v) { return v.needs(handle); });
   if (!needs) return std::unexpected(std::move(needs.error()));
-  auto shares = view.shares(handle);
+  auto shares = domain.read_settled([&](const auto& v) { return v.shares(handle); });
   if (!shares) return std::unexpected(std::move(shares.error()));
   Relations to;
   for (const Handle needed : *needs) {

@@ -15,7 +15,7 @@ namespace hal {
 using resmgr::fail;
 using resmgr::client::Domain;
 
-ResourceInfo convert::info(const Domain& domain, const resmgr::registry::EntryCopy& entry) {
+Result<ResourceInfo> convert::info(const Domain& domain, const resmgr::registry::EntryCopy& entry) {
   ResourceInfo to;
   to.handle = entry.handle;
   to.name = entry.name_text();
@@ -27,10 +27,11 @@ ResourceInfo convert::info(const Domain& domain, const resmgr::registry::EntryCo
   to.metadata.priority = entry.priority;
   to.metadata.flags = entry.flags;
   to.metadata.numa_node = entry.numa_node;
-  if (const auto pairs = domain.view().pairs(entry.handle)) {
-    for (const auto& pair : *pairs) {
-      to.metadata.pairs.emplace_back(pair.key.data(), pair.value.data());
-    }
+  const auto pairs =
+      domain.read_settled([&](const auto& view) { return view.pairs(entry.handle); });
+  if (!pairs) return std::unexpected(pairs.error());
+  for (const auto& pair : *pairs) {
+    to.metadata.pairs.emplace_back(pair.key.data(), pair.value.data());
   }
   to.owner = DriverId{entry.owner_driver};
   to.owner_name = domain.driver_name(entry.owner_driver);
@@ -56,7 +57,8 @@ Result<void> ResourceManager::for_each(
   if (!visit) return fail(ErrorCode::InvalidArgument, "nothing to call");
   return guard("for_each", [&]() -> Result<void> {
     domain_->view().for_each([&](const resmgr::registry::EntryCopy& entry) {
-      return visit(convert::info(*domain_, entry));
+      const auto described = convert::info(*domain_, entry);
+      return !described || visit(*described);  // what goes meanwhile is not shown
     });
     return {};
   });

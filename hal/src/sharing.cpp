@@ -41,7 +41,8 @@ Result<Rights> ResourceManager::rights(Handle handle, DriverId driver) const {
       return fail(ErrorCode::InvalidArgument, "no such driver");
     }
     if (driver.value == entry->owner_driver) return Rights::All;
-    return domain_->view().rights(handle, driver.value);
+    return domain_->read_settled(
+        [&](const auto& view) { return view.rights(handle, driver.value); });
   });
 }
 
@@ -64,7 +65,7 @@ Result<void> ResourceManager::remove_dependency(Handle needs, Handle needed) {
 Result<std::vector<Handle>> ResourceManager::teardown_order(Handle handle) const {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
   return guard("teardown_order", [&]() -> Result<std::vector<Handle>> {
-    return domain_->view().teardown_order(handle);
+    return domain_->read_settled([&](const auto& view) { return view.teardown_order(handle); });
   });
 }
 

@@ -113,6 +113,15 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   /// Lifecycle with Active and Locked, which the state word knows.
   [[nodiscard]] Lifecycle lifecycle(const registry::EntryCopy& entry) const noexcept;
   [[nodiscard]] bool knows_driver(std::uint32_t driver) const;
+  /// `read(view)`, once more while nobody changes anything where the registry changed during each
+  /// of many attempts without a lock: so that it never says WouldBlock.
+  template <typename Read>
+  auto read_settled(Read&& read) const {
+    auto result = read(view_);
+    if (result || result.error() != ErrorCode::WouldBlock) return result;
+    const std::lock_guard lock(registry_mutex_);
+    return read(view_);
+  }
   /// Runs `change(writer)` as the authority, one at a time.
   template <typename Change>
   auto with_writer(Change&& change) {
@@ -187,7 +196,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   LogSink log_;
   registry::RegistryRegion registry_;
   registry::RegistryView view_;
-  std::mutex registry_mutex_;
+  mutable std::mutex registry_mutex_;
   registry::RegistryWriter writer_;
   lock::LockRegion locks_;
   lock::LockEngine engine_;

@@ -81,7 +81,7 @@ Result<std::vector<Acquired>> Domain::acquire_bundle(lock::Context& context,
 }
 
 ErrorCode Domain::check_rights(Handle handle, std::uint32_t driver) const noexcept {
-  const auto rights = view_.rights(handle, driver);
+  const auto rights = read_settled([&](const auto& view) { return view.rights(handle, driver); });
   if (!rights) return rights.error().code();
   return has(*rights, Rights::Acquire) ? ErrorCode{} : ErrorCode::NotPermitted;
 }
@@ -93,7 +93,7 @@ Result<Rights> Domain::check_access(Handle handle, std::uint32_t driver,
   if (!read) return std::unexpected(std::move(read.error()));
   entry = *read;
   if (driver == 0 || driver == entry.owner_driver) return Rights::All;
-  return view_.rights(handle, driver);
+  return read_settled([&](const auto& view) { return view.rights(handle, driver); });
 }
 
 Result<std::span<std::byte>> Domain::map(Handle handle, std::uint32_t driver) {

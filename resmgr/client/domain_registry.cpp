@@ -134,7 +134,7 @@ Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_n
 }
 
 Result<void> Domain::teardown(Handle handle, std::uint64_t deadline_ns) {
-  auto order = view_.teardown_order(handle);
+  auto order = read_settled([&](const auto& view) { return view.teardown_order(handle); });
   if (!order) return std::unexpected(std::move(order.error()));
   std::vector<std::uint32_t> owners;
   registry::Leaving leaving;
