@@ -72,9 +72,10 @@ std::span<const WaitGraph::Step> WaitGraph::steps(const Mapping& scratch) const 
   const StateWord held{load(slot->word)};
   const std::uint32_t head = load(slot->queue_head_link);
   const std::uint32_t inbox = load(slot->inbox_link);
+  const bool alone = inbox == 0 ? head == link : head == 0 && inbox == link;
   if (!held.is_tenant(generation) || held.has(RM_WORD_SHARED) || held.owner() == context ||
-      (head | inbox) != link || (head & inbox) != 0 || load_acquire(node->next_link) != 0 ||
-      (queue & 1u) != 0 || load(slot->queue_seq) != queue) {
+      !alone || load_acquire(node->next_link) != 0 || (queue & 1u) != 0 ||
+      load(slot->queue_seq) != queue) {
     return {};
   }
   const NodeWord again{load(node->word)};

@@ -289,6 +289,30 @@ TEST_F(Deadlock, EdgesThatWereNeverThereTogetherAreNoCycle) {
   EXPECT_TRUE(moved);
 }
 
+// The short way along an edge takes a queue for the waiter's own only if his link is the one there
+// is, not if those of two others look like it together.
+TEST_F(Deadlock, TwoOthersInTheQueueAreNotTakenForOneself) {
+  const Handle wanted = domain.arm(10);
+  const Handle had = domain.arm(11);
+  Context& one = domain.open();
+  Context& two = domain.open();
+  Context& three = domain.open();
+  const rm_node& first = put_wait(domain, one, wanted);
+  const rm_node& second = put_wait(domain, two, wanted);
+  rm_node& own = put_wait(domain, three, wanted);
+  const LockTables& t = domain.tables();
+  ASSERT_EQ(t.link_of(&own), t.link_of(&first) | t.link_of(&second));
+  store(own.ticket, std::uint64_t{9});
+  // Three, not queued yet, comes behind one, who waits for what three has, too.
+  store(domain.slot(wanted).queue_head_link, t.link_of(&first));
+  store(domain.slot(wanted).inbox_link, t.link_of(&second));
+  store(domain.slot(wanted).word, StateWord::free(1).with_owner(domain.open().id).bits);
+  store(domain.slot(had).word, StateWord::free(1).with_owner(three.id).bits);
+  rm_node& other = put_wait(domain, one, had);
+  store(other.context_next_link, t.link_of(&first));
+  EXPECT_TRUE(domain.engine.graph().find_cycle(one.scratch, one.id));
+}
+
 TEST(ChooseVictim, LowestPriorityThenYoungestAndEmergenciesLast) {
   const auto member = [](std::uint16_t priority, std::uint64_t ticket, bool is_emergency) {
     WaitGraph::Member made;
