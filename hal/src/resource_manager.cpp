@@ -169,9 +169,7 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
                            metadata]() -> Result<resmgr::client::BackedFile> {
         Result<BackingMemory> made = fail(ErrorCode::System, "the backing threw");
         try {
-          made = backing->make(name, metadata);
-        } catch (const std::bad_alloc&) {
-          made = resmgr::fail_errno(ENOMEM, "backing");
+          made = guard("backing", [&] { return backing->make(name, metadata); });
         } catch (...) {
           // Authors' exceptions end here: nothing throws across this interface.
         }

@@ -40,7 +40,6 @@ Result<Rights> ResourceManager::rights(Handle handle, DriverId driver) const {
     if (!domain_->knows_driver(driver.value)) {
       return fail(ErrorCode::InvalidArgument, "no such driver");
     }
-    if (driver.value == entry->owner_driver) return Rights::All;
     return domain_->read_settled(
         [&](const auto& view) { return view.rights(handle, driver.value); });
   });

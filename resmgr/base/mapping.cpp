@@ -86,10 +86,10 @@ Mapping& Mapping::operator=(Mapping&& other) noexcept {
 Mapping::~Mapping() { unmap(); }
 
 void populate(void* begin, std::size_t bytes) noexcept {
-  static const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+  static const std::size_t page = page_bytes();
   const auto address = reinterpret_cast<std::uintptr_t>(begin);
-  const std::uintptr_t first = (address + page - 1) & ~(page - 1);
-  const std::uintptr_t end = (address + bytes) & ~(page - 1);
+  const std::uintptr_t first = round_up(address, page);
+  const std::uintptr_t end = (address + bytes) / page * page;
   if (first < end) {
     (void)::madvise(reinterpret_cast<void*>(first), end - first, MADV_POPULATE_WRITE);
   }

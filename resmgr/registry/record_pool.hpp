@@ -50,9 +50,7 @@ class RecordPool {
   void give_back(std::uint32_t link) noexcept {
     Word* const record = records_.find(link);
     if (record == nullptr) return;
-    // Readers that still stand on the record find out by this number. Released, so that who sees it
-    // sees the chain without the record too.
-    store_release(*chains_seq_, load_relaxed(*chains_seq_) + 1);
+    warn_readers();
     store_field<std::uint32_t>(record, 0, load_relaxed(state_->free_link));
     store_release(state_->free_link, link);
     store_release(state_->used, load_relaxed(state_->used) - 1);
@@ -91,7 +89,7 @@ class RecordPool {
   /// Makes the free list anew: free is whatever `in_use` (a flag for each record below the
   /// high-water mark) does not mark.
   void reset(const std::vector<bool>& in_use) noexcept {
-    store_release(*chains_seq_, load_relaxed(*chains_seq_) + 1);
+    warn_readers();
     std::uint32_t used = 0;
     std::uint32_t free_link = 0;
     // Downwards, so that low records are taken first.
@@ -114,6 +112,10 @@ class RecordPool {
   }
 
  private:
+  /// Those that still stand on a record that was in a chain find out by this number. Released, so
+  /// that who sees it sees the chain without the record too.
+  void warn_readers() noexcept { store_release(*chains_seq_, load_relaxed(*chains_seq_) + 1); }
+
   Records<T> records_;
   rm_record_pool* state_;
   std::uint32_t* chains_seq_;

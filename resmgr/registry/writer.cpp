@@ -36,6 +36,12 @@ std::uint8_t lifecycle_of(const Word* entry) noexcept {
   return load_field<std::uint8_t>(entry, kLifecycleOffset);
 }
 
+// The first of those in the way, and how many there are besides.
+std::string first_of(std::string first, std::size_t count) {
+  if (count > 1) first += " and " + std::to_string(count - 1) + " more";
+  return first;
+}
+
 // The name of an entry where somebody is, copied out.
 class NameOfEntry {
  public:
@@ -291,11 +297,11 @@ Result<void> RegistryWriter::check_users(Handle handle, const Leaving* leaving) 
   if (users->empty()) return {};
   Error used(ErrorCode::InUse, "unregister");
   const auto first = drivers_.name(users->front().driver);
-  std::string text =
-      "used by " + (first ? std::string(first->data()) : std::to_string(users->front().driver));
-  if (users->size() > 1) text += " and " + std::to_string(users->size() - 1) + " more";
-  text += ": unshare it, or unregister theirs first";
-  used.with_detail({.cycle = {}, .text = std::move(text)});
+  const std::string name =
+      first ? std::string(first->data()) : std::to_string(users->front().driver);
+  used.with_detail({.cycle = {},
+                    .text = "used by " + first_of(name, users->size()) +
+                            ": unshare it, or unregister theirs first"});
   return std::unexpected(std::move(used));
 }
 
@@ -308,10 +314,9 @@ Result<void> RegistryWriter::begin_unregister(Handle handle, const Leaving* leav
     Error needed(ErrorCode::InUse, "unregister");
     if (auto users = read_needed_by(tables_, handle); users && !users->empty()) {
       auto first = read_entry(tables_, users->front());
-      std::string text = "needed by " + (first ? std::string(first->name_text())
-                                               : std::to_string(users->front().slot()));
-      if (users->size() > 1) text += " and " + std::to_string(users->size() - 1) + " more";
-      needed.with_detail({.cycle = {}, .text = std::move(text)});
+      const std::string name =
+          first ? std::string(first->name_text()) : std::to_string(users->front().slot());
+      needed.with_detail({.cycle = {}, .text = "needed by " + first_of(name, users->size())});
     }
     return std::unexpected(std::move(needed));
   }

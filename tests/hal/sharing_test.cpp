@@ -40,6 +40,14 @@ class SharingTest : public test::ManagerTest {
     ASSERT_TRUE(manager_->share_resource(handle, owner, with, Rights::Acquire | Rights::Read));
   }
 
+  /// What needs the buffer and this.
+  [[nodiscard]] Handle frame_with(Handle channel) {
+    const Handle frame = owned("frame", {});
+    EXPECT_TRUE(manager_->add_dependency(frame, buffer));
+    EXPECT_TRUE(manager_->add_dependency(frame, channel));
+    return frame;
+  }
+
   std::vector<std::string> gone;  // in this order; complete once the manager closed
   DriverId gpu;
   DriverId dma;
@@ -66,10 +74,8 @@ TEST_F(SharingTest, UnsharingEndsTheUse) {
 }
 
 TEST_F(SharingTest, TeardownGoesFromUserToUsed) {
-  const Handle frame = owned("frame", {});
   const Handle channel = owned("channel", dma);
-  ASSERT_TRUE(manager_->add_dependency(frame, buffer));
-  ASSERT_TRUE(manager_->add_dependency(frame, channel));
+  const Handle frame = frame_with(channel);
   share(buffer, gpu, dma);
   EXPECT_EQ(manager_->teardown_order(frame).value(), (std::vector{frame, channel, buffer}));
   EXPECT_TRUE(manager_->teardown(frame));
@@ -79,10 +85,8 @@ TEST_F(SharingTest, TeardownGoesFromUserToUsed) {
 }
 
 TEST_F(SharingTest, TeardownOfACircleLeavesNothing) {
-  const Handle frame = owned("frame", {});
   const Handle channel = owned("channel", dma);
-  ASSERT_TRUE(manager_->add_dependency(frame, buffer));
-  ASSERT_TRUE(manager_->add_dependency(frame, channel));
+  const Handle frame = frame_with(channel);
   share(buffer, gpu, dma);
   share(channel, dma, gpu);
   EXPECT_TRUE(manager_->teardown(frame));

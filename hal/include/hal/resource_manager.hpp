@@ -189,10 +189,9 @@ class HAL_EXPORT ResourceManager {
   /// The resource as one JSON object: metadata, owner, state, holders, statistics, and how it
   /// stands to others. "needs" names all it needs, directly or not; "shares" the drivers it was
   /// shared with, and their rights; "users" those of them that have resources registered, and so
-  /// keep it. "edges" is its part of the graph: {"kind": "needs", "from": itself, "to": a resource}
-  /// or
-  /// {"kind": "uses", "from": a driver, "to": itself}; each edge is in one resource's export.
-  /// Errors: as info().
+  /// keep it. "edges" is its part of the graph, each edge in one resource's export:
+  /// {"kind": "needs", "from": itself, "to": a resource} or
+  /// {"kind": "uses", "from": a driver, "to": itself}. Errors: as info().
   [[nodiscard]] Result<std::string> export_json(Handle handle) const;
   /// The short form of a handle. Errors: Unsupported (no compact handles in this domain),
   /// StaleHandle, Disconnected.
