@@ -95,6 +95,8 @@ inline constexpr bool kNoQueueEdges = kName == "no_queue_edges";
 inline constexpr bool kNoSecondPass = kName == "no_second_pass";
 /// Who is being offered the resource still waits for those before him.
 inline constexpr bool kOfferedWaits = kName == "offered_waits";
+/// I8: an offer to one who has given up keeps others waiting for him.
+inline constexpr bool kTrustOffers = kName == "trust_offers";
 
 // ---- pools -------------------------------------------------------------------------------------
 /// A node is used again while a queue still links it.

@@ -73,9 +73,9 @@ std::span<const WaitGraph::Step> WaitGraph::steps(const Mapping& scratch) const 
   const std::uint32_t head = load(slot->queue_head_link);
   const std::uint32_t inbox = load(slot->inbox_link);
   const bool alone = inbox == 0 ? head == link : head == 0 && inbox == link;
-  if (!held.is_tenant(generation) || held.has(RM_WORD_SHARED) || held.owner() == context ||
-      !alone || load_acquire(node->next_link) != 0 || (queue & 1u) != 0 ||
-      load(slot->queue_seq) != queue) {
+  if (!held.is_tenant(generation) || held.has_any(RM_WORD_SHARED | RM_WORD_GRANTING) ||
+      held.owner() == context || !alone || load_acquire(node->next_link) != 0 ||
+      (queue & 1u) != 0 || load(slot->queue_seq) != queue) {
     return {};
   }
   const NodeWord again{load(node->word)};
@@ -182,6 +182,20 @@ bool WaitGraph::confirm(Scratch& s, std::uint32_t last, const Waiter& closing,
   }
   s.member_count = count;
   return true;
+}
+
+bool WaitGraph::asks_for(std::uint16_t context, std::uint32_t slot,
+                         std::uint32_t generation) const noexcept {
+  bool found = false;
+  for_each_node(context, [&](const rm_node& node) {
+    const NodeWord word{load(node.word)};
+    if (!word.waiting() && word.state() != RM_NODE_GRANTED) return true;
+    found = load_acquire(node.context) == context && load_acquire(node.slot) == slot &&
+            load_acquire(node.generation) == generation &&
+            NodeWord{load_relaxed(node.word)}.sequence() == word.sequence();
+    return !found;
+  });
+  return found;
 }
 
 bool WaitGraph::still_blocks(const Waiter& waiter, std::uint16_t blocker,

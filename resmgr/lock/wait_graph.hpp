@@ -71,6 +71,10 @@ class WaitGraph {
 
  private:
   struct Scratch;
+  /// Calls `visit(rm_node&)` for each node in the context's list, and perhaps for others, until it
+  /// returns false.
+  template <typename Visit>
+  void for_each_node(std::uint16_t context, Visit&& visit) const noexcept;
   [[nodiscard]] Scratch* view(const Mapping& mapping) const noexcept;
   [[nodiscard]] bool confirm(Scratch& scratch, std::uint32_t last, const Waiter& closing,
                              const Waiter* as_if) const noexcept;
@@ -96,6 +100,34 @@ class WaitGraph {
     const CellWord word{load(cell->word)};
     return word.is_of(waiter.generation, waiter.context) && word.state() == RM_CELL_OFFERED;
   }
+  /// What an offer's word says: its taker, or nobody where it is none.
+  [[nodiscard]] static std::uint16_t offered_to(StateWord word) noexcept {
+    return word.has(RM_WORD_GRANTING) ? word.owner() : std::uint16_t{0};
+  }
+  [[nodiscard]] static std::uint16_t offered_to(CellWord word) noexcept {
+    return word.state() == RM_CELL_OFFERED ? word.context() : std::uint16_t{0};
+  }
+  /// Whether the word, of a resource or a cell, offers what `waiter` waits for to one who has given
+  /// up: that is nobody's hold, and will be taken back; he may long wait for something else. `seen`
+  /// becomes what the word says if it moved on meanwhile.
+  template <typename Word>
+  [[nodiscard]] bool is_stale_offer(const std::uint64_t& word, Word& seen,
+                                    const Waiter& waiter) const noexcept {
+    // Who takes his offer changes the word first, then the node: he is found in one of them. An
+    // offer that is replaced all the time is taken for a hold.
+    constexpr int kAttempts = 16;
+    for (int attempt = 0; attempt < kAttempts; ++attempt) {
+      const std::uint16_t taker = offered_to(seen);
+      if (taker == 0 || asks_for(taker, waiter.slot, waiter.generation)) return false;
+      const Word again{load(word)};
+      if (again == seen && !planted::kTrustOffers) return true;
+      seen = again;
+    }
+    return false;
+  }
+  /// Whether the context waits for the resource, or was just granted it.
+  [[nodiscard]] bool asks_for(std::uint16_t context, std::uint32_t slot,
+                              std::uint32_t generation) const noexcept;
   /// The usual edge: a context that waits once, not for a share, in a queue that it has for itself,
   /// for who holds exclusively.
   struct SoleWait {
@@ -112,7 +144,7 @@ class WaitGraph {
 };
 
 template <typename Visit>
-void WaitGraph::for_each_wait(std::uint16_t context, Visit&& visit) const noexcept {
+void WaitGraph::for_each_node(std::uint16_t context, Visit&& visit) const noexcept {
   const rm_context* record = t_.context(context);
   if (!record) return;
   constexpr int kAttempts = 16;
@@ -124,8 +156,7 @@ void WaitGraph::for_each_wait(std::uint16_t context, Visit&& visit) const noexce
     for (std::uint32_t i = 0; i < t_.node_count; ++i) {
       rm_node* node = t_.node(link);
       if (!node) break;
-      Waiter waiter;
-      if (read_waiter(*node, waiter) && waiter.context == context && !visit(waiter)) return;
+      if (!visit(*node)) return;
       link = load_acquire(node->context_next_link);
     }
     if (load(record->waits_seq) == before) return;
@@ -133,26 +164,35 @@ void WaitGraph::for_each_wait(std::uint16_t context, Visit&& visit) const noexce
   // The list is being edited by somebody who does not go on: the nodes are the truth (I2).
   const std::uint32_t mark = std::min(load(t_.region->node_high_water), t_.node_count);
   for (std::uint32_t i = 0; i < mark; ++i) {
-    Waiter waiter;
-    if (read_waiter(t_.nodes[i], waiter) && waiter.context == context && !visit(waiter)) return;
+    if (!visit(t_.nodes[i])) return;
   }
+}
+
+template <typename Visit>
+void WaitGraph::for_each_wait(std::uint16_t context, Visit&& visit) const noexcept {
+  for_each_node(context, [&](rm_node& node) {
+    Waiter waiter;
+    return !read_waiter(node, waiter) || waiter.context != context || visit(waiter);
+  });
 }
 
 template <typename Visit>
 void WaitGraph::for_each_blocker(const Waiter& waiter, Visit&& visit) const noexcept {
   rm_slot* slot = t_.slot(waiter.slot);
   if (!slot) return;
-  const StateWord word{load(slot->word)};
+  StateWord word{load(slot->word)};
   if (!word.is_tenant(waiter.generation)) return;
-  const std::uint16_t owner = word.owner();
+  const bool nobodys = is_stale_offer(slot->word, word, waiter);
+  const std::uint16_t owner = nobodys ? std::uint16_t{0} : word.owner();
   // Between word and node of a grant he waits for nobody any more, whoever stands before him in the
   // queue by now: a newcomer of higher rank, who waits for him, would make it a cycle.
   if (!planted::kOfferedWaits && is_offered(waiter, owner)) return;
   if (owner != 0 && owner != waiter.context && !visit(owner, true)) return;
   if (word.has(RM_WORD_SHARED) && waiter.mode != RM_WAIT_SHARED) {
     bool stopped = false;
-    CellPool(t_).for_each(*slot, waiter.generation, [&](const rm_cell&, CellWord cell) {
+    CellPool(t_).for_each(*slot, waiter.generation, [&](const rm_cell& at, CellWord cell) {
       if (!cell.in_use() || cell.context() == waiter.context) return true;
+      if (is_stale_offer(at.word, cell, waiter) || !cell.in_use()) return true;
       stopped = !visit(cell.context(), true);
       return !stopped && !planted::kFirstHolderOnly;
     });

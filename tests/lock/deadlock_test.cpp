@@ -213,6 +213,39 @@ TEST_F(Deadlock, WhoIsOfferedAShareWaitsForNobody) {
   EXPECT_EQ(deadlocks(), 0u);
 }
 
+// The granter was stopped before he took back what he had offered b, who gave up and waits for
+// something else by now: b does not keep c from anything.
+TEST_F(Deadlock, WhoGaveUpHoldsNothingThatHeIsOffered) {
+  ASSERT_TRUE(c.acquire(r[1]));
+  b.begin(r[1], blocking());
+  const std::uint16_t stopped = domain.open().id;
+  store(domain.slot(r[0]).word,
+        domain.word(r[0]).with_latch(stopped).with_owner(b.id()).with(RM_WORD_GRANTING).bits);
+  c.begin(r[0], timed(1'000'000));
+  EXPECT_TRUE(fails_with(c.finish(), ErrorCode::TimedOut));
+  EXPECT_EQ(deadlocks(), 0u);
+  ASSERT_TRUE(c.release(r[1]));
+  EXPECT_TRUE(b.finish());
+}
+
+TEST_F(Deadlock, WhoGaveUpSharesNothingThatHeIsOffered) {
+  ASSERT_TRUE(b.acquire(r[0], trying(HoldKind::Shared)));
+  ASSERT_TRUE(b.release(r[0], HoldKind::Shared));
+  ASSERT_TRUE(c.acquire(r[1]));
+  b.begin(r[1], blocking());
+  const std::uint16_t stopped = domain.open().id;
+  rm_slot& slot = domain.slot(r[0]);
+  rm_cell* cell = domain.tables().cell(load(slot.cell_link));
+  ASSERT_NE(cell, nullptr);
+  store(cell->word, CellWord{load(cell->word)}.to(RM_CELL_OFFERED).bits);
+  store(slot.word, domain.word(r[0]).with_latch(stopped).with(RM_WORD_SHARED).bits);
+  c.begin(r[0], timed(1'000'000));
+  EXPECT_TRUE(fails_with(c.finish(), ErrorCode::TimedOut));
+  EXPECT_EQ(deadlocks(), 0u);
+  ASSERT_TRUE(c.release(r[1]));
+  EXPECT_TRUE(b.finish());
+}
+
 // Nothing of the sort can come out of memory that others wrote.
 TEST_F(Deadlock, ALoanStaysInsideTheTable) {
   ASSERT_TRUE(a.acquire(r[0]));

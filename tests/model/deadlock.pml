@@ -75,6 +75,7 @@
 // A resource: its word, its latch, and the cell of each context (CELL).
 byte owner[NRES] = NONE;
 bit latched[NRES];
+bit granting[NRES]; // the owner is an offer until his node says GRANTED
 byte cell[NRES * MAXC];
 #define CELL(r, c) cell[(r) * MAXC + (c)]
 
@@ -102,8 +103,11 @@ hidden byte I7_no_deadlock_is_missed, I7_one_victim_a_cycle, I8_no_false_victim,
    (BIT(EMERGENCY, a) != BIT(EMERGENCY, b) -> BIT(EMERGENCY, a) : \
     (PRIO(a) != PRIO(b) -> PRIO(a) > PRIO(b) : ticket[a] < ticket[b])))
 
-#define OWNS(r, c) (owner[r] == c)
-#define SHARES(r, c) (CELL(r, c) != FREE)
+// An offer to one whose wait is over by now is nobody's hold: it is being taken back.
+#define ASKED(r, c) \
+  (node_res[c] == r && (node_state[c] == WAITING || node_state[c] == GRANTED))
+#define OWNS(r, c) (owner[r] == c && (!granting[r] || ASKED(r, c)))
+#define SHARES(r, c) (CELL(r, c) == HELD || (CELL(r, c) == OFFERED && ASKED(r, c)))
 #define QUEUES_AHEAD(r, m, d, c) \
   (node_state[d] == WAITING && node_res[d] == r && AHEAD(d, c) && !(m == S && node_mode[d] == S))
 
@@ -160,7 +164,7 @@ inline service(r) {
          mine = 1; latched[r] = 1; b = k_; q = node_seq[b];
          if
          :: node_mode[b] == S -> CELL(r, b) = OFFERED
-         :: else -> owner[r] = b
+         :: else -> owner[r] = b; granting[r] = 1
          fi
        :: else ->
          b = NONE;
@@ -182,11 +186,12 @@ inline service(r) {
          fi;
          if
          :: CELL(r, b) == OFFERED -> CELL(r, b) = (i_ -> HELD : FREE)
-         :: owner[r] == b && !i_ -> owner[r] = NONE
+         :: owner[r] == b && granting[r] && !i_ -> owner[r] = NONE; granting[r] = 0
          :: else
          fi;
-         b = 0; q = 0; i_ = 0
-       }
+         q = 0; i_ = 0
+       };
+       d_step { if :: owner[r] == b -> granting[r] = 0 :: else fi; b = 0 } // GX4
      fi
   od
 }
@@ -201,7 +206,7 @@ inline service(r) {
 #define QUEUED_ON(r) (QUEUES(r, 0) || QUEUES(r, 1) || QUEUES(r, 2))
 #define QUEUES(r, c) (node_state[c] == WAITING && node_res[c] == r)
 
-#define HOLDS(r, c) (owner[r] == c || CELL(r, c) == HELD)
+#define HOLDS(r, c) ((owner[r] == c && !granting[r]) || CELL(r, c) == HELD)
 #define HOLDS_NOTHING(c) (!HOLDS(0, c) && !HOLDS(1, c) && !HOLDS(NRES - 1, c))
 
 #define ASKS(res, mode, allowed, label) \
@@ -322,7 +327,10 @@ decided:
   timed = 0;
   if
   :: node_state[me] == GRANTED ->
-    d_step { node_state[me] = IDLE; if :: m == U -> CELL(r, me) = FREE :: else fi; r = 0; m = 0 };
+    d_step {
+      if :: owner[r] == me -> granting[r] = 0 :: else fi; // A2
+      node_state[me] = IDLE; if :: m == U -> CELL(r, me) = FREE :: else fi; r = 0; m = 0
+    };
     goto next
   :: node_state[me] == TIMED_OUT ->
     node_state[me] = IDLE;

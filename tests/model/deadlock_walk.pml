@@ -32,6 +32,14 @@
 #define ENOUGH(c) 0
 #endif
 
+// An offer to one who does not wait for it any more keeps nobody from anything.
+#ifdef NEG_STALE_OFFER
+#define COUNTS_STALE 1
+#else
+#define COUNTS_STALE 0
+#endif
+#define HAS_OWNER(r, c) (owner[r] == c && (!granting[r] || COUNTS_STALE || ASKED(r, c)))
+
 #define ADD_EDGE(c, d, condition) \
   if :: !ENOUGH(c) && d != c && (condition) -> adj[c] = adj[c] | (1 << d) :: else fi
 
@@ -48,7 +56,7 @@ inline read_edges(c) {
   :: waits ->
 #ifdef COARSE
     d_step {
-      if :: owner[r2] != NONE -> ADD_EDGE(c, owner[r2], 1) :: else fi;
+      if :: owner[r2] != NONE -> ADD_EDGE(c, owner[r2], HAS_OWNER(r2, owner[r2])) :: else fi;
       for (j_ : 0 .. NCTX - 1) { ADD_EDGE(c, j_, m2 != S && SHARES(r2, j_)) }
       j_ = 0
     };
@@ -57,8 +65,17 @@ inline read_edges(c) {
       j_ = 0
     }
 #else
-    d_step { if :: owner[r2] != NONE -> ADD_EDGE(c, owner[r2], 1) :: else fi };
-    d = 0;
+    do
+    :: d_step { d = owner[r2]; ok = granting[r2] };
+       if
+       :: d == NONE -> break
+       :: d != NONE && (!ok || COUNTS_STALE || ASKED(r2, d)) ->
+         d_step { ADD_EDGE(c, d, 1) }; break
+       :: else -> // stale, unless he has just taken it
+         if :: owner[r2] == d && granting[r2] -> break :: else fi
+       fi
+    od;
+    if :: d_step { d = 0; ok = 0 } fi;
     do
     :: d < NCTX ->
       d_step { ADD_EDGE(c, d, m2 != S && SHARES(r2, d)) };
@@ -89,7 +106,7 @@ inline read_edges(c) {
 inline confirm_edge(a, b) {
   d_step {
     ok = ok && !IS_OFFERED(node_res[a], a) &&
-         (OWNS(node_res[a], b) || (node_mode[a] != S && SHARES(node_res[a], b)) ||
+         (HAS_OWNER(node_res[a], b) || (node_mode[a] != S && SHARES(node_res[a], b)) ||
           QUEUES_AHEAD(node_res[a], node_mode[a], b, a))
   }
 }

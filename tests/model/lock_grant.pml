@@ -214,7 +214,8 @@ inline repair() {
         n = NONE;
         for (i_ : 0 .. NODES - 1) {
           if
-          :: node_ctx[i_] == w && (node_state[i_] == WAITING || node_state[i_] == GRANTED) -> n = i_
+          :: node_ctx[i_] == w && node_mode[i_] == S &&
+               (node_state[i_] == WAITING || node_state[i_] == GRANTED) -> n = i_
           :: else
           fi
         }

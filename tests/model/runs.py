@@ -202,6 +202,7 @@ _DEADLOCK_CONTROLS = [
             "I8_no_false_victim",
             "NEG_OFFER_BLOCKS ONE_VICTIM SHARED=3 UPGRADERS=3",
         ),
+        ("stale-offer", "I8_no_false_victim", "NEG_STALE_OFFER TIMED=3 NOPS=3"),
         (
             "first-holder-only",
             "I7_no_deadlock_is_missed",
