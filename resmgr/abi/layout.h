@@ -83,7 +83,13 @@ enum rm_node_state {
 
 enum rm_wait_mode { RM_WAIT_EXCLUSIVE = 0, RM_WAIT_SHARED = 1, RM_WAIT_UPGRADE = 2 };
 
-/* rm_node.refs: whoever clears the last of OWNER and LINKED gives the node back.
+/* rm_node.refs and rm_cell.flags: context:16 | references:16. 0 is nobody's; the first
+ * reference is taken by CAS together with the name of who takes it, so that recovery
+ * finds what the dead had in their hands at any moment. Whoever clears the last one
+ * gives the entry back, see RM_TABLE_NODES_TAKEN. */
+#define RM_REF_CONTEXT_SHIFT 16
+
+/* rm_node.refs.
  * QUEUED: linked, and out of the inbox for good. Set where the node stands in the
  * inbox, before the inbox is taken: after the death of a latch holder, a node that
  * waits and is LINKED but not QUEUED is in the inbox, or its living owner is about
@@ -107,7 +113,7 @@ struct rm_node {
   uint32_t next_link;         /* inbox or queue link; free-list link when free */
   uint32_t context_next_link; /* the owning context's list of waits */
   uint32_t cell_link;         /* the hold cell offered with a shared grant */
-  uint32_t refs;              /* RM_NODE_REF_*, by atomic and */
+  uint32_t refs;              /* context:16 | RM_NODE_REF_*, atomically */
   uint16_t context;
   uint16_t priority;      /* effective, larger first: raised by lending */
   uint16_t base_priority; /* as asked for */
@@ -142,7 +148,7 @@ struct rm_cell {
   uint32_t next_link; /* chain of the resource; free-list link when free */
   uint32_t acquisitions;
   uint32_t hold_index; /* see RM_HOLD_TIMED */
-  uint32_t flags;      /* RM_CELL_FLAG_* and RM_CELL_REF_*, atomically */
+  uint32_t flags;      /* context:16 | RM_CELL_FLAG_* and RM_CELL_REF_*, atomically */
   uint8_t pad[28];
 };
 
@@ -176,7 +182,8 @@ struct rm_slot {
 /* ---- contexts and clients ------------------------------------------------- */
 enum rm_context_state { RM_CONTEXT_FREE = 0, RM_CONTEXT_LIVE = 1, RM_CONTEXT_DEAD = 2 };
 #define RM_CONTEXT_STATE_MASK 0xffu
-#define RM_CONTEXT_SEQ_SHIFT 8
+#define RM_CONTEXT_CLIENT_SHIFT 8
+#define RM_CONTEXT_SEQ_SHIFT 24
 
 /* hold list entry: the handle, slot:32 | generation:24, and the kind of hold:8 */
 #define RM_HOLD_SHARED 1u
@@ -188,13 +195,12 @@ enum rm_context_state { RM_CONTEXT_FREE = 0, RM_CONTEXT_LIVE = 1, RM_CONTEXT_DEA
 
 struct rm_context {
   /* line 0: what others read when they follow the wait-for graph */
-  uint64_t state;     /* sequence:56 | state:8; FREE to LIVE by CAS of the client */
-  uint32_t client;    /* index of the client record */
+  uint64_t state;     /* sequence:40 | client index:16 | state:8; FREE to LIVE by CAS */
   uint32_t driver;    /* index of the driver, 0 if none was named */
   uint32_t tid;       /* kernel thread id of a thread's own context, else 0 */
   uint32_t wait_link; /* list of this context's nodes, by the context */
   uint32_t waits_seq; /* odd while that list is edited */
-  uint32_t reserved0[9];
+  uint32_t reserved0[10];
   /* line 1: what a pair writes */
   uint64_t hold_bitmap;    /* entries in use, by the context's thread */
   uint64_t foreign_freed;  /* entries freed from other threads, by atomic or */
@@ -204,6 +210,7 @@ struct rm_context {
   uint64_t holds[RM_CONTEXT_HOLDS]; /* a hint for recovery; words are the truth */
 };
 
+#define RM_CLIENT_SEQ_SHIFT 8
 struct rm_client {
   uint64_t state;      /* sequence:56 | rm_context_state:8 */
   uint32_t pid;        /* in the authority's PID namespace */
@@ -287,7 +294,18 @@ enum rm_lock_table {
   RM_TABLE_CLIENTS = 4,
   RM_TABLE_TRACE = 5,
   RM_TABLE_ORDER_BITS = 6,
-  RM_TABLE_ORDER_EDGES = 7
+  RM_TABLE_ORDER_EDGES = 7,
+  RM_TABLE_NODES_TAKEN = 8, /* a bit each, 64 to a word */
+  RM_TABLE_CELLS_TAKEN = 9
+};
+
+/* Who needs a node or a cell takes a bit of the pool's table of what is taken, then the
+ * entry itself by its first reference. The entry is the truth: a bit whose taker died
+ * before the second step, or after he gave the entry up, is cleared by recovery. */
+struct rm_pool {
+  uint32_t hint;       /* a word of the bits that may have room: where to look first */
+  uint32_t high_water; /* entries ever used: this many, from the first on */
+  uint32_t pad[14];
 };
 
 /* Start of the lock region; the shared counters have a line each. */
@@ -296,12 +314,8 @@ struct rm_lock_region {
   uint8_t pad0[512 - sizeof(struct rm_region_header)];
   uint64_t next_ticket;
   uint64_t pad1[7];
-  uint64_t free_nodes; /* tag:32 | link:32, by CAS */
-  uint32_t node_high_water;
-  uint32_t pad2[13];
-  uint64_t free_cells; /* tag:32 | link:32, by CAS */
-  uint32_t cell_high_water;
-  uint32_t pad3[13];
+  struct rm_pool nodes;
+  struct rm_pool cells;
   uint32_t context_high_water;
   uint32_t trace_level;  /* enum rm_trace_level */
   uint32_t order_policy; /* 0 off, 1 warn, 2 refuse */

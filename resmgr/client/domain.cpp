@@ -74,7 +74,7 @@ Domain::Domain(Parts parts, DomainOptions options)
   (void)ticker_.start();  // without it the clock is read
   rm_client& self = *locks_.tables().client(0);
   store_relaxed(self.pid, static_cast<std::uint32_t>(::getpid()));
-  store_release(self.state, std::uint64_t{1} << RM_CONTEXT_SEQ_SHIFT | RM_CONTEXT_LIVE);
+  store_release(self.state, std::uint64_t{1} << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_LIVE);
 }
 
 Domain::~Domain() {

@@ -283,7 +283,7 @@ Participant LockEngine::participant(std::uint32_t context, Handle handle, HoldKi
   who.kind = kind;
   who.held_ns = held_ns;
   const rm_context* record = t_.context(context);
-  const rm_client* client = record ? t_.client(load_relaxed(record->client)) : nullptr;
+  const rm_client* client = record ? t_.client(client_of(load_relaxed(record->state))) : nullptr;
   if (client) who.pid = load_relaxed(client->pid);
   names_.describe(who, record ? load_relaxed(record->driver) : 0);
   return who;

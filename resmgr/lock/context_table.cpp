@@ -56,7 +56,7 @@ Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, 
   const std::lock_guard lock(mutex_);
   open_.reserve(open_.size() + 1);
   Context* const context = take_object();
-  const std::uint32_t id = claim();
+  const std::uint32_t id = claim(client);
   if (id == 0) {
     give_back(context);
     Error error(ErrorCode::CapacityExceeded, "contexts");
@@ -65,7 +65,6 @@ Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, 
   }
 
   rm_context& record = *t_.context(id);
-  store_relaxed(record.client, client);
   store_relaxed(record.driver, driver);
   store_relaxed(record.tid, tid);
   store_relaxed(record.wait_link, 0);
@@ -88,14 +87,16 @@ Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, 
   return context;
 }
 
-std::uint32_t ContextTable::claim() noexcept {
+// The client stands in the state itself: killed right after the swap, he is found by it (I3).
+std::uint32_t ContextTable::claim(std::uint32_t client) noexcept {
   const std::uint32_t mark = load(t_.region->context_high_water);
   for (std::uint32_t id = 1; id <= t_.context_count; ++id) {
     rm_context& record = *t_.context(id);
     std::uint64_t state = load(record.state);
     if ((state & RM_CONTEXT_STATE_MASK) != RM_CONTEXT_FREE) continue;
-    const std::uint64_t live =
-        ((state >> RM_CONTEXT_SEQ_SHIFT) + 1) << RM_CONTEXT_SEQ_SHIFT | RM_CONTEXT_LIVE;
+    const std::uint64_t live = ((state >> RM_CONTEXT_SEQ_SHIFT) + 1) << RM_CONTEXT_SEQ_SHIFT |
+                               std::uint64_t{client & 0xffff} << RM_CONTEXT_CLIENT_SHIFT |
+                               RM_CONTEXT_LIVE;
     if (!cas(record.state, state, live)) continue;
     std::uint32_t seen = mark;
     while (seen < id && !cas(t_.region->context_high_water, seen, id)) {

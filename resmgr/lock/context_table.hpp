@@ -57,7 +57,7 @@ class ContextTable {
   static void unlock_objects() noexcept;
 
  private:
-  [[nodiscard]] std::uint32_t claim() noexcept;
+  [[nodiscard]] std::uint32_t claim(std::uint32_t client) noexcept;
 
   const LockTables& t_;
   LockEngine& engine_;

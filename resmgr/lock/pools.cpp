@@ -1,88 +1,100 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/lock/pools.hpp"
 
+#include <bit>
+
 #include "resmgr/base/atomic.hpp"
 #include "resmgr/lock/planted_bug.hpp"
 
 namespace resmgr::lock {
 namespace {
 
-// A free list: tag:32 | link:32. The tag changes with every operation, so that a head that came
-// back to an old link is not mistaken for an unchanged one.
-constexpr std::uint64_t next_head(std::uint64_t head, std::uint32_t link) noexcept {
-  return ((head >> 32) + 1) << 32 | link;
-}
-
 constexpr std::uint32_t kCellRefs = RM_CELL_REF_OWNED | RM_CELL_REF_LINKED;
-
-template <typename Entry, typename Lookup>
-Entry* pop(std::uint64_t& head_field, Lookup&& lookup) noexcept {
-  std::uint64_t head = load(head_field);
-  for (;;) {
-    Entry* entry = lookup(static_cast<std::uint32_t>(head));
-    if (!entry) return nullptr;
-    if (cas(head_field, head, next_head(head, load_relaxed(entry->next_link)))) return entry;
-  }
-}
-
-template <typename Entry>
-void push(std::uint64_t& head_field, Entry& entry, std::uint32_t link) noexcept {
-  std::uint64_t head = load(head_field);
-  do {
-    store_relaxed(entry.next_link, static_cast<std::uint32_t>(head));
-  } while (!cas(head_field, head, next_head(head, link)));
-}
-
-// Index of a never used entry, or `count` when there is none. The mark stops at the capacity.
-std::uint32_t take_fresh(std::uint32_t& high_water, std::uint32_t count) noexcept {
-  std::uint32_t next = load(high_water);
-  while (next < count && !cas(high_water, next, next + 1)) {
-  }
-  return next < count ? next : count;
-}
+constexpr std::uint32_t kNodeOwner = references_of(0xffff, RM_NODE_REF_OWNER);
 
 }  // namespace
 
+template <typename Claim>
+std::uint32_t TakenBits::take(Claim&& claim) const noexcept {
+  const std::uint32_t words = (count_ + 63) / 64;
+  const std::uint32_t hint = load_relaxed(pool_.hint);
+  const std::uint32_t start = hint < words ? hint : 0;
+  for (std::uint32_t step = 0; step < words; ++step) {
+    const std::uint32_t at = start + step < words ? start + step : start + step - words;
+    std::uint64_t bits = load(bits_[at]);
+    while (~bits != 0) {
+      const auto position = static_cast<unsigned>(std::countr_one(bits));
+      const std::uint32_t index = at * 64 + position;
+      if (index >= count_) break;
+      if (!cas(bits_[at], bits, bits | std::uint64_t{1} << position)) continue;
+      // Before the entry says anything: who scans looks up to here.
+      std::uint32_t mark = load(pool_.high_water);
+      while (mark <= index && !cas(pool_.high_water, mark, index + 1)) {
+      }
+      if (claim(index)) {
+        if (at != hint) store_relaxed(pool_.hint, at);
+        return index;
+      }
+      // Somebody has it whose bit was given back between his two steps: it is set again.
+      bits = load(bits_[at]);
+    }
+  }
+  return count_;
+}
+
+void TakenBits::give_back(std::uint32_t index) const noexcept {
+  atomic(bits_[index / 64]).fetch_and(~(std::uint64_t{1} << (index % 64)));
+  // Low ones first, so that little memory is ever touched. A hint: who overwrites it loses nothing.
+  if (index / 64 < load_relaxed(pool_.hint)) store_relaxed(pool_.hint, index / 64);
+}
+
 rm_node* NodePool::take(Context& context) const noexcept {
+  constexpr std::uint32_t kTaken = RM_NODE_REF_OWNER | RM_NODE_REF_LINKED;
   rm_node* node = t_.node(context.spare_node_link);
   context.spare_node_link = 0;
-  if (!node) {
-    node = pop<rm_node>(t_.region->free_nodes, [&](std::uint32_t link) { return t_.node(link); });
+  if (node) {
+    // By compare-and-swap: a repair that saw the last wait may be linking it just now.
+    std::uint32_t spare = references_of(context.id, RM_NODE_REF_OWNER);
+    if (planted::kReuseLinkedNode) store(node->refs, references_of(context.id, kTaken));
+    if (planted::kReuseLinkedNode || cas(node->refs, spare, references_of(context.id, kTaken))) {
+      return node;
+    }
+    disown(*node);
   }
-  if (!node) {
-    const std::uint32_t fresh = take_fresh(t_.region->node_high_water, t_.node_count);
-    if (fresh == t_.node_count) return nullptr;
-    node = t_.nodes + fresh;
-  }
-  return node;
+  const std::uint32_t index = bits().take([&](std::uint32_t i) {
+    std::uint32_t nobodys = 0;
+    return cas(t_.nodes[i].refs, nobodys, references_of(context.id, kTaken));
+  });
+  return index == t_.node_count ? nullptr : t_.nodes + index;
 }
 
 void NodePool::leave(Context& context, rm_node& node) const noexcept {
-  const std::uint32_t before = atomic(node.refs).fetch_and(~RM_NODE_REF_OWNER);
-  // The latch holder frees it when he unlinks it.
-  if ((before & RM_NODE_REF_LINKED) != 0 && !planted::kReuseLinkedNode) return;
-  if (context.spare_node_link == 0) {
+  const bool linked = (load(node.refs) & RM_NODE_REF_LINKED) != 0 && !planted::kReuseLinkedNode;
+  if (!linked && context.spare_node_link == 0) {
     context.spare_node_link = t_.link_of(&node);
   } else {
-    free(node);
+    disown(node);  // the latch holder frees it when he unlinks it
+  }
+}
+
+void NodePool::disown(rm_node& node) const noexcept {
+  const std::uint32_t before = atomic(node.refs).fetch_and(~kNodeOwner);
+  if ((before & RM_NODE_REF_OWNER) != 0 && (before & RM_NODE_REF_LINKED) == 0) {
+    bits().give_back(t_.link_of(&node) - 1);
   }
 }
 
 void NodePool::unlinked(rm_node& node) const noexcept {
   constexpr std::uint32_t kLists = RM_NODE_REF_LINKED | RM_NODE_REF_QUEUED;
   const std::uint32_t before = atomic(node.refs).fetch_and(~kLists);
-  // A node that was not marked as linked is garbage written by a peer; freeing it might free it
-  // twice.
-  if ((before & ~RM_NODE_REF_QUEUED) == RM_NODE_REF_LINKED) free(node);
+  if ((before & RM_NODE_REF_LINKED) != 0 && (before & RM_NODE_REF_OWNER) == 0) {
+    bits().give_back(t_.link_of(&node) - 1);
+  }
 }
 
 void NodePool::give_back_spare(Context& context) const noexcept {
-  if (rm_node* node = t_.node(context.spare_node_link)) free(*node);
+  if (rm_node* node = t_.node(context.spare_node_link)) disown(*node);
   context.spare_node_link = 0;
-}
-
-void NodePool::free(rm_node& node) const noexcept {
-  push(t_.region->free_nodes, node, t_.link_of(&node));
 }
 
 rm_cell* CellPool::parked(const Context& context, std::uint32_t slot_index,
@@ -105,7 +117,7 @@ rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_inde
     rm_cell* cell = t_.cell(link);
     if (!cell) break;
     link = load_relaxed(cell->next_link);
-    if (claim(*cell, slot_index)) mine = cell;
+    if (claim(context, *cell, slot_index)) mine = cell;
   }
   const auto begin_parking = [&] {
     const auto next = static_cast<std::uint16_t>(CellWord{load_relaxed(mine->word)}.parking() + 1);
@@ -114,12 +126,11 @@ rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_inde
   if (mine) {
     begin_parking();
   } else {
-    mine = take();
+    mine = take(context);
     if (!mine) return nullptr;
     store_relaxed(mine->slot, slot_index);
     store_relaxed(mine->acquisitions, 0);
     store_relaxed(mine->hold_index, 0);
-    store_relaxed(mine->flags, kCellRefs);
     begin_parking();
     // Pushed, and taken out with the whole chain alone, so readers need no protection.
     std::uint32_t head = load(slot.cell_link);
@@ -143,9 +154,13 @@ rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_inde
 }
 
 // Takes a cell that no context has and that is still in the slot's chain.
-bool CellPool::claim(rm_cell& cell, std::uint32_t slot_index) const noexcept {
+bool CellPool::claim(const Context& context, rm_cell& cell,
+                     std::uint32_t slot_index) const noexcept {
   std::uint32_t ownerless = RM_CELL_REF_LINKED;
-  if (load_relaxed(cell.flags) != ownerless || !cas(cell.flags, ownerless, kCellRefs)) return false;
+  if (load_relaxed(cell.flags) != ownerless ||
+      !cas(cell.flags, ownerless, references_of(context.id, kCellRefs))) {
+    return false;
+  }
   // The resource may have gone during the walk, and the cell stand in the chain of another by now.
   if (load(cell.slot) == slot_index) return true;
   abandon(cell);
@@ -182,9 +197,8 @@ void CellPool::drop_unused(rm_cell& cell) const noexcept {
 void CellPool::abandon(rm_cell& cell) const noexcept {
   const CellWord word{load(cell.word)};
   store(cell.word, CellWord::make(word.generation(), 0, word.parking(), RM_CELL_FREE).bits);
-  const std::uint32_t before =
-      atomic(cell.flags).fetch_and(~(RM_CELL_REF_OWNED | RM_CELL_FLAG_TEMPORARY));
-  if ((before & kCellRefs) == RM_CELL_REF_OWNED || planted::kFreeLinkedCell) free(cell);
+  const std::uint32_t before = atomic(cell.flags).fetch_and(RM_CELL_REF_LINKED);
+  if ((before & RM_CELL_REF_LINKED) == 0 || planted::kFreeLinkedCell) free(cell);
 }
 
 void CellPool::unpark_all(Context& context) const noexcept {
@@ -203,23 +217,21 @@ void CellPool::retire_chain(rm_slot& slot) const noexcept {
   for (std::uint32_t steps = 0; steps < t_.cell_count; ++steps) {
     rm_cell* cell = t_.cell(link);
     if (!cell) return;
-    // Read while the cell is certainly ours: without the reference it may be in a free list.
+    // Read while the cell is certainly ours: without the reference it may be in other hands.
     link = load_relaxed(cell->next_link);
-    const std::uint32_t before = atomic(cell->flags).fetch_and(~RM_CELL_REF_LINKED);
+    const std::uint32_t before = atomic(cell->flags).fetch_and(~std::uint32_t{RM_CELL_REF_LINKED});
     if ((before & kCellRefs) == RM_CELL_REF_LINKED) free(*cell);
   }
 }
 
-rm_cell* CellPool::take() const noexcept {
-  rm_cell* cell =
-      pop<rm_cell>(t_.region->free_cells, [&](std::uint32_t link) { return t_.cell(link); });
-  if (cell) return cell;
-  const std::uint32_t fresh = take_fresh(t_.region->cell_high_water, t_.cell_count);
-  return fresh == t_.cell_count ? nullptr : t_.cells + fresh;
+rm_cell* CellPool::take(const Context& context) const noexcept {
+  const std::uint32_t index = bits().take([&](std::uint32_t i) {
+    std::uint32_t nobodys = 0;
+    return cas(t_.cells[i].flags, nobodys, references_of(context.id, kCellRefs));
+  });
+  return index == t_.cell_count ? nullptr : t_.cells + index;
 }
 
-void CellPool::free(rm_cell& cell) const noexcept {
-  push(t_.region->free_cells, cell, t_.link_of(&cell));
-}
+void CellPool::free(rm_cell& cell) const noexcept { bits().give_back(t_.link_of(&cell) - 1); }
 
 }  // namespace resmgr::lock

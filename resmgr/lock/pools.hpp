@@ -2,9 +2,11 @@
 //
 // NodePool and CellPool: wait nodes and hold cells of the lock region.
 //
-// What they are: free lists in shared memory, changed by one compare-and-swap on a tagged head.
-// What they are not: safe to trust: a link outside the table ends the list. A process killed
-// between taking an entry and publishing it leaks that entry until recovery scans (I5).
+// What they are: tables with a bit for each entry that is taken. The bit says where to look; who
+// has an entry says its first reference, taken by one compare-and-swap that names the context. So a
+// process killed at any instruction leaves nothing that recovery does not find (I3): entries that
+// name the dead, and bits without an entry behind them. What they are not: safe to trust: whatever
+// the bits say, no entry is had twice, for only one swap takes it.
 //
 // Thread-safety: all functions from any thread of any client.
 #pragma once
@@ -17,12 +19,48 @@
 
 namespace resmgr::lock {
 
+/// Whose an entry is, of its references.
+[[nodiscard]] constexpr std::uint16_t taker_of(std::uint32_t references) noexcept {
+  return static_cast<std::uint16_t>(references >> RM_REF_CONTEXT_SHIFT);
+}
+[[nodiscard]] constexpr std::uint32_t references_of(std::uint32_t context,
+                                                    std::uint32_t references) noexcept {
+  return context << RM_REF_CONTEXT_SHIFT | references;
+}
+
+/// The bits of one pool.
+class TakenBits {
+ public:
+  TakenBits(rm_pool& pool, std::uint64_t* bits, std::uint32_t count) noexcept
+      : pool_(pool), bits_(bits), count_(count) {}
+
+  /// Takes bits until `claim(index)` says that the entry is ours as well. Returns the index, or
+  /// the count when all are taken.
+  template <typename Claim>
+  [[nodiscard]] std::uint32_t take(Claim&& claim) const noexcept;
+  /// Nobody has the entry any more; it doesn't matter if the bit was given back already.
+  void give_back(std::uint32_t index) const noexcept;
+  [[nodiscard]] bool is_taken(std::uint32_t index) const noexcept {
+    return (load(bits_[index / 64]) >> (index % 64) & 1) != 0;
+  }
+  /// Entries that were ever taken are below this.
+  [[nodiscard]] std::uint32_t high_water() const noexcept {
+    const std::uint32_t mark = load(pool_.high_water);
+    return mark < count_ ? mark : count_;
+  }
+
+ private:
+  rm_pool& pool_;
+  std::uint64_t* bits_;
+  std::uint32_t count_;
+};
+
 class NodePool {
  public:
   explicit NodePool(const LockTables& tables) noexcept : t_(tables) {}
 
-  /// A node that only the caller knows; its sequence number goes on from the last tenant's. Null
-  /// when all are in use.
+  /// A node that only the caller knows, LINKED already, for he is about to push it; its sequence
+  /// number goes on from the last tenant's. Null when all are in use.
   [[nodiscard]] rm_node* take(Context& context) const noexcept;
   /// The owner is done with it (node word IDLE). Kept as the context's spare if the lists are done
   /// with it too. Called on the context's own thread.
@@ -31,10 +69,13 @@ class NodePool {
   void unlinked(rm_node& node) const noexcept;
   /// Gives a spare node back, when a context ends.
   void give_back_spare(Context& context) const noexcept;
+  /// The owner is gone: what he had of the node is over; the lists may still have it.
+  void disown(rm_node& node) const noexcept;
+  [[nodiscard]] TakenBits bits() const noexcept {
+    return {t_.region->nodes, t_.nodes_taken, t_.node_count};
+  }
 
  private:
-  void free(rm_node& node) const noexcept;
-
   const LockTables& t_;
 };
 
@@ -68,6 +109,11 @@ class CellPool {
   void drop_unused(rm_cell& cell) const noexcept;
   /// Gives up every cell the context parked and does not hold.
   void unpark_all(Context& context) const noexcept;
+  /// Gives a cell up for the context that parked it, and that does not hold by it any more.
+  void abandon(rm_cell& cell) const noexcept;
+  [[nodiscard]] TakenBits bits() const noexcept {
+    return {t_.region->cells, t_.cells_taken, t_.cell_count};
+  }
   /// After the slot's generation moved on: takes the chain apart. Cells that a context has parked
   /// are freed by it when it parks another in their place, or ends.
   void retire_chain(rm_slot& slot) const noexcept;
@@ -93,10 +139,10 @@ class CellPool {
   }
 
  private:
-  [[nodiscard]] bool claim(rm_cell& cell, std::uint32_t slot_index) const noexcept;
-  [[nodiscard]] rm_cell* take() const noexcept;
+  [[nodiscard]] bool claim(const Context& context, rm_cell& cell,
+                           std::uint32_t slot_index) const noexcept;
+  [[nodiscard]] rm_cell* take(const Context& context) const noexcept;
   void free(rm_cell& cell) const noexcept;
-  void abandon(rm_cell& cell) const noexcept;
 
   const LockTables& t_;
 };

@@ -163,7 +163,7 @@ class WaitQueue {
   }
   template <typename Visit>
   void visit_all_nodes(Visit& visit) const noexcept {
-    const std::uint32_t mark = load(t_.region->node_high_water);
+    const std::uint32_t mark = load(t_.region->nodes.high_water);
     for (std::uint32_t i = 0; i < mark && i < t_.node_count; ++i) {
       Waiter waiter;
       if (read_waiter(t_.nodes[i], waiter) && ours(waiter) && !visit(waiter)) return;

@@ -15,6 +15,11 @@
 
 namespace resmgr::lock {
 
+/// The client that a context's state names.
+[[nodiscard]] constexpr std::uint32_t client_of(std::uint64_t context_state) noexcept {
+  return static_cast<std::uint16_t>(context_state >> RM_CONTEXT_CLIENT_SHIFT);
+}
+
 struct LockTables {
   rm_lock_region* region = nullptr;
   rm_slot* slots = nullptr;
@@ -25,6 +30,8 @@ struct LockTables {
   rm_trace_record* trace = nullptr;
   std::uint64_t* order_bits = nullptr;
   rm_order_edge* order_edges = nullptr;
+  std::uint64_t* nodes_taken = nullptr;
+  std::uint64_t* cells_taken = nullptr;
   std::uint32_t slot_count = 0;
   std::uint32_t node_count = 0;
   std::uint32_t cell_count = 0;

@@ -83,7 +83,6 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
                 static_cast<std::uint8_t>(
                     (request.mode == AcquisitionMode::Emergency ? RM_NODE_FLAG_EMERGENCY : 0u) |
                     (timed ? RM_NODE_FLAG_TIMED : 0u)));
-  store_release(node->refs, RM_NODE_REF_OWNER | RM_NODE_REF_LINKED);
   link_wait(context, *node);
   const NodeWord before{load_relaxed(node->word)};
   const std::uint64_t sequence = before.sequence() + (planted::kSameSequence ? 0 : 1);

@@ -162,7 +162,7 @@ void WaitGraph::for_each_node(std::uint16_t context, Visit&& visit) const noexce
     if (load(record->waits_seq) == before) return;
   }
   // The list is being edited by somebody who does not go on: the nodes are the truth (I2).
-  const std::uint32_t mark = std::min(load(t_.region->node_high_water), t_.node_count);
+  const std::uint32_t mark = std::min(load(t_.region->nodes.high_water), t_.node_count);
   for (std::uint32_t i = 0; i < mark; ++i) {
     if (!visit(t_.nodes[i])) return;
   }

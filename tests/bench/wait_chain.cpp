@@ -93,7 +93,6 @@ void WaitRegion::wait(Context& context, Handle handle) {
   store(node->priority, kPriority);
   store(node->base_priority, kPriority);
   store(node->mode, static_cast<std::uint8_t>(RM_WAIT_EXCLUSIVE));
-  store(node->refs, RM_NODE_REF_OWNER | RM_NODE_REF_LINKED);
   store(node->context_next_link, resmgr::load(context.record->wait_link));
   store(context.record->wait_link, tables.link_of(node));
   const std::uint64_t sequence = NodeWord{resmgr::load(node->word)}.sequence() + 1;

@@ -140,7 +140,6 @@ class Run {
     store(node->priority, static_cast<std::uint16_t>(number));
     store(node->context, context.id);
     store(node->mode, static_cast<std::uint8_t>(number % 3));
-    store(node->refs, RM_NODE_REF_OWNER | RM_NODE_REF_LINKED);
     store(node->word, std::uint64_t{1} << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING);
     store(context.record->wait_link, region_.tables().link_of(node));
     WaitQueue(region_.tables(), region_.tables().slots[slot], slot, 1).push(*node);

@@ -275,7 +275,7 @@ TEST_F(Deadlock, AWalkEndsAtItsDeadline) {
     store(node.word, std::uint64_t{1} << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING);
     store(chain[i]->record->wait_link, i + 1);
   }
-  store(domain.tables().region->node_high_water, 40);
+  store(domain.tables().region->nodes.high_water, 40);
   EXPECT_TRUE(graph.find_cycle(chain[0]->scratch, chain[0]->id));
   EXPECT_EQ(graph.cycle(chain[0]->scratch).size(), 40u);
   EXPECT_FALSE(graph.find_cycle(chain[0]->scratch, chain[0]->id, nullptr, 1));

@@ -207,7 +207,7 @@ TEST_F(Exclusive, ThoseWhoGaveUpDoNotPileUpInTheQueue) {
   for (std::uint32_t i = 0; i < 3 * kSmall.nodes; ++i) {
     ASSERT_TRUE(fails_with(c.acquire(h, timed(0)), ErrorCode::TimedOut)) << i;
   }
-  EXPECT_LE(load(domain.tables().region->node_high_water), 4u);
+  EXPECT_LE(load(domain.tables().region->nodes.high_water), 4u);
   ASSERT_TRUE(a.release(h));
   EXPECT_TRUE(b.finish());
 }

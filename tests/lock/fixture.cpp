@@ -34,11 +34,11 @@ Census take_census(Domain& domain) {
   const LockTables& t = domain.tables();
   Census census;
 
+  // What is taken, or says that somebody has it.
   std::set<const rm_node*> nodes;
-  for (std::uint32_t i = 0; i < load(t.region->node_high_water); ++i) nodes.insert(t.nodes + i);
-  auto link = static_cast<std::uint32_t>(load(t.region->free_nodes));
-  for (rm_node* node = t.node(link); node != nullptr && nodes.erase(node) != 0;) {
-    node = t.node(load(node->next_link));
+  const TakenBits node_bits = NodePool(t).bits();
+  for (std::uint32_t i = 0; i < node_bits.high_water(); ++i) {
+    if (node_bits.is_taken(i) || load(t.nodes[i].refs) != 0) nodes.insert(t.nodes + i);
   }
   domain.contexts.for_each([&](const Context& context) {
     if (const rm_node* spare = t.node(context.spare_node_link)) nodes.erase(spare);
@@ -46,10 +46,9 @@ Census take_census(Domain& domain) {
   census.nodes_lost = static_cast<std::uint32_t>(nodes.size());
 
   std::set<const rm_cell*> cells;
-  for (std::uint32_t i = 0; i < load(t.region->cell_high_water); ++i) cells.insert(t.cells + i);
-  link = static_cast<std::uint32_t>(load(t.region->free_cells));
-  for (rm_cell* cell = t.cell(link); cell != nullptr && cells.erase(cell) != 0;) {
-    cell = t.cell(load(cell->next_link));
+  const TakenBits cell_bits = CellPool(t).bits();
+  for (std::uint32_t i = 0; i < cell_bits.high_water(); ++i) {
+    if (cell_bits.is_taken(i) || load(t.cells[i].flags) != 0) cells.insert(t.cells + i);
   }
   for (std::uint32_t slot = 0; slot < t.slot_count; ++slot) {
     rm_cell* cell = t.cell(load(t.slots[slot].cell_link));

@@ -154,7 +154,6 @@ TEST_F(Lifecycle, LatecomersNodesAndCellsGoWithTheNextTenant) {
   rm_node* node = nodes.take(late);
   store(node->slot, h.slot());
   store(node->generation, h.generation());
-  store(node->refs, RM_NODE_REF_OWNER | RM_NODE_REF_LINKED);
   WaitQueue(domain.tables(), domain.slot(h), h.slot(), 1).push(*node);
   nodes.leave(late, *node);
   const CellPool cells(domain.tables());

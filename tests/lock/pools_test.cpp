@@ -16,7 +16,6 @@ class NodePoolTest : public ::testing::Test {
   rm_node& taken() {
     rm_node* node = pool.take(context);
     EXPECT_NE(node, nullptr);
-    store(node->refs, RM_NODE_REF_OWNER | RM_NODE_REF_LINKED);
     return *node;
   }
 
@@ -30,7 +29,7 @@ TEST_F(NodePoolTest, GivesEachNodeOnceUntilAllAreOut) {
   for (std::uint32_t i = 0; i < kSmall.nodes; ++i) nodes.insert(&taken());
   EXPECT_EQ(nodes.size(), kSmall.nodes);
   EXPECT_EQ(pool.take(context), nullptr);
-  EXPECT_EQ(load(domain.tables().region->node_high_water), kSmall.nodes);
+  EXPECT_EQ(load(domain.tables().region->nodes.high_water), kSmall.nodes);
 
   rm_node& back = **nodes.begin();
   pool.unlinked(back);
@@ -78,9 +77,32 @@ TEST_F(NodePoolTest, UnlinkingWhatWasNotLinkedFreesNothing) {
   EXPECT_NE(pool.take(context), &node) << "it was freed twice";
 }
 
-TEST_F(NodePoolTest, ALinkOutsideTheTableEndsTheFreeList) {
-  store(domain.tables().region->free_nodes, 0xffff'ffff'ffff'fff0u);
-  EXPECT_NE(pool.take(context), nullptr) << "never used ones are left";
+TEST_F(NodePoolTest, AHintOutsideTheTableIsNone) {
+  store(domain.tables().region->nodes.hint, 0xffff'fff0u);
+  EXPECT_EQ(pool.take(context), domain.tables().nodes);
+}
+
+// Given back between his two steps, by who took it for a leftover of the dead.
+TEST_F(NodePoolTest, ABitWithoutAnEntryGivesNothingTwice) {
+  rm_node& first = taken();
+  pool.bits().give_back(0);
+  EXPECT_FALSE(pool.bits().is_taken(0));
+  EXPECT_NE(&taken(), &first);
+  EXPECT_TRUE(pool.bits().is_taken(0));
+}
+
+// A repair that saw the last wait links the node while its owner takes it up again.
+TEST_F(NodePoolTest, ASpareThatIsLinkedIsLeftAlone) {
+  rm_node& node = taken();
+  pool.unlinked(node);
+  pool.leave(context, node);
+  ASSERT_NE(context.spare_node_link, 0u);
+  atomic(node.refs).fetch_or(RM_NODE_REF_LINKED | RM_NODE_REF_QUEUED);
+  EXPECT_NE(&taken(), &node);
+  EXPECT_EQ(load(node.refs), RM_NODE_REF_LINKED | RM_NODE_REF_QUEUED);
+  EXPECT_TRUE(pool.bits().is_taken(0));
+  pool.unlinked(node);
+  EXPECT_FALSE(pool.bits().is_taken(0));
 }
 
 class CellPoolTest : public ::testing::Test {
@@ -135,7 +157,7 @@ TEST_F(CellPoolTest, CellsLeftBehindAreUsedAgain) {
   pool.unpark_all(a);
   EXPECT_EQ(pool.parked(a, 1, 1), nullptr);
   EXPECT_EQ(park(b, h), cell);
-  EXPECT_EQ(load(domain.tables().region->cell_high_water), 1u);
+  EXPECT_EQ(load(domain.tables().region->cells.high_water), 1u);
   EXPECT_EQ(chain(h).size(), 1u);
 }
 
@@ -176,7 +198,8 @@ TEST_F(CellPoolTest, ACollisionWithAHoldMakesATemporaryCell) {
   cells.drop_unused(*unused);
   EXPECT_EQ(load(unused->flags), RM_CELL_REF_LINKED);
   cells.drop_unused(*first);
-  EXPECT_EQ(load(first->flags), RM_CELL_REF_LINKED | RM_CELL_REF_OWNED) << "not temporary";
+  EXPECT_EQ(load(first->flags), references_of(me.id, RM_CELL_REF_LINKED | RM_CELL_REF_OWNED))
+      << "not temporary";
 }
 
 TEST_F(CellPoolTest, ExhaustionIsNull) {
@@ -201,7 +224,7 @@ TEST_F(CellPoolTest, TheChainIsFreedWithTheResource) {
   const Handle next = next_tenant(h);
   EXPECT_TRUE(chain(next).empty());
   EXPECT_EQ(load(left->flags), 0u) << "nobody had it: free";
-  EXPECT_EQ(load(kept->flags), RM_CELL_REF_OWNED) << "its context frees it";
+  EXPECT_EQ(load(kept->flags), references_of(b.id, RM_CELL_REF_OWNED)) << "its context frees it";
   EXPECT_EQ(pool.parked(b, 1, next.generation()), nullptr);
   rm_cell* anew = park(b, next);
   EXPECT_EQ(anew, left);

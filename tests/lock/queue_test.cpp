@@ -32,12 +32,13 @@ class WaitQueueTest : public ::testing::Test {
     store(node.base_priority, wish.priority);
     store(node.mode, wish.mode);
     store(node.context, wish.context);
-    store(node.refs, RM_NODE_REF_OWNER | RM_NODE_REF_LINKED);
     const NodeWord before{load(node.word)};
     store(node.word, (before.sequence() + 1) << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING);
     queue.push(node);
     return node;
   }
+  /// The references of a node that its owner has, and no list.
+  [[nodiscard]] std::uint32_t owned() const { return references_of(context.id, RM_NODE_REF_OWNER); }
   static void decide(rm_node& node, unsigned state = RM_NODE_TIMED_OUT) {
     store(node.word, NodeWord{load(node.word)}.to(state).bits);
   }
@@ -161,15 +162,15 @@ TEST_F(WaitQueueTest, DecidedNodesAreDropped) {
   rm_node& fourth = push({.ticket = 4});
   decide(second);
   (void)queue.settle();
-  EXPECT_EQ(load(second.refs), RM_NODE_REF_OWNER) << "decided in the inbox";
+  EXPECT_EQ(load(second.refs), owned()) << "decided in the inbox";
   decide(first);
   (void)queue.settle();
-  EXPECT_EQ(load(first.refs), RM_NODE_REF_OWNER) << "decided at the front";
+  EXPECT_EQ(load(first.refs), owned()) << "decided at the front";
   decide(fourth);
   (void)queue.settle();
   raise(third, 3);
   (void)queue.settle();
-  EXPECT_EQ(load(fourth.refs), RM_NODE_REF_OWNER) << "swept when sorted anew";
+  EXPECT_EQ(load(fourth.refs), owned()) << "swept when sorted anew";
   EXPECT_EQ(drain(), Tickets{3});
   EXPECT_EQ(linked(), 0u);
 }
@@ -197,7 +198,7 @@ TEST_F(WaitQueueTest, UnlinksFromTheMiddleAndTheEnd) {
   (void)queue.settle();
   EXPECT_EQ(drain(), (Tickets{1, 4}));
   queue.unlink(second);
-  EXPECT_EQ(load(second.refs), RM_NODE_REF_OWNER) << "what is not in the list stays as it is";
+  EXPECT_EQ(load(second.refs), owned()) << "what is not in the list stays as it is";
 }
 
 TEST_F(WaitQueueTest, TheDeadAreNotServed) {
@@ -216,8 +217,8 @@ TEST_F(WaitQueueTest, NodesOfAnotherTenantAreThrownOut) {
   store(elsewhere.slot, 5);
   push({.ticket = 3});
   EXPECT_EQ(queue.settle(), 1u);
-  EXPECT_EQ(load(old.refs), RM_NODE_REF_OWNER);
-  EXPECT_EQ(load(elsewhere.refs), RM_NODE_REF_OWNER);
+  EXPECT_EQ(load(old.refs), owned());
+  EXPECT_EQ(load(elsewhere.refs), owned());
   EXPECT_EQ(drain(), Tickets{3});
 }
 
