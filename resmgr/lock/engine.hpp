@@ -187,6 +187,7 @@ class LockEngine {
   [[nodiscard]] bool records_all() const noexcept { return recorder_.enabled(RM_TRACE_ALL); }
 
  private:
+  friend class Recovery;
   friend class WaitGraph;
   struct Wait;
   // acquire.cpp

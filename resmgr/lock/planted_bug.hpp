@@ -104,4 +104,16 @@ inline constexpr bool kReuseLinkedNode = kName == "reuse_linked_node";
 /// A cell is freed while a chain still links it.
 inline constexpr bool kFreeLinkedCell = kName == "free_linked_cell";
 
+// ---- recovery ----------------------------------------------------------------------------------
+/// R3: only words that name the dead are looked at.
+inline constexpr bool kNamedOnly = kName == "named_only";
+/// R3: the lists of a dead latch holder are believed.
+inline constexpr bool kTrustLists = kName == "trust_lists";
+/// R3: who was taken out of the queue for a grant that never came is not put back.
+inline constexpr bool kNoRelink = kName == "no_relink";
+/// R3: what the dead offered stays an offer.
+inline constexpr bool kKeepOffers = kName == "keep_offers";
+/// R3: a node that its owner died on the way to push stays LINKED.
+inline constexpr bool kKeepUnpushed = kName == "keep_unpushed";
+
 }  // namespace resmgr::lock::planted

@@ -87,6 +87,37 @@ unsigned WaitQueue::settle() const noexcept {
   return added;
 }
 
+void WaitQueue::rebuild() const noexcept {
+  const Edit edit(slot_);
+  (void)take_inbox();
+  store_release(slot_.queue_head_link, 0);
+  store_release(slot_.queue_tail_link, 0);
+  constexpr std::uint32_t kInQueue = RM_NODE_REF_LINKED | RM_NODE_REF_QUEUED;
+  const NodePool pool(t_);
+  const std::uint32_t end = pool.bits().high_water();
+  for (std::uint32_t i = 0; i < end; ++i) {
+    rm_node& node = t_.nodes[i];
+    std::uint32_t refs = load(node.refs);
+    const std::uint32_t in_queue = refs & kInQueue;
+    // LINKED alone: it came into the inbox since, or its owner is about to push it.
+    if (load_acquire(node.slot) != slot_index_ || in_queue == RM_NODE_REF_LINKED) continue;
+    Waiter waiter;
+    const bool waits = read_waiter(node, waiter) && ours(waiter);
+    if (in_queue == 0) {
+      // A granter took it out and died before he decided; unless the wait ended otherwise, and its
+      // owner uses the node again: one of the two swaps fails.
+      if (!waits || (refs & RM_NODE_REF_OWNER) == 0 || planted::kNoRelink) continue;
+      if (!cas(node.refs, refs, refs | kInQueue)) continue;
+    }
+    const NodeWord now{load(node.word)};
+    if (waits && now.waiting() && now.sequence() == waiter.word.sequence()) {
+      insert(node, waiter);
+    } else {
+      pool.unlinked(node);
+    }
+  }
+}
+
 // Nodes are marked where they stand, then all are taken by one swap: killed in between, a latch
 // holder leaves nothing in his hands that a repair would not know from a node that its owner is
 // still about to push (I3).

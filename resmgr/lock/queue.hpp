@@ -93,6 +93,9 @@ class WaitQueue {
   unsigned settle() const noexcept;
   /// The best waiter, or false if none waits. Call settle() before.
   [[nodiscard]] bool front(Waiter& out) const noexcept;
+  /// Makes the queue anew from the nodes, after the death of a latch holder: what is linked is in
+  /// it if it waits, and free of it otherwise, whatever the lists said.
+  void rebuild() const noexcept;
   /// Takes the node out of the queue.
   void unlink(rm_node& node) const noexcept;
   /// Whether any node is linked.

@@ -19,6 +19,7 @@ import time
 # Cheapest first: one that fails is enough.
 PROGRAMS = [
     "tests/test-lock",
+    "tests/test-lock-kill",
     "tests/lock/test-lock-deadlocks",
     "tests/test-lock-races",
     "tests/test-lock-conservation",

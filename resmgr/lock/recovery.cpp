@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is done for the dead of a domain as a whole; what is done at one slot is in repair.cpp.
+#include "resmgr/lock/recovery.hpp"
+
+#include <algorithm>
+#include <bitset>
+
+#include "resmgr/base/futex.hpp"
+#include "resmgr/lock/planted_bug.hpp"
+
+namespace resmgr::lock {
+
+Recovery::Recovery(LockEngine& engine) noexcept
+    : engine_(engine), t_(engine.tables()), nodes_(t_), cells_(t_) {
+  self_.id = RM_AUTHORITY_CONTEXT;
+}
+
+template <typename Visitor>
+void Recovery::for_each_dead(Visitor&& visitor) const noexcept {
+  const std::uint32_t end = std::min(load(t_.region->context_high_water), t_.context_count);
+  for (std::uint32_t id = 1; id <= end; ++id) {
+    if (t_.is_dead(id)) visitor(id, *t_.context(id));
+  }
+}
+
+std::uint32_t Recovery::mark_dead(std::uint32_t client) noexcept {
+  std::uint32_t marked = 0;
+  // The whole table: the mark is raised after a context is claimed.
+  for (std::uint32_t id = 1; id <= t_.context_count; ++id) {
+    rm_context& record = *t_.context(id);
+    std::uint64_t state = load(record.state);
+    while ((state & RM_CONTEXT_STATE_MASK) == RM_CONTEXT_LIVE && client_of(state) == client) {
+      const std::uint64_t dead = (state & ~std::uint64_t{RM_CONTEXT_STATE_MASK}) | RM_CONTEXT_DEAD;
+      // seq_cst: a granter who wrote this context into a word before reads it again after that.
+      if (!cas(record.state, state, dead)) continue;
+      std::uint32_t mark = load(t_.region->context_high_water);
+      while (mark < id && !cas(t_.region->context_high_water, mark, id)) {
+      }
+      ++marked;
+      break;
+    }
+  }
+  return marked;
+}
+
+Recovery::Report Recovery::run(std::uint32_t slots) noexcept {
+  Report report;
+  cancel_waits(report);
+  // What their hold lists name is served first: a hint, so that somebody who waits for it doesn't
+  // wait for the scan as well.
+  for_each_dead([&](std::uint32_t, const rm_context& record) {
+    const std::uint64_t used = load(record.hold_bitmap);
+    for (unsigned position = 0; position < RM_CONTEXT_HOLDS; ++position) {
+      if ((used >> position & 1) == 0) continue;
+      const std::uint64_t entry = load(record.holds[position]);
+      (void)visit(static_cast<std::uint32_t>(entry >> RM_HOLD_SLOT_SHIFT), report);
+    }
+  });
+  // R3, the truth: a release that died with its caller may have left a free word that names nobody,
+  // and waiters behind it.
+  const std::uint32_t end = std::min(slots, t_.slot_count);
+  for (std::uint32_t slot = 0; slot < end; ++slot) {
+    if (concerns_us(t_.slots[slot])) (void)visit(slot, report);
+  }
+  take_nodes_back(report);
+  take_cells_back(report);
+  wake_the_decided();
+  free_contexts(end, report);
+  return report;
+}
+
+// R2
+void Recovery::cancel_waits(Report& report) noexcept {
+  const std::uint32_t end = nodes_.bits().high_water();
+  for (std::uint32_t i = 0; i < end; ++i) {
+    rm_node& node = t_.nodes[i];
+    if (!t_.is_dead(taker_of(load(node.refs)))) continue;
+    Waiter waiter;
+    if (read_waiter(node, waiter) && engine_.decide(waiter, RM_NODE_CANCELLED)) {
+      ++report.waits_cancelled;
+    }
+    // Swept from wherever it stands in the queue, as if he had given up; perhaps he just had.
+    rm_slot* const slot = t_.slot(load(node.slot));
+    if (slot) atomic(slot->attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_RESORT));
+  }
+}
+
+// Whether there is anything to do for a latch holder, or somebody who won't come back.
+bool Recovery::concerns_us(const rm_slot& slot) const noexcept {
+  const StateWord word{load(slot.word)};
+  if (planted::kNamedOnly) return t_.is_dead(word.owner()) || t_.is_dead(word.latch());
+  return word.has_any(RM_WORD_WAITERS | RM_WORD_WORK | RM_WORD_GRANTING) || word.latch() != 0 ||
+         load(slot.inbox_link) != 0 || (word.owner() != 0 && t_.is_dead(word.owner()));
+}
+
+// What they had of nodes is over. One that is in no list and never will be, for its owner died on
+// the way to push it, is told from others under the latch: whatever was pushed is QUEUED or gone
+// when its slot was served.
+void Recovery::take_nodes_back(Report& report) noexcept {
+  const TakenBits bits = nodes_.bits();
+  const std::uint32_t end = bits.high_water();
+  for (std::uint32_t i = 0; i < end; ++i) {
+    rm_node& node = t_.nodes[i];
+    const std::uint32_t refs = load(node.refs);
+    // Taken, and given up, or never had: his second step did not come.
+    if (refs == 0 && bits.is_taken(i)) bits.give_back(i);
+    if (!t_.is_dead(taker_of(refs))) continue;
+    if ((refs & RM_NODE_REF_LINKED) != 0 && (refs & RM_NODE_REF_QUEUED) == 0) {
+      const std::uint32_t slot = load(node.slot);
+      const Visit visited = visit(slot, report);
+      if (visited == Visit::LeftTo) continue;  // once more, when the latch is free
+      const bool lost =
+          visited == Visit::Served
+              ? (load(node.refs) & (RM_NODE_REF_LINKED | RM_NODE_REF_QUEUED)) == RM_NODE_REF_LINKED
+              : !in_inbox(slot, i + 1);
+      if (lost && !planted::kKeepUnpushed) nodes_.unlinked(node);
+    }
+    const NodeWord word{load(node.word)};
+    if (!word.waiting()) store(node.word, word.to(RM_NODE_IDLE).bits);
+    nodes_.disown(node);
+  }
+}
+
+void Recovery::take_cells_back(Report& report) noexcept {
+  const TakenBits bits = cells_.bits();
+  const std::uint32_t end = bits.high_water();
+  for (std::uint32_t i = 0; i < end; ++i) {
+    rm_cell& cell = t_.cells[i];
+    const std::uint32_t flags = load(cell.flags);
+    if (flags == 0 && bits.is_taken(i)) bits.give_back(i);
+    const std::uint16_t taker = taker_of(flags);
+    if (!t_.is_dead(taker)) continue;
+    const CellWord word{load(cell.word)};
+    // Reaped under the latch, or an offer that a living granter is about to take back. What is HELD
+    // where the word is not SHARED never was a hold: he died in try_shared() before he looked at
+    // it.
+    if (word.context() == taker && word.in_use() &&
+        visit(load(cell.slot), report) == Visit::LeftTo) {
+      continue;
+    }
+    if (in_chain(cell)) {
+      cells_.abandon(cell);
+    } else {
+      // It never got there, or its resource is gone.
+      atomic(cell.flags).fetch_and(~std::uint32_t{RM_CELL_REF_LINKED});
+      cells_.abandon(cell);
+    }
+  }
+}
+
+// R4. A granter who died between decision and wake leaves no other trace.
+void Recovery::wake_the_decided() noexcept {
+  const std::uint32_t end = nodes_.bits().high_water();
+  for (std::uint32_t i = 0; i < end; ++i) {
+    rm_node& node = t_.nodes[i];
+    const NodeWord word{load(node.word)};
+    if (!word.waiting() && word.state() != RM_NODE_IDLE) futex_wake(&node.word, 1);
+  }
+}
+
+// R5
+void Recovery::free_contexts(std::uint32_t slots, Report& report) noexcept {
+  std::bitset<0x10000> named;  // an id is 16 bits, whatever the region says
+  for (std::uint32_t i = 0; i < nodes_.bits().high_water(); ++i) {
+    named.set(taker_of(load(t_.nodes[i].refs)));
+  }
+  for (std::uint32_t i = 0; i < cells_.bits().high_water(); ++i) {
+    named.set(taker_of(load(t_.cells[i].flags)));
+  }
+  for (std::uint32_t i = 0; i < slots; ++i) {
+    const StateWord word{load(t_.slots[i].word)};
+    named.set(word.owner());
+    named.set(word.latch());
+  }
+  for_each_dead([&](std::uint32_t id, rm_context& record) {
+    if (named.test(id)) {
+      ++report.pending;
+      return;
+    }
+    std::uint64_t state = load(record.state);
+    const std::uint64_t free = (state & ~std::uint64_t{RM_CONTEXT_STATE_MASK}) | RM_CONTEXT_FREE;
+    if (cas(record.state, state, free)) ++report.contexts_freed;
+  });
+}
+
+}  // namespace resmgr::lock

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Recovery: gives back what the dead left in the lock region.
+//
+// What it is: the one recoverer of a domain, R1 to R5 of the protocol. A client's contexts are
+// marked DEAD first (I4); then its waits are cancelled, its holds end (an exclusive one leaves
+// INCONSISTENT behind), latches it had are taken over and what it was in the middle of is completed
+// or undone (I3), whoever may now be served is, and nodes, cells and ids go back (I5). What it is
+// not: a detector; who is dead is the caller's knowledge, from a pidfd, never from the region.
+//
+// Everything is done so that it may be done again: killed anywhere, the recoverer's successor
+// starts from the beginning, and takes latches of its predecessor for those of the dead. What a
+// living context is about to do to a slot is left to it: then something stays pending, and run() is
+// to be called again. It follows no index that it has not checked, and every loop is bounded by a
+// table, whatever a hostile peer has written.
+//
+// Lifetime: borrows the engine. Thread-safety: one recoverer at a time, one thread.
+//
+//   Recovery recovery(engine);
+//   recovery.mark_dead(client);
+//   while (recovery.run(slots).pending != 0) wait_a_little();
+#pragma once
+
+#include <cstdint>
+
+#include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/pools.hpp"
+#include "resmgr/lock/tables.hpp"
+
+namespace resmgr::lock {
+
+class Recovery {
+ public:
+  /// What one run did.
+  struct Report {
+    std::uint32_t waits_cancelled = 0;
+    std::uint32_t latches_taken_over = 0;
+    std::uint32_t contexts_freed = 0;
+    std::uint32_t pending = 0;  ///< dead contexts that something living still has to let go of
+  };
+
+  explicit Recovery(LockEngine& engine) noexcept;
+
+  /// R1. Marks all contexts of the client; from here on nothing is granted to them and left there.
+  /// Returns how many there are.
+  std::uint32_t mark_dead(std::uint32_t client) noexcept;
+  /// R2 to R5, for all that are marked. `slots`: how many slots of the table were ever used, of
+  /// which the registry knows.
+  [[nodiscard]] Report run(std::uint32_t slots) noexcept;
+
+ private:
+  enum class Visit {
+    Served,   ///< the latch was ours for a while: all that was asked for is done
+    LeftTo,   ///< a living latch holder has it, and was told
+    NoTenant  ///< no resource there
+  };
+  void cancel_waits(Report& report) noexcept;
+  Visit visit(std::uint32_t slot, Report& report) noexcept;
+  [[nodiscard]] bool concerns_us(const rm_slot& slot) const noexcept;
+  void repair(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
+  void settle_offer(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
+  void settle_shares(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
+  void take_nodes_back(Report& report) noexcept;
+  void take_cells_back(Report& report) noexcept;
+  void wake_the_decided() noexcept;
+  void free_contexts(std::uint32_t slots, Report& report) noexcept;
+
+  /// A request of this context for the slot, WAITING or GRANTED, in one of these modes.
+  struct Request {
+    rm_node* node = nullptr;
+    NodeWord word;
+  };
+  [[nodiscard]] Request find_request(std::uint16_t context, std::uint32_t slot,
+                                     std::uint32_t generation, bool shared) const noexcept;
+  [[nodiscard]] bool in_inbox(std::uint32_t slot, std::uint32_t link) const noexcept;
+  [[nodiscard]] bool in_chain(const rm_cell& cell) const noexcept;
+  /// Its holder will never unlatch: dead, the recoverer before us, or no context at all.
+  [[nodiscard]] bool is_abandoned(std::uint16_t latch) const noexcept;
+  template <typename Visitor>
+  void for_each_dead(Visitor&& visitor) const noexcept;
+
+  LockEngine& engine_;
+  const LockTables& t_;
+  NodePool nodes_;
+  CellPool cells_;
+  Context self_;  ///< the authority's: an id for latches, and nothing else
+};
+
+}  // namespace resmgr::lock

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Recovery at one slot: its latch, what the dead latch holder was in the middle of, and service.
+#include "resmgr/lock/planted_bug.hpp"
+#include "resmgr/lock/recovery.hpp"
+
+namespace resmgr::lock {
+
+bool Recovery::is_abandoned(std::uint16_t latch) const noexcept {
+  const rm_context* record = t_.context(latch);
+  return !record || (load(record->state) & RM_CONTEXT_STATE_MASK) != RM_CONTEXT_LIVE;
+}
+
+Recovery::Visit Recovery::visit(std::uint32_t index, Report& report) noexcept {
+  rm_slot* const slot = t_.slot(index);
+  if (!slot) return Visit::NoTenant;
+  std::uint64_t word = load(slot->word);
+  for (;;) {
+    const StateWord seen{word};
+    if (seen.has(RM_WORD_ABSENT)) return Visit::NoTenant;
+    const bool abandoned = seen.latch() != 0 && is_abandoned(seen.latch());
+    if (seen.latch() != 0 && !abandoned) {
+      if (cas(slot->word, word, seen.with(RM_WORD_WORK).bits)) return Visit::LeftTo;
+      continue;
+    }
+    if (!cas(slot->word, word, seen.with_latch(self_.id).bits)) continue;
+    if (abandoned) {
+      ++report.latches_taken_over;
+      repair(*slot, index, seen.generation());
+    }
+    // For those who died where the word shows no queue: their nodes are in the inbox.
+    engine_.service(self_, index, seen.generation());
+    return Visit::Served;
+  }
+}
+
+// Under the latch. No list is believed: the queue is made anew from the nodes (I2). Then an offer
+// is a hold if its node says so; else it is taken back, or made, so that whoever counted on it in
+// his walk still may (I7).
+void Recovery::repair(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept {
+  if (!planted::kTrustLists) WaitQueue(t_, slot, index, generation).rebuild();
+  if (planted::kKeepOffers) return;
+  settle_offer(slot, index, generation);
+  settle_shares(slot, index, generation);
+}
+
+void Recovery::settle_offer(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept {
+  std::uint64_t word = load(slot.word);
+  for (;;) {
+    const StateWord seen{word};
+    if (!seen.has(RM_WORD_GRANTING)) return;
+    const Request request = find_request(seen.owner(), index, generation, false);
+    StateWord next = seen.without(RM_WORD_GRANTING);
+    if (request.word.state() != RM_NODE_GRANTED) {
+      next = next.with_owner(0);
+      // He wanted his shared hold to become exclusive: it goes on as it was.
+      const rm_cell* cell = cells_.find_in_use(slot, generation, seen.owner());
+      if (cell && CellWord{load(cell->word)}.state() == RM_CELL_HELD) {
+        next = next.with(RM_WORD_SHARED);
+      }
+    }
+    if (cas(slot.word, word, next.bits)) return;
+  }
+}
+
+void Recovery::settle_shares(rm_slot& slot, std::uint32_t index,
+                             std::uint32_t generation) noexcept {
+  cells_.for_each(slot, generation, [&](rm_cell& cell, CellWord seen) {
+    if (seen.state() != RM_CELL_OFFERED) return true;
+    const Request request = find_request(seen.context(), index, generation, true);
+    bool granted = request.word.state() == RM_NODE_GRANTED;
+    Waiter waiter;
+    if (request.node && !granted && read_waiter(*request.node, waiter) &&
+        waiter.word.sequence() == request.word.sequence() && !t_.is_dead(waiter.context)) {
+      // GS2, GS3
+      std::uint64_t word = load(slot.word);
+      bool shared = false;
+      while (StateWord{word}.owner() == 0 && !shared) {
+        shared = cas(slot.word, word, StateWord{word}.with(RM_WORD_SHARED).bits);
+      }
+      if (shared) {
+        WaitQueue(t_, slot, index, generation).unlink(*waiter.node);
+        granted = engine_.decide(waiter, RM_NODE_GRANTED);
+      }
+    }
+    std::uint64_t offered = seen.bits;
+    (void)cas(cell.word, offered, seen.to(granted ? RM_CELL_HELD : RM_CELL_FREE).bits);
+    return true;
+  });
+}
+
+Recovery::Request Recovery::find_request(std::uint16_t context, std::uint32_t slot,
+                                         std::uint32_t generation, bool shared) const noexcept {
+  const std::uint32_t end = nodes_.bits().high_water();
+  for (std::uint32_t i = 0; i < end; ++i) {
+    rm_node& node = t_.nodes[i];
+    const NodeWord word{load(node.word)};
+    if (!word.waiting() && word.state() != RM_NODE_GRANTED) continue;
+    if (load_acquire(node.context) == context && load_acquire(node.slot) == slot &&
+        load_acquire(node.generation) == generation &&
+        (load_acquire(node.mode) == RM_WAIT_SHARED) == shared &&
+        NodeWord{load_relaxed(node.word)}.sequence() == word.sequence()) {
+      return {&node, word};
+    }
+  }
+  return {};
+}
+
+bool Recovery::in_inbox(std::uint32_t index, std::uint32_t wanted) const noexcept {
+  const rm_slot* const slot = t_.slot(index);
+  std::uint32_t link = slot ? load(slot->inbox_link) : 0;
+  for (std::uint32_t steps = 0; steps < t_.node_count && link != wanted; ++steps) {
+    const rm_node* node = t_.node(link);
+    if (!node) return false;
+    link = load_acquire(node->next_link);
+  }
+  return link == wanted;
+}
+
+bool Recovery::in_chain(const rm_cell& wanted) const noexcept {
+  const rm_slot* const slot = t_.slot(load(wanted.slot));
+  std::uint32_t link = slot ? load(slot->cell_link) : 0;
+  for (std::uint32_t steps = 0; steps < t_.cell_count; ++steps) {
+    const rm_cell* cell = t_.cell(link);
+    if (!cell || cell == &wanted) return cell != nullptr;
+    link = load_acquire(cell->next_link);
+  }
+  return false;
+}
+
+}  // namespace resmgr::lock

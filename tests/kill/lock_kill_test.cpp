@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A client killed between any two instructions of a lock operation (I1 to I6). The operation runs
+// in a child process, step by step; after each step that changed the region, the child counts as
+// dead: recovery runs over what it left, everything is looked at, the region is put back as it was,
+// and the child goes on. What a kill leaves is what it stored, so this is a kill at every
+// instruction.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <functional>
+#include <ostream>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "resmgr/lock/recovery.hpp"
+#include "tests/lock/fixture.hpp"
+#include "tests/registry/stepper.hpp"
+
+namespace resmgr::lock::test {
+namespace {
+
+using registry::test::for_each_store;
+using registry::test::stepping_is_impossible;
+
+constexpr std::uint32_t kVictim = 7;
+constexpr std::uint32_t kSlots = 8;
+
+/// A domain with a victim, and peers that live: they have no threads, but holds and waits.
+class Scene {
+ public:
+  Scene() {
+    victim_ = domain.contexts.open(kVictim, 0, 0, this_thread()).value();
+    peer_ = &domain.open(0, this_thread());
+    other_ = &domain.open(0, this_thread());
+    store(domain.tables().region->next_ticket, 100);  // the victim is the youngest
+  }
+
+  [[nodiscard]] Context& victim() const { return *victim_; }
+  [[nodiscard]] Context& peer() const { return *peer_; }
+  [[nodiscard]] Context& other() const { return *other_; }
+
+  void hold(Context& who, Handle handle, HoldKind kind = HoldKind::Exclusive) {
+    ASSERT_TRUE(domain.engine.acquire(who, handle, trying(kind)));
+  }
+  /// `who` asks for the resource and sleeps.
+  rm_node& wait(Context& who, Handle handle, std::uint8_t mode, std::uint64_t ticket) {
+    rm_node& node = *NodePool(domain.tables()).take(who);
+    rm_slot& slot = domain.slot(handle);
+    const CellPool cells(domain.tables());
+    rm_cell* cell = mode == RM_WAIT_EXCLUSIVE ? nullptr : cells.park(who, slot, handle.slot(), 1);
+    store(node.slot, handle.slot());
+    store(node.generation, handle.generation());
+    store(node.ticket, ticket);
+    constexpr auto kNormal = static_cast<std::uint16_t>(ResourcePriority::Normal);
+    store(node.priority, kNormal);
+    store(node.base_priority, kNormal);
+    store(node.context, who.id);
+    store(node.mode, mode);
+    store(node.cell_link, cell ? domain.tables().link_of(cell) : 0u);
+    store(node.context_next_link, load(who.record->wait_link));
+    store(who.record->wait_link, domain.tables().link_of(&node));
+    store(node.word,
+          (NodeWord{load(node.word)}.sequence() + 1) << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING);
+    WaitQueue(domain.tables(), slot, handle.slot(), handle.generation()).push(node);
+    store(slot.word, domain.word(handle).with(RM_WORD_WAITERS).bits);
+    waits_.push_back(&node);
+    return node;
+  }
+  [[nodiscard]] const std::vector<rm_node*>& waits() const { return waits_; }
+  [[nodiscard]] std::span<std::byte> region() {
+    return {reinterpret_cast<std::byte*>(domain.tables().region),
+            domain.region.header().region_bytes};
+  }
+
+  Domain domain;
+  Handle r = domain.arm(1);
+  Handle s = domain.arm(2);
+
+ private:
+  Context* victim_ = nullptr;
+  Context* peer_ = nullptr;
+  Context* other_ = nullptr;
+  std::vector<rm_node*> waits_;
+};
+
+/// What must be true once the dead are gone.
+class Inspection {
+ public:
+  explicit Inspection(Scene& scene) : scene_(scene), domain_(scene.domain), t_(domain_.tables()) {}
+
+  void everything() {
+    Recovery recovery(domain_.engine);
+    (void)recovery.mark_dead(kVictim);
+    const Recovery::Report report = recovery.run(kSlots);
+    EXPECT_EQ(report.pending, 0u) << "nobody else is in the middle of anything";
+    victims_ids_are_free();
+    for (const Handle handle : {scene_.r, scene_.s}) the_word_is_settled(handle);
+    for (const rm_node* node : scene_.waits()) the_wait_is_served_or_blocked(*node);
+    EXPECT_EQ(taken_nodes(), scene_.waits().size()) << "nodes are lost";
+    EXPECT_EQ(take_census(domain_).cells_lost, 0u) << "cells are lost";
+    // Idempotent: a recoverer that starts again finds nothing.
+    const Recovery::Report again = recovery.run(kSlots);
+    EXPECT_EQ(again.waits_cancelled + again.latches_taken_over + again.contexts_freed, 0u);
+    everything_can_be_had();
+  }
+
+ private:
+  void victims_ids_are_free() {
+    for (std::uint32_t id = 1; id <= t_.context_count; ++id) {
+      const std::uint64_t state = load(t_.context(id)->state);
+      const std::uint64_t life = state & RM_CONTEXT_STATE_MASK;
+      EXPECT_TRUE(life == RM_CONTEXT_FREE ||
+                  (life == RM_CONTEXT_LIVE && client_of(state) != kVictim))
+          << "context " << id;
+    }
+  }
+  void the_word_is_settled(Handle handle) {
+    const StateWord word = domain_.word(handle);
+    EXPECT_EQ(word.latch(), 0) << "I3";
+    EXPECT_FALSE(word.has_any(RM_WORD_WORK | RM_WORD_GRANTING)) << "I3";
+    EXPECT_NE(word.owner(), scene_.victim().id) << "I4";
+    std::uint32_t shared = 0;
+    CellPool(t_).for_each(domain_.slot(handle), handle.generation(),
+                          [&](const rm_cell&, CellWord cell) {
+                            EXPECT_NE(cell.context(), scene_.victim().id) << "I4";
+                            EXPECT_NE(cell.state(), unsigned{RM_CELL_OFFERED});
+                            // The owner's own is of his upgrade: only he clears it.
+                            if (cell.in_use() && cell.context() != word.owner()) ++shared;
+                            return true;
+                          });
+    if (word.owner() != 0) {
+      EXPECT_EQ(shared, 0u) << "I1";
+    }
+    if (shared != 0) {
+      EXPECT_TRUE(word.has(RM_WORD_SHARED)) << "I2";
+    }
+    EXPECT_EQ(load(domain_.slot(handle).queue_seq) & 1u, 0u) << "lists are not being edited";
+  }
+  void the_wait_is_served_or_blocked(const rm_node& node) {
+    const NodeWord word{load(node.word)};
+    const StateWord held = domain_.word(Handle(load(node.slot), load(node.generation)));
+    if (word.waiting()) {
+      EXPECT_TRUE(held.owner() != 0 || held.has(RM_WORD_SHARED)) << "I6: nobody serves it";
+      EXPECT_TRUE(held.has(RM_WORD_WAITERS)) << "I6: nobody will serve it";
+      return;
+    }
+    EXPECT_EQ(word.state(), unsigned{RM_NODE_GRANTED}) << "I6";
+    if (load(node.mode) != RM_WAIT_SHARED) {
+      EXPECT_EQ(held.owner(), load(node.context)) << "I2";
+    }
+  }
+  [[nodiscard]] std::size_t taken_nodes() const {
+    const TakenBits bits = NodePool(t_).bits();
+    std::size_t taken = 0;
+    for (std::uint32_t i = 0; i < bits.high_water(); ++i) {
+      EXPECT_EQ(bits.is_taken(i), load(t_.nodes[i].refs) != 0);
+      EXPECT_FALSE(NodeWord{load(t_.nodes[i].word)}.waiting() &&
+                   load(t_.nodes[i].context) == scene_.victim().id)
+          << "the dead wait";
+      if (bits.is_taken(i)) ++taken;
+    }
+    return taken;
+  }
+  // By a newcomer, after those who live have let go and given up.
+  void everything_can_be_had() {
+    for (rm_node* node : scene_.waits()) {
+      const NodeWord word{load(node->word)};
+      if (word.waiting()) store(node->word, word.to(RM_NODE_CANCELLED).bits);
+    }
+    for (Context* who : {&scene_.peer(), &scene_.other()}) {
+      for (const Handle handle : {scene_.r, scene_.s}) {
+        const auto kind = domain_.engine.held_kind(*who, handle);
+        if (kind) {
+          EXPECT_TRUE(domain_.engine.release(*who, handle, *kind));
+        }
+      }
+    }
+    Context& newcomer = domain_.open(0, this_thread());
+    for (const Handle handle : {scene_.r, scene_.s}) {
+      EXPECT_TRUE(domain_.engine.acquire(newcomer, handle, timed(10'000'000))) << "it is stuck";
+      EXPECT_TRUE(domain_.engine.release(newcomer, handle, HoldKind::Exclusive));
+    }
+    domain_.contexts.close(newcomer, false);
+  }
+
+  Scene& scene_;
+  Domain& domain_;
+  const LockTables& t_;
+};
+
+struct Operation {
+  const char* name;
+  std::function<void(Scene&)> prepare;
+  std::function<void(Scene&)> act;  ///< by the victim
+  std::size_t at_least;             ///< so many stores it has
+};
+
+std::ostream& operator<<(std::ostream& out, const Operation& operation) {
+  return out << operation.name;
+}
+
+class LockKill : public ::testing::TestWithParam<Operation> {
+ protected:
+  void SetUp() override {
+    if (const auto why = stepping_is_impossible()) GTEST_SKIP() << *why;
+  }
+};
+
+TEST_P(LockKill, LeavesNothingBehind) {
+  Scene scene;
+  GetParam().prepare(scene);
+  const std::span<std::byte> region = scene.region();
+  std::size_t number = 0;
+  const std::size_t images = for_each_store(
+      region, [&] { GetParam().act(scene); },
+      [&](std::span<const std::byte> image) {
+        SCOPED_TRACE("after store " + std::to_string(number++));
+        if (HasFailure()) return;  // the first one says it all
+        Inspection(scene).everything();
+        std::memcpy(region.data(), image.data(), image.size());
+      });
+  EXPECT_GE(images, GetParam().at_least);
+  std::cout << GetParam().name << ": " << images << " images\n";
+}
+
+void nothing(Scene&) {}
+
+const Operation kOperations[] = {
+    {"acquire", nothing, [](Scene& s) { (void)s.domain.engine.acquire(s.victim(), s.r, trying()); },
+     3},
+    {"release", [](Scene& s) { s.hold(s.victim(), s.r); },
+     [](Scene& s) { (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Exclusive); }, 3},
+    {"share", nothing,
+     [](Scene& s) {
+       (void)s.domain.engine.acquire(s.victim(), s.r, trying(HoldKind::Shared));
+       (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Shared);
+     },
+     10},
+    {"share_beside_a_holder", [](Scene& s) { s.hold(s.peer(), s.r); },
+     [](Scene& s) { (void)s.domain.engine.acquire(s.victim(), s.r, trying(HoldKind::Shared)); }, 5},
+    {"hand_off_exclusive",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r);
+       s.wait(s.peer(), s.r, RM_WAIT_EXCLUSIVE, 1);
+       s.wait(s.other(), s.r, RM_WAIT_EXCLUSIVE, 2);
+     },
+     [](Scene& s) { (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Exclusive); }, 10},
+    {"hand_off_shared",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r);
+       s.wait(s.peer(), s.r, RM_WAIT_SHARED, 1);
+       s.wait(s.other(), s.r, RM_WAIT_SHARED, 2);
+     },
+     [](Scene& s) { (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Exclusive); }, 15},
+    {"hand_off_mixed",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r);
+       s.wait(s.peer(), s.r, RM_WAIT_SHARED, 1);
+       s.wait(s.other(), s.r, RM_WAIT_EXCLUSIVE, 2);
+     },
+     [](Scene& s) { (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Exclusive); }, 12},
+    {"last_reader_goes",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r, HoldKind::Shared);
+       s.wait(s.peer(), s.r, RM_WAIT_EXCLUSIVE, 1);
+     },
+     [](Scene& s) { (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Shared); }, 10},
+    {"wait_until_the_time_is_up", [](Scene& s) { s.hold(s.peer(), s.r); },
+     [](Scene& s) { (void)s.domain.engine.acquire(s.victim(), s.r, timed(2'000'000)); }, 20},
+    {"wait_behind_another",
+     [](Scene& s) {
+       s.hold(s.peer(), s.r);
+       s.wait(s.other(), s.r, RM_WAIT_EXCLUSIVE, 1);
+     },
+     [](Scene& s) { (void)s.domain.engine.acquire(s.victim(), s.r, timed(2'000'000)); }, 20},
+    {"wait_for_a_share", [](Scene& s) { s.hold(s.peer(), s.r); },
+     [](Scene& s) {
+       (void)s.domain.engine.acquire(s.victim(), s.r, timed(2'000'000, HoldKind::Shared));
+     },
+     20},
+    {"wait_in_a_cycle",
+     [](Scene& s) {
+       s.hold(s.victim(), s.s);
+       s.hold(s.peer(), s.r);
+       s.wait(s.peer(), s.s, RM_WAIT_EXCLUSIVE, 1);
+     },
+     [](Scene& s) { (void)s.domain.engine.acquire(s.victim(), s.r, timed(2'000'000)); }, 20},
+    {"downgrade",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r);
+       s.wait(s.peer(), s.r, RM_WAIT_SHARED, 1);
+     },
+     [](Scene& s) { (void)s.domain.engine.downgrade(s.victim(), s.r); }, 10},
+    {"upgrade", [](Scene& s) { s.hold(s.victim(), s.r, HoldKind::Shared); },
+     [](Scene& s) { (void)s.domain.engine.upgrade(s.victim(), s.r, trying()); }, 3},
+    {"upgrade_waits",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r, HoldKind::Shared);
+       s.hold(s.peer(), s.r, HoldKind::Shared);
+     },
+     [](Scene& s) { (void)s.domain.engine.upgrade(s.victim(), s.r, timed(2'000'000)); }, 20},
+    {"grant_an_upgrade",
+     [](Scene& s) {
+       s.hold(s.peer(), s.r, HoldKind::Shared);
+       s.hold(s.victim(), s.r, HoldKind::Shared);
+       s.wait(s.peer(), s.r, RM_WAIT_UPGRADE, 1);
+     },
+     [](Scene& s) { (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Shared); }, 10},
+    {"take_over_an_empty_share",
+     [](Scene& s) {
+       s.hold(s.peer(), s.r, HoldKind::Shared);
+       ASSERT_TRUE(s.domain.engine.release(s.peer(), s.r, HoldKind::Shared));
+     },
+     [](Scene& s) { (void)s.domain.engine.acquire(s.victim(), s.r, trying()); }, 4},
+    {"thread_begins", nothing,
+     [](Scene& s) { (void)s.domain.contexts.open(kVictim, 0, 1, this_thread()); }, 4},
+    {"thread_ends", [](Scene& s) { s.hold(s.victim(), s.r); },
+     [](Scene& s) {
+       (void)s.domain.engine.release_all(s.victim(), [](Handle, HoldKind) {});
+       s.domain.contexts.close(s.victim(), true);
+     },
+     3},
+};
+
+INSTANTIATE_TEST_SUITE_P(Operations, LockKill, ::testing::ValuesIn(kOperations),
+                         [](const auto& operation) { return std::string(operation.param.name); });
+
+}  // namespace
+}  // namespace resmgr::lock::test
