@@ -44,42 +44,15 @@ Result<void> to_result(Outcome outcome, ErrorCode when_blocked) noexcept {
   return resmgr::fail_errno(EBADMSG, "queue: a peer wrote over the ring's indices");
 }
 
-/// Registers the files under `name`, the bell, if there is one, before the ring that needs it.
-Result<Handle> register_files(ResourceManager& manager, const std::string& name,
-                              const ring::Geometry& geometry, DriverId driver, UniqueFd memory,
-                              UniqueFd bell) {
-  // What may throw comes before what would be left behind.
-  const std::string bell_name = name + kBellSuffix;
+ResourceMetadata metadata_of(const ring::Geometry& geometry) {
   const bool single = geometry.kind == QueueKind::SingleProducer;
-  const ResourceMetadata metadata{
-      .type = ResourceType::Communication,
-      .class_name = kClass,
-      .size_bytes = geometry.memory_bytes,
-      .flags = ResourceFlags::Shareable,
-      .pairs = {{"message_bytes", std::to_string(geometry.message_bytes)},
-                {"capacity", std::to_string(geometry.capacity)},
-                {"producers", single ? "one" : "many"}}};
-  Handle bell_handle;
-  if (bell) {
-    auto registered = manager.register_resource(bell_name,
-                                                {.type = ResourceType::Communication,
-                                                 .class_name = kBellClass,
-                                                 .flags = ResourceFlags::Shareable},
-                                                {.driver = driver, .fd = std::move(bell)});
-    if (!registered) return registered;
-    bell_handle = *registered;
-  }
-  auto registered =
-      manager.register_resource(name, metadata, {.driver = driver, .fd = std::move(memory)});
-  if (bell_handle.is_null()) return registered;
-  if (registered) {
-    auto added = manager.add_dependency(*registered, bell_handle);
-    if (added) return registered;
-    static_cast<void>(manager.unregister_resource(*registered));
-    registered = std::unexpected(std::move(added.error()));
-  }
-  static_cast<void>(manager.unregister_resource(bell_handle));
-  return registered;
+  return {.type = ResourceType::Communication,
+          .class_name = kClass,
+          .size_bytes = geometry.memory_bytes,
+          .flags = ResourceFlags::Shareable,
+          .pairs = {{"message_bytes", std::to_string(geometry.message_bytes)},
+                    {"capacity", std::to_string(geometry.capacity)},
+                    {"producers", single ? "one" : "many"}}};
 }
 
 }  // namespace
@@ -154,8 +127,19 @@ Result<Queue> Queue::create(ResourceManager& manager, std::string_view name,
     }
     auto queue = attach(std::move(*memory), std::move(bell));
     if (!queue) return queue;
-    auto handle = register_files(manager, std::string(name), *geometry, options.driver,
-                                 std::move(*memory_copy), std::move(bell_copy));
+    const ResourceMetadata metadata = metadata_of(*geometry);
+    const std::string bell_name = std::string(name) + kBellSuffix;
+    const ResourceMetadata bell_metadata{.type = ResourceType::Communication,
+                                         .class_name = kBellClass,
+                                         .flags = ResourceFlags::Shareable};
+    auto handle =
+        options.event_doorbell
+            ? manager.register_with_needed(
+                  {.name = name, .metadata = metadata, .fd = std::move(*memory_copy)},
+                  {.name = bell_name, .metadata = bell_metadata, .fd = std::move(bell_copy)},
+                  options.driver)
+            : manager.register_resource(name, metadata,
+                                        {.driver = options.driver, .fd = std::move(*memory_copy)});
     if (!handle) return std::unexpected(std::move(handle.error()));
     queue->impl_->handle = *handle;
     return queue;

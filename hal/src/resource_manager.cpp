@@ -5,7 +5,10 @@
 
 #include <sys/stat.h>
 
+#include <array>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include "hal/src/convert.hpp"
 #include "hal/src/guard.hpp"
@@ -15,6 +18,7 @@ namespace hal {
 
 using resmgr::fail;
 using resmgr::client::Domain;
+using resmgr::registry::PairText;
 
 namespace {
 
@@ -24,6 +28,13 @@ bool is_too_short(const UniqueFd& fd, std::uint64_t bytes) noexcept {
   struct stat status{};
   return ::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode) &&
          static_cast<std::uint64_t>(status.st_size) < bytes;
+}
+
+std::vector<PairText> views(const ResourceMetadata& metadata) {
+  std::vector<PairText> pairs;
+  pairs.reserve(metadata.pairs.size());
+  for (const auto& [key, value] : metadata.pairs) pairs.push_back({key, value});
+  return pairs;
 }
 
 }  // namespace
@@ -154,9 +165,7 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
     return fail(ErrorCode::InvalidArgument, "a backing needs a size");
   }
   return guard("registration", [&]() -> Result<Handle> {
-    std::vector<resmgr::registry::PairText> pairs;
-    pairs.reserve(metadata.pairs.size());
-    for (const auto& [key, value] : metadata.pairs) pairs.push_back({key, value});
+    const auto pairs = views(metadata);
     resmgr::client::Registration registration{
         .description = convert::description(metadata, options, type_tag, pairs),
         .file = {std::move(options.fd), metadata.size_bytes},
@@ -182,6 +191,25 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
       };
     }
     return domain_->register_resource(name, registration);
+  });
+}
+
+Result<Handle> ResourceManager::register_with_needed(FileResource resource, FileResource needed,
+                                                     DriverId owner) {
+  if (!domain_) return fail(ErrorCode::Disconnected);
+  return guard("registration", [&]() -> Result<Handle> {
+    const std::array pairs{views(resource.metadata), views(needed.metadata)};
+    const auto registration = [&](FileResource& from, std::span<const PairText> its_pairs) {
+      return resmgr::client::Registration{
+          .description = convert::description(from.metadata, {.driver = owner}, 0, its_pairs),
+          .file = {std::move(from.fd), from.metadata.size_bytes},
+          .make = {},
+          .lazy = false,
+          .hooks = {}};
+    };
+    auto first = registration(resource, pairs[0]);
+    auto second = registration(needed, pairs[1]);
+    return domain_->register_with_needed(resource.name, first, needed.name, second);
   });
 }
 

@@ -100,6 +100,12 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] Result<std::uint32_t> register_driver(std::string_view name);
   /// Takes what `registration` owns.
   [[nodiscard]] Result<Handle> register_resource(std::string_view name, Registration& registration);
+  /// Registers two, of which the first needs the second: both or none. Returns the first. REQUIRES:
+  /// no hooks, and files at hand.
+  [[nodiscard]] Result<Handle> register_with_needed(std::string_view name,
+                                                    Registration& registration,
+                                                    std::string_view needed_name,
+                                                    Registration& needed);
   /// `leaving`: see RegistryWriter::begin_unregister().
   Result<void> unregister_resource(Handle handle, std::uint64_t deadline_ns,
                                    const registry::Leaving* leaving = nullptr);
@@ -173,6 +179,12 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   Domain(Parts parts, DomainOptions options);
 
   [[nodiscard]] Result<lock::Context*> make_thread_context() noexcept;
+  // REQUIRES of these two: registry_mutex_ held.
+  [[nodiscard]] Result<registry::PreparedSlot> prepare(std::string_view name,
+                                                       Registration& registration,
+                                                       std::shared_ptr<void>& leftovers) noexcept;
+  Result<Handle> publish(const registry::PreparedSlot& prepared, Lifecycle state,
+                         std::uint8_t attributes) noexcept;
   Result<void> keep(Handle handle, Registration& registration) noexcept;
   Result<void> make_memory_or_release(lock::Context& context, Handle handle,
                                       HoldKind kind) noexcept;

@@ -51,21 +51,57 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration& re
   registration.description.created_at = Clock::coarse();
   std::shared_ptr<void> leftovers;
   const std::lock_guard lock(registry_mutex_);
-  auto prepared = writer_.prepare(name, registration.description);
-  if (!prepared) return std::unexpected(std::move(prepared.error()));
-  const Handle handle = prepared->handle();
   const std::uint8_t attributes = attributes_of(registration);
-  if (auto kept = keep(handle, registration); !kept) {
-    leftovers = hooks_.forget(handle);
+  auto prepared = prepare(name, registration, leftovers);
+  if (!prepared) return std::unexpected(std::move(prepared.error()));
+  return publish(*prepared, registration.lazy ? Lifecycle::Allocated : Lifecycle::Ready,
+                 attributes);
+}
+
+// What may fail comes before either can be found, for what was found may be held, and stays then.
+Result<Handle> Domain::register_with_needed(std::string_view name, Registration& registration,
+                                            std::string_view needed_name, Registration& needed) {
+  if (closed()) return fail(ErrorCode::Disconnected);
+  registration.description.created_at = needed.description.created_at = Clock::coarse();
+  std::shared_ptr<void> leftovers;
+  const std::lock_guard lock(registry_mutex_);
+  if (auto room = writer_.dependencies().check_room(); !room) {
+    return std::unexpected(std::move(room.error()));
+  }
+  auto second = prepare(needed_name, needed, leftovers);
+  if (!second) return std::unexpected(std::move(second.error()));
+  auto first = prepare(name, registration, leftovers);
+  if (!first) {
+    memory_.remove(second->handle());
+    (void)writer_.abandon(*second);
+    return std::unexpected(std::move(first.error()));
+  }
+  (void)publish(*second, Lifecycle::Ready, attributes_of(needed));
+  auto published = publish(*first, Lifecycle::Ready, attributes_of(registration));
+  writer_.dependencies().add_first(first->handle(), second->handle());
+  return published;
+}
+
+// A slot with all that is to be behind it. What is left of hooks if it fails goes under no lock.
+Result<registry::PreparedSlot> Domain::prepare(std::string_view name, Registration& registration,
+                                               std::shared_ptr<void>& leftovers) noexcept {
+  auto prepared = writer_.prepare(name, registration.description);
+  if (!prepared) return prepared;
+  if (auto kept = keep(prepared->handle(), registration); !kept) {
+    leftovers = hooks_.forget(prepared->handle());
     (void)writer_.abandon(*prepared);
     return std::unexpected(std::move(kept.error()));
   }
-  if (prepared->generation == 1) locks_.grow_into(prepared->slot);
-  engine_.arm(prepared->slot, prepared->generation, prepared->class_id, attributes);
+  return prepared;
+}
+
+Result<Handle> Domain::publish(const registry::PreparedSlot& prepared, Lifecycle state,
+                               std::uint8_t attributes) noexcept {
+  if (prepared.generation == 1) locks_.grow_into(prepared.slot);
+  engine_.arm(prepared.slot, prepared.generation, prepared.class_id, attributes);
   // Last, so that who finds the name finds everything behind it.
-  auto published =
-      writer_.publish(*prepared, registration.lazy ? Lifecycle::Allocated : Lifecycle::Ready);
-  if (published) hooks_.created(handle);
+  auto published = writer_.publish(prepared, state);
+  if (published) hooks_.created(prepared.handle());
   return published;
 }
 

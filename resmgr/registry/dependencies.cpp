@@ -168,8 +168,17 @@ Result<void> DependencyWriter::add(Handle from, Handle to) {
     cycle.with_detail({.cycle = {}, .text = std::move(text)});
     return std::unexpected(std::move(cycle));
   }
-  if (pool_.available() == 0) return table_full("table of dependencies", 1, 0);
+  if (auto room = check_room(); !room) return room;
+  add_first(from, to);
+  return {};
+}
 
+Result<void> DependencyWriter::check_room() const noexcept {
+  if (pool_.available() == 0) return table_full("table of dependencies", 1, 0);
+  return {};
+}
+
+void DependencyWriter::add_first(Handle from, Handle to) noexcept {
   const std::uint32_t link = pool_.take();
   Word* const user = tables_.entries.at(from.slot());
   Word* const used = tables_.entries.at(to.slot());
@@ -187,7 +196,6 @@ Result<void> DependencyWriter::add(Handle from, Handle to) {
   set(used, kNeeded.head, link);
   if (Word* const next = tables_.dependencies.find(next_needs)) set(next, kNeeds.previous, link);
   if (Word* const next = tables_.dependencies.find(next_needed)) set(next, kNeeded.previous, link);
-  return {};
 }
 
 void DependencyWriter::unlink(std::uint32_t link) noexcept {

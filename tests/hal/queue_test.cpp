@@ -369,6 +369,23 @@ TEST(QueueCreate, LeavesNothingBehindWhenItFails) {
   EXPECT_EQ(Queue::create(*manager, "late", options).error(), ErrorCode::Disconnected);
 }
 
+TEST(QueueCreate, LeavesNothingBehindWhereNoContextIsToBeHad) {
+  auto manager = ResourceManager::create({.capacities = {.contexts = 1}}).value();
+  const Context only = manager->create_context().value();
+  EXPECT_TRUE(manager->register_resource("taken", {}));
+  EXPECT_EQ(Queue::create(*manager, "taken", {.event_doorbell = true}).error(),
+            ErrorCode::AlreadyExists);
+  EXPECT_EQ(manager->size(), 1u);
+}
+
+TEST(QueueCreate, LeavesNothingBehindWhereNoDependencyIsToBeHad) {
+  auto manager = ResourceManager::create({.capacities = {.dependencies = 0}}).value();
+  EXPECT_EQ(Queue::create(*manager, "q", {.event_doorbell = true}).error(),
+            ErrorCode::CapacityExceeded);
+  EXPECT_EQ(manager->size(), 0u);
+  EXPECT_TRUE(Queue::create(*manager, "q"));
+}
+
 TEST(QueueOpen, RefusesWhatIsNoQueue) {
   auto manager = make_manager();
   EXPECT_EQ(Queue::open(*manager, "none").error(), ErrorCode::NotFound);

@@ -381,6 +381,15 @@ class HAL_EXPORT ResourceManager {
   Result<Handle> register_typed(std::string_view name, const ResourceMetadata& metadata,
                                 RegisterOptions&& options, std::uint64_t type_tag);
 
+  friend class Queue;
+  struct FileResource {
+    std::string_view name;
+    const ResourceMetadata& metadata;
+    UniqueFd fd;
+  };
+  /// Registers `resource`, which needs `needed`, and that: both or none, whoever finds the names.
+  Result<Handle> register_with_needed(FileResource resource, FileResource needed, DriverId owner);
+
   struct OpenedResource {
     ScopedResource hold;
     void* memory = nullptr;
