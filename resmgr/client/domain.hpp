@@ -150,12 +150,12 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   /// backing; it is not held then.
   [[nodiscard]] Result<lock::Grant> acquire(lock::Context& context, Handle handle,
                                             const lock::Request& request) noexcept;
-  /// The second half of it, for who acquired otherwise: lets go of the hold if it fails.
+  /// The second half of it, for who acquired otherwise: takes the hold back if it fails.
   Result<void> complete(lock::Context& context, Handle handle, HoldKind kind,
                         const lock::Grant& grant) noexcept {
-    if (!engine_.lacks_memory(handle)) [[likely]]
+    if (!grant.lacks_memory) [[likely]]
       return {};
-    return make_memory_or_release(context, handle.with_tenure(grant.tenure), kind);
+    return make_memory_or_revert(context, handle.with_tenure(grant.tenure), kind);
   }
   /// In one order for everybody, all or nothing.
   [[nodiscard]] Result<std::vector<Acquired>> acquire_bundle(lock::Context& context,
@@ -186,8 +186,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   Result<Handle> publish(const registry::PreparedSlot& prepared, Lifecycle state,
                          std::uint8_t attributes) noexcept;
   Result<void> keep(Handle handle, Registration& registration) noexcept;
-  Result<void> make_memory_or_release(lock::Context& context, Handle handle,
-                                      HoldKind kind) noexcept;
+  Result<void> make_memory_or_revert(lock::Context& context, Handle handle, HoldKind kind) noexcept;
   void note_memory(Handle handle) noexcept;
   void report_leak(const lock::Context& context, Handle handle, HoldKind kind,
                    const char* why) noexcept;

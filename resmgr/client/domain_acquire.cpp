@@ -20,13 +20,15 @@ Result<lock::Grant> Domain::acquire(lock::Context& context, Handle handle,
 }
 
 // Under the hold, so that the resource stays registered meanwhile.
-Result<void> Domain::make_memory_or_release(lock::Context& context, Handle handle,
-                                            HoldKind kind) noexcept {
-  auto made = memory_.make(handle);
+Result<void> Domain::make_memory_or_revert(lock::Context& context, Handle handle,
+                                           HoldKind kind) noexcept {
+  const Handle resource = handle.with_tenure(0);
+  auto made = memory_.make(resource);
   if (made) {
-    note_memory(handle);
+    note_memory(resource);
+    hooks_.accessed(resource);
   } else {
-    (void)engine_.release(context, handle, kind);
+    engine_.revert(context, handle, kind);
   }
   return made;
 }

@@ -235,7 +235,9 @@ void LockEngine::note_hold(Context& context, rm_slot& slot, rm_cell* cell, Handl
   }
   grant.tenure = load_relaxed(slot.tenure);
   grant.inconsistent = false;
-  if ((load_relaxed(slot.attributes) & RM_SLOT_ATTR_ACCESS_HOOK) != 0) names_.accessed(handle);
+  const unsigned attributes = load_relaxed(slot.attributes);
+  grant.lacks_memory = (attributes & RM_SLOT_ATTR_LAZY) != 0;
+  if ((attributes & RM_SLOT_ATTR_ACCESS_HOOK) != 0 && !grant.lacks_memory) names_.accessed(handle);
   if (recorder_.enabled(RM_TRACE_ALL)) {
     trace(context, RM_TRACE_ACQUIRE, handle, shared ? 1 : 0, 0);
   }

@@ -53,6 +53,9 @@ namespace resmgr::lock {
 struct Grant {
   std::uint8_t tenure = 0;
   bool inconsistent = false;
+  /// The resource's memory is still to be made (RM_SLOT_ATTR_LAZY). Until it is, the hold counts
+  /// for nothing: on_access is not told of it, and revert() takes it back.
+  bool lacks_memory = false;
 };
 
 struct Request {
@@ -120,6 +123,8 @@ class LockEngine {
                                       const Request& request) noexcept;
   /// Ends a hold; from any thread. Errors: StaleHandle, Revoked, NotPermitted.
   Result<void> release(Context& context, Handle handle, HoldKind kind) noexcept;
+  /// Ends a hold that came to nothing, by the thread that began it: it is counted no more.
+  void revert(Context& context, Handle handle, HoldKind kind) noexcept;
   /// D1, D2. Errors: StaleHandle, Revoked, NotPermitted, NotShareable, CapacityExceeded.
   Result<void> downgrade(Context& context, Handle handle) noexcept;
   /// Shared to exclusive, keeping the shared hold until then; NonBlocking, or waiting before all
@@ -144,11 +149,6 @@ class LockEngine {
   /// Opens a slot for a new tenant. REQUIRES: no tenant, and the caller is the authority.
   void arm(std::uint32_t slot, std::uint32_t generation, std::uint16_t class_id,
            std::uint8_t attributes) noexcept;
-  /// Whether the resource's memory is still to be made (RM_SLOT_ATTR_LAZY).
-  [[nodiscard]] bool lacks_memory(Handle handle) const noexcept {
-    const rm_slot* slot = t_.slot(handle.slot());
-    return slot && (load_relaxed(slot->attributes) & RM_SLOT_ATTR_LAZY) != 0;
-  }
   /// Its memory is there: it is acquired like any other. REQUIRES: the handle's resource is in its
   /// slot, and the caller is the authority.
   void has_memory(Handle handle) noexcept;

@@ -45,6 +45,19 @@ Result<void> LockEngine::release_exclusive(Context& context, Handle handle) noex
   }
 }
 
+void LockEngine::revert(Context& context, Handle handle, HoldKind kind) noexcept {
+  const auto uncount = [](auto& record) {
+    store_relaxed(record.acquisitions, load_relaxed(record.acquisitions) - 1);
+  };
+  rm_slot& slot = t_.slots[handle.slot()];
+  if (kind == HoldKind::Exclusive) {
+    uncount(slot);
+  } else if (rm_cell* cell = own_cell(context, slot, handle)) {
+    uncount(*cell);
+  }
+  (void)release(context, handle, kind);
+}
+
 // The cell this context has at the resource, in use or parked; null if none.
 rm_cell* LockEngine::own_cell(const Context& context, const rm_slot& slot,
                               Handle handle) const noexcept {
@@ -150,6 +163,8 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
   if (request.mode != AcquisitionMode::NonBlocking) {
     auto grant = enqueue(context, *slot, handle, request, RM_WAIT_UPGRADE);
     if (!grant) return std::unexpected(std::move(grant.error()));
+    // The shared hold has the memory, whatever the attribute says by now.
+    if (grant->lacks_memory) names_.accessed(handle);
     return {};
   }
   // Another upgrade that is queued waits for our hold: two of them would wait for each other.
@@ -180,6 +195,7 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
     cells_.vacate(*cell);
     Grant grant;
     note_hold(context, *slot, nullptr, handle, request.place, grant);
+    if (grant.lacks_memory) names_.accessed(handle);  // as above
   }
   service(context, handle.slot(), handle.generation());
   if (!upgraded) return refuse(ErrorCode::WouldBlock, handle, context);

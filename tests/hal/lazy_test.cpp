@@ -115,6 +115,51 @@ TEST_F(LazyTest, ABackingThatFailsFailsTheAcquisition) {
   EXPECT_EQ(state(handle), Lifecycle::Ready);
 }
 
+// Nobody has used it, whoever tried.
+TEST_F(LazyTest, WhatWasRefusedIsNoAcquisition) {
+  std::atomic<int> told = 0;
+  RegisterOptions options;
+  options.backing = backing_;
+  options.hooks.on_access = [&](Handle) { ++told; };
+  const Handle handle =
+      manager_
+          ->register_resource("lazy", {.size_bytes = 100, .flags = ResourceFlags::Lazy},
+                              std::move(options))
+          .value();
+  const auto acquire = [&](HoldKind kind, AcquisitionMode mode) {
+    return manager_->acquire_scoped_resource(handle, AcquireOptions{.mode = mode, .kind = kind});
+  };
+  backing_->broken = true;
+  for (const HoldKind kind : {HoldKind::Exclusive, HoldKind::Shared}) {
+    EXPECT_FALSE(acquire(kind, AcquisitionMode::NonBlocking));
+    EXPECT_FALSE(acquire(kind, AcquisitionMode::Blocking));
+  }
+  EXPECT_FALSE(manager_->acquire_bundle(std::array{handle}));
+  EXPECT_FALSE(manager_->weak(handle).lock());
+  auto stats = manager_->get_resource_stats(handle).value();
+  EXPECT_EQ(stats.exclusive_acquisitions, 0u);
+  EXPECT_EQ(stats.shared_acquisitions, 0u);
+  // Hooks are told in order: had it been told of these, it would be before another's.
+  std::atomic<bool> marked = false;
+  RegisterOptions marker;
+  marker.hooks.on_access = [&](Handle) { marked = true; };
+  ASSERT_TRUE(
+      manager_->try_acquire(manager_->register_resource("m", {}, std::move(marker)).value()));
+  while (!marked) std::this_thread::yield();
+  EXPECT_EQ(told, 0);
+
+  backing_->broken = false;
+  EXPECT_TRUE(acquire(HoldKind::Shared, AcquisitionMode::NonBlocking));
+  while (told == 0) std::this_thread::yield();
+  EXPECT_TRUE(acquire(HoldKind::Exclusive, AcquisitionMode::Blocking));
+  while (told == 1) std::this_thread::yield();
+  stats = manager_->get_resource_stats(handle).value();
+  EXPECT_EQ(stats.exclusive_acquisitions, 1u);
+  EXPECT_EQ(stats.shared_acquisitions, 1u);
+  manager_->close();
+  EXPECT_EQ(told, 2);
+}
+
 TEST_F(LazyTest, ItsBackingRunsUnderTheHold) {
   const Handle handle = add_lazy("lazy");
   backing_->meanwhile = [&] {

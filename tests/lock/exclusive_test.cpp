@@ -61,20 +61,33 @@ TEST_F(Exclusive, FastPathsLeaveWhatLacksMemoryToTheSlowOnes) {
   Context& me = domain.open(0, this_thread());
   const Handle lazy = domain.arm(2, 0, RM_SLOT_ATTR_LAZY);
   for (const HoldKind kind : {HoldKind::Shared, HoldKind::Exclusive}) {
-    ASSERT_TRUE(domain.engine.acquire(me, lazy, trying(kind))) << "and a cell is kept";
+    const auto grant = domain.engine.acquire(me, lazy, trying(kind));
+    ASSERT_TRUE(grant) << "and a cell is kept";
+    EXPECT_TRUE(grant->lacks_memory);
     ASSERT_TRUE(domain.engine.release(me, lazy, kind));
     make_plain(domain.engine, me);
     EXPECT_FALSE(take_fast(domain.engine, me, lazy, kind));
   }
-  EXPECT_TRUE(domain.engine.lacks_memory(lazy));
-  EXPECT_FALSE(domain.engine.lacks_memory(h));
   domain.engine.has_memory(lazy);
-  EXPECT_FALSE(domain.engine.lacks_memory(lazy));
   for (const HoldKind kind : {HoldKind::Exclusive, HoldKind::Shared}) {
     make_plain(domain.engine, me);
     EXPECT_TRUE(take_fast(domain.engine, me, lazy, kind));
     EXPECT_TRUE(give_fast(domain.engine, me, lazy, kind));
   }
+}
+
+TEST_F(Exclusive, AHoldThatIsRevertedCountsForNothing) {
+  Context& me = domain.open(0, this_thread());
+  for (const HoldKind kind : {HoldKind::Shared, HoldKind::Exclusive}) {
+    const auto grant = domain.engine.acquire(me, h, trying(kind));
+    ASSERT_TRUE(grant);
+    EXPECT_FALSE(grant->lacks_memory);
+    domain.engine.revert(me, h, kind);
+    EXPECT_FALSE(domain.engine.held_kind(me, h));
+  }
+  const Counters counted = domain.engine.counters(h).value();
+  EXPECT_EQ(counted.exclusive_acquisitions, 0u);
+  EXPECT_EQ(counted.shared_acquisitions, 0u);
 }
 
 TEST_F(Exclusive, AReleaseThatMeetsAWaiterTakesOneEntryOut) {
