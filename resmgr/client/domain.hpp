@@ -190,6 +190,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void note_memory(Handle handle) noexcept;
   void report_leak(const lock::Context& context, Handle handle, HoldKind kind,
                    const char* why) noexcept;
+  [[nodiscard]] Result<void> check_memory(Handle handle) const;
   [[nodiscard]] Result<Rights> check_access(Handle handle, std::uint32_t driver,
                                             registry::EntryCopy& entry) const;
 

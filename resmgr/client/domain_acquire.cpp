@@ -88,6 +88,13 @@ ErrorCode Domain::check_rights(Handle handle, std::uint32_t driver) const noexce
   return has(*rights, Rights::Acquire) ? ErrorCode{} : ErrorCode::NotPermitted;
 }
 
+// Whether the resource has memory: if it has none and is there, it was registered without.
+Result<void> Domain::check_memory(Handle handle) const {
+  if (memory_.contains(handle)) return {};
+  if (!view_.is_live(handle)) return fail(ErrorCode::StaleHandle);
+  return fail(ErrorCode::Unsupported, "the resource has no memory");
+}
+
 // What `driver` may do, and the entry it was read from.
 Result<Rights> Domain::check_access(Handle handle, std::uint32_t driver,
                                     registry::EntryCopy& entry) const {
@@ -106,6 +113,7 @@ Result<std::span<std::byte>> Domain::map(Handle handle, std::uint32_t driver) {
   if (!has(*rights, Rights::Read) && !has(*rights, Rights::Write)) {
     return fail(ErrorCode::NotPermitted, "map needs read or write rights");
   }
+  if (auto there = check_memory(entry.handle); !there) return std::unexpected(there.error());
   const bool owner = driver == 0 || driver == entry.owner_driver;
   const bool writable =
       has(*rights, Rights::Write) && (owner || entry.access_pattern != AccessPattern::ReadMostly);
@@ -127,6 +135,7 @@ Result<UniqueFd> Domain::duplicate_fd(Handle handle, std::uint32_t driver) {
   if (!has(*rights, Rights::Write)) {
     return fail(ErrorCode::NotPermitted, "a descriptor needs write rights");
   }
+  if (auto there = check_memory(entry.handle); !there) return std::unexpected(there.error());
   auto copy = memory_.duplicate(entry.handle);
   if (copy && entry.state == Lifecycle::Allocated) note_memory(entry.handle);
   return copy;

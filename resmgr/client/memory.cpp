@@ -114,7 +114,7 @@ Result<MemoryTable::Entry*> MemoryTable::ready(std::unique_lock<std::mutex>& loc
     made_.wait(lock);
     entry = find(handle);
   }
-  if (!entry) return fail(ErrorCode::Unsupported, "the resource has no memory");
+  if (!entry) return fail(ErrorCode::StaleHandle, "unregistered while its memory was awaited");
   if (entry->file.fd) return entry;
 
   MakeFile make = entry->make;  // may throw: before anybody waits for it

@@ -51,9 +51,9 @@ class MemoryTable {
   void clear();
   [[nodiscard]] bool contains(Handle handle) const;
 
-  /// Maps the file. Once mapped it stays as it is. Errors: Unsupported (no file, or one that can't
-  /// be mapped), System (also when Pinned memory can't be locked), StaleHandle (removed meanwhile),
-  /// Deadlock (asked by its own backing), those of the backing.
+  /// Maps the file. Once mapped it stays as it is. Errors: Unsupported (the file can't be mapped),
+  /// System (also when Pinned memory can't be locked), StaleHandle (nothing is kept, or it was
+  /// removed meanwhile), Deadlock (asked by its own backing), those of the backing.
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, const MapOptions& options);
   /// Makes the file, if it is not there yet. Errors: System (no memory for the call), as map().
   Result<void> make(Handle handle) noexcept;

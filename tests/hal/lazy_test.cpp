@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Lazy resources: Allocated until somebody acquires or maps them.
+#include <unistd.h>
+
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <thread>
@@ -192,6 +196,30 @@ TEST_F(LazyTest, MadeWhileUnregistrationIsTried) {
   EXPECT_TRUE(manager_->try_acquire(handle));
   EXPECT_EQ(state(handle), Lifecycle::Ready);
   EXPECT_EQ(backing_->calls, 1);
+}
+
+/// Whether this thread of the process sleeps.
+bool sleeps(pid_t tid) {
+  std::ifstream file("/proc/self/task/" + std::to_string(tid) + "/stat");
+  const std::string text(std::istreambuf_iterator<char>(file), {});
+  const auto name_end = text.rfind(')');
+  return name_end != std::string::npos && text.substr(name_end + 2, 1) == "S";
+}
+
+TEST_F(LazyTest, UnregisteredWhileItsMemoryIsMade) {
+  const Handle handle = add_lazy("lazy");
+  std::atomic<pid_t> waiting = 0;
+  std::thread waiter;
+  backing_->meanwhile = [&] {
+    waiter = std::thread([&] {
+      waiting = ::gettid();
+      EXPECT_EQ(code_of(manager_->fd(handle)), ErrorCode::StaleHandle);
+    });
+    while (waiting == 0 || !sleeps(waiting)) std::this_thread::yield();
+    EXPECT_TRUE(manager_->unregister_resource(handle));
+  };
+  EXPECT_EQ(code_of(manager_->map(handle)), ErrorCode::StaleHandle);
+  waiter.join();
 }
 
 TEST_F(LazyTest, SharedHoldersWaitForWhatIsMadeOnce) {
