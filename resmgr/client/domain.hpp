@@ -185,6 +185,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
                                                        std::shared_ptr<void>& leftovers) noexcept;
   Result<Handle> publish(const registry::PreparedSlot& prepared, Lifecycle state,
                          std::uint8_t attributes) noexcept;
+  [[nodiscard]] Result<void> check_users(Handle handle, const registry::Leaving* leaving) noexcept;
   Result<void> keep(Handle handle, Registration& registration) noexcept;
   Result<void> make_memory_or_revert(lock::Context& context, Handle handle, HoldKind kind) noexcept;
   void note_memory(Handle handle) noexcept;

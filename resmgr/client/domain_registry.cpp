@@ -154,10 +154,12 @@ Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_n
     error.with_blame(grant.error().blame(), grant.error().blamed());
     return give_up(std::move(error));
   }
+  // Who got resources of his own while this waited is a user now.
+  Result<void> retired = waits ? check_users(handle, leaving) : Result<void>();
   constexpr std::uint64_t kLatchPatienceNs = 100'000'000;  // a holder descheduled, not stopped
-  if (auto retired = engine_.retire(**context, handle, monotonic_ns() + kLatchPatienceNs);
-      !retired) {
-    (void)engine_.release(**context, handle.with_tenure(grant->tenure), HoldKind::Exclusive);
+  if (retired) retired = engine_.retire(**context, handle, monotonic_ns() + kLatchPatienceNs);
+  if (!retired) {
+    engine_.revert(**context, handle.with_tenure(grant->tenure), HoldKind::Exclusive);
     return give_up(std::move(retired.error()));
   }
   {
@@ -167,6 +169,13 @@ Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_n
   memory_.remove(handle);
   hooks_.remove(handle);
   return {};
+}
+
+Result<void> Domain::check_users(Handle handle, const registry::Leaving* leaving) noexcept try {
+  const std::lock_guard lock(registry_mutex_);
+  return writer_.check_users(handle, leaving);
+} catch (const std::bad_alloc&) {
+  return fail_errno(ENOMEM, "unregister");
 }
 
 Result<void> Domain::teardown(Handle handle, std::uint64_t deadline_ns) {

@@ -95,6 +95,9 @@ class RegistryWriter {
   /// with a driver that has resources besides those `leaving` and those that this one needs, which
   /// can't go before it: named in detail()), those of read_shares() and read_teardown_order().
   Result<void> begin_unregister(Handle handle, const Leaving* leaving = nullptr);
+  /// What begin_unregister() found of users, asked anew: a driver it was shared with may have
+  /// registered something since. Errors: InUse, as there; StaleHandle.
+  [[nodiscard]] Result<void> check_users(Handle handle, const Leaving* leaving = nullptr) const;
   /// Back to the state before. Errors: StaleHandle, InvalidArgument (not being unregistered).
   Result<void> cancel_unregister(Handle handle) noexcept;
   /// Removes the resource with its pairs, shares and dependencies; the handle is stale from here
@@ -122,7 +125,6 @@ class RegistryWriter {
   [[nodiscard]] bool is_prepared(const PreparedSlot& prepared) const noexcept;
   [[nodiscard]] Result<Word*> pending_entry(Handle handle) const noexcept;
   void clear_entry(std::uint32_t slot) noexcept;
-  [[nodiscard]] Result<void> check_users(Handle handle, const Leaving* leaving) const;
 
   struct KnownClass {
     Tag name{};

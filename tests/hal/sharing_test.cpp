@@ -7,6 +7,7 @@
 #include <chrono>
 #include <span>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -62,6 +63,26 @@ TEST_F(SharingTest, WhatAUserWithResourcesUsesStays) {
   EXPECT_EQ(used.error().message(),
             "unregister: in use; used by dma: unshare it, or unregister theirs first");
   EXPECT_EQ(manager_->info(buffer)->state, Lifecycle::Ready);
+  EXPECT_TRUE(manager_->unregister_resource(channel));
+  EXPECT_TRUE(manager_->unregister_resource(buffer));
+}
+
+TEST_F(SharingTest, WhoBecomesAUserWhileItWaitsIsObeyed) {
+  share(buffer, gpu, dma);
+  Context task = manager_->create_context().value();
+  auto hold = manager_->acquire_scoped_resource(buffer, AcquireOptions{.context = &task});
+  ASSERT_TRUE(hold);
+  std::thread remover([&] {
+    EXPECT_EQ(code_of(manager_->unregister_resource(buffer, std::chrono::hours(1))),
+              ErrorCode::InUse);
+  });
+  while (manager_->get_resource_stats(buffer)->waiting == 0) std::this_thread::yield();
+  const Handle channel = owned("channel", dma);
+  EXPECT_TRUE(hold->release());
+  remover.join();
+  EXPECT_EQ(manager_->info(buffer)->state, Lifecycle::Ready);
+  EXPECT_EQ(manager_->get_resource_stats(buffer)->exclusive_acquisitions, 1u);
+  EXPECT_TRUE(manager_->try_acquire(buffer));
   EXPECT_TRUE(manager_->unregister_resource(channel));
   EXPECT_TRUE(manager_->unregister_resource(buffer));
 }
