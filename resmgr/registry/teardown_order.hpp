@@ -9,7 +9,10 @@
 //
 // Dependencies have no cycles. Use edges may close some: two drivers share with each other, or what
 // a driver shared needs something of the driver it was shared with. A use edge on such a cycle is
-// left out, and every other one is kept.
+// left out, and every other one is kept. That orders what goes anyway, all of it; it does not let
+// one of two drivers that use each other take away what the other still uses. The circle is one of
+// drivers, not of resources, so no order of theirs is safe, and RegistryWriter::begin_unregister()
+// refuses either until somebody unshares.
 //
 //   auto order = read_teardown_order(tables, frame).value();  // frame, buffer, device
 #pragma once

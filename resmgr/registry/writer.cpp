@@ -299,9 +299,11 @@ Result<void> RegistryWriter::check_users(Handle handle, const Leaving* leaving) 
   const auto first = drivers_.name(users->front().driver);
   const std::string name =
       first ? std::string(first->data()) : std::to_string(users->front().driver);
+  // Whether they use each other would take a look at every resource: the advice covers both.
   used.with_detail({.cycle = {},
                     .text = "used by " + first_of(name, users->size()) +
-                            ": unshare it, or unregister theirs first"});
+                            ": unshare it, or unregister theirs first; of two that use each "
+                            "other one has to unshare"});
   return std::unexpected(std::move(used));
 }
 

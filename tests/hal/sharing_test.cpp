@@ -61,7 +61,8 @@ TEST_F(SharingTest, WhatAUserWithResourcesUsesStays) {
   const auto used = manager_->unregister_resource(buffer);
   ASSERT_EQ(code_of(used), ErrorCode::InUse);
   EXPECT_EQ(used.error().message(),
-            "unregister: in use; used by dma: unshare it, or unregister theirs first");
+            "unregister: in use; used by dma: unshare it, or unregister theirs first; of two that "
+            "use each other one has to unshare");
   EXPECT_EQ(manager_->info(buffer)->state, Lifecycle::Ready);
   EXPECT_TRUE(manager_->unregister_resource(channel));
   EXPECT_TRUE(manager_->unregister_resource(buffer));
@@ -92,6 +93,19 @@ TEST_F(SharingTest, UnsharingEndsTheUse) {
   (void)owned("channel", dma);
   ASSERT_TRUE(manager_->unshare_resource(buffer, dma, dma));
   EXPECT_TRUE(manager_->unregister_resource(buffer));
+}
+
+TEST_F(SharingTest, OneOfTwoThatUseEachOtherHasToUnshare) {
+  share(buffer, gpu, dma);
+  const Handle channel = owned("channel", dma);
+  share(channel, dma, gpu);
+  EXPECT_EQ(code_of(manager_->unregister_resource(buffer)), ErrorCode::InUse);
+  EXPECT_EQ(code_of(manager_->unregister_resource(channel)), ErrorCode::InUse);
+  EXPECT_EQ(code_of(manager_->teardown(buffer)), ErrorCode::InUse);
+  ASSERT_TRUE(manager_->unshare_resource(buffer, dma, dma));
+  EXPECT_EQ(code_of(manager_->unregister_resource(channel)), ErrorCode::InUse);
+  EXPECT_TRUE(manager_->unregister_resource(buffer));
+  EXPECT_TRUE(manager_->unregister_resource(channel));
 }
 
 TEST_F(SharingTest, TeardownGoesFromUserToUsed) {

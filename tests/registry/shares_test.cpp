@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <random>
+#include <string>
 #include <utility>
 
 #include "tests/registry/support.hpp"
@@ -107,16 +108,17 @@ class Users : public Shares {
 };
 
 TEST_F(Users, WithResourcesOfTheirOwnKeepIt) {
+  const std::string advice =
+      ": unshare it, or unregister theirs first; of two that use each other one has to unshare";
   ASSERT_TRUE(succeeded(shares.share(handle, owner, other, kUse)));
   ASSERT_TRUE(succeeded(shares.share(handle, owner, third, kUse)));
   EXPECT_TRUE(succeeded(try_remove())) << "they have nothing";
   const Handle one = world.add("one", {.owner_driver = other});
   const auto used = try_remove();
   ASSERT_TRUE(failed_with(used, ErrorCode::InUse));
-  EXPECT_EQ(used.error().detail(), "used by other: unshare it, or unregister theirs first");
+  EXPECT_EQ(used.error().detail(), "used by other" + advice);
   const Handle two = world.add("two", {.owner_driver = third});
-  EXPECT_EQ(try_remove().error().detail(),
-            "used by third and 1 more: unshare it, or unregister theirs first");
+  EXPECT_EQ(try_remove().error().detail(), "used by third and 1 more" + advice);
 
   ASSERT_TRUE(succeeded(shares.unshare(handle, owner, third)));
   EXPECT_TRUE(failed_with(try_remove(), ErrorCode::InUse));
