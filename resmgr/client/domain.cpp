@@ -97,13 +97,28 @@ void Domain::close() noexcept {
   view_.stop_lookups_at_home();
   contexts_.for_each([&](lock::Context& context) { close_context(context, "the manager closed"); });
   // Cleanup hooks of what is still registered run now, while the domain answers questions.
+  remove_all_hooks();
+  hooks_.stop();
+  ticker_.stop();
+  memory_.clear();
+}
+
+void Domain::remove_all_hooks() noexcept {
+  if (hooks_.empty()) return;
+  if (const auto order = whole_teardown_order()) {
+    for (const Handle each : *order) hooks_.remove(each);
+  }
+  // By slot where there was no order to be had, and what came meanwhile.
   view_.for_each([&](const registry::EntryCopy& entry) {
     hooks_.remove(entry.handle);
     return true;
   });
-  hooks_.stop();
-  ticker_.stop();
-  memory_.clear();
+}
+
+Result<std::vector<Handle>> Domain::whole_teardown_order() const noexcept try {
+  return read_settled([](const auto& view) { return view.whole_teardown_order(); });
+} catch (const std::bad_alloc&) {
+  return fail_errno(ENOMEM, "order of cleanup");
 }
 
 Result<lock::Context*> Domain::make_thread_context() noexcept try {

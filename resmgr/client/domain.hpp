@@ -178,6 +178,8 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   };
   Domain(Parts parts, DomainOptions options);
 
+  void remove_all_hooks() noexcept;
+  [[nodiscard]] Result<std::vector<Handle>> whole_teardown_order() const noexcept;
   [[nodiscard]] Result<lock::Context*> make_thread_context() noexcept;
   // REQUIRES of these two: registry_mutex_ held.
   [[nodiscard]] Result<registry::PreparedSlot> prepare(std::string_view name,

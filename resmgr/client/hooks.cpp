@@ -101,6 +101,11 @@ void HookTable::stop() noexcept {
   gone.swap(entries_);
 }
 
+bool HookTable::empty() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return entries_.empty();
+}
+
 void HookTable::call(const std::function<void(Handle)>& hook, Handle handle) noexcept {
   try {
     hook(handle);

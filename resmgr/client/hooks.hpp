@@ -56,6 +56,8 @@ class HookTable {
   /// Tells on_cleanup and forgets the hooks.
   void remove(Handle handle) noexcept;
   void stop() noexcept;
+  /// Whether no resource has hooks.
+  [[nodiscard]] bool empty() const noexcept;
 
  private:
   struct Event {
@@ -78,7 +80,7 @@ class HookTable {
   void tell_access(Entry& entry) noexcept;
   static void call(const std::function<void(Handle)>& hook, Handle handle) noexcept;
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable ready_;
   std::unordered_map<Handle, std::shared_ptr<Entry>> entries_;
   Accessed accessed_;

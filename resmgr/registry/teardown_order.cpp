@@ -22,6 +22,7 @@ class DepthFirst {
       : tables_(tables), finished_(finished), budget_(tables.dependencies.count()) {}
 
   Walk run(std::uint32_t root) {
+    if (open_.contains(root)) return Walk::Whole;
     Walk walk = enter(root);
     while (walk == Walk::Whole && !stack_.empty()) {
       Frame& top = stack_.back();
@@ -70,10 +71,11 @@ class Circles {
  public:
   explicit Circles(const Graph& graph) : graph_(graph), nodes_(graph.size()) {}
 
-  /// Those that `root` leads to, each before those that lead to it. Calls `visit` with each one's
-  /// nodes, most of the time a single one.
+  /// Those that `root` leads to and that were not visited before, each before those that lead to
+  /// it. Calls `visit` with each one's nodes, most of the time a single one.
   template <typename Visit>
   void run(std::uint32_t root, Visit&& visit) {
+    if (nodes_[root].number != 0) return;
     enter(root);
     while (!path_.empty()) {
       const std::uint32_t at = path_.back();
@@ -161,13 +163,16 @@ class Uses {
   Walk order(std::vector<std::uint32_t>& ordered) {
     if (const Walk walk = add_others(); walk != Walk::Whole) return walk;
     ordered.clear();
-    Circles(graph_).run(0, [&](std::vector<std::uint32_t> circle) {
-      // From the last to the first. Inside a circle the needs alone count.
-      std::ranges::sort(circle, std::greater());
-      for (const std::uint32_t node : circle) {
-        if (node < slots_.size()) ordered.push_back(slots_[node]);
-      }
-    });
+    Circles circles(graph_);
+    for (auto root = static_cast<std::uint32_t>(slots_.size()); root-- > 0;) {
+      circles.run(root, [&](std::vector<std::uint32_t> circle) {
+        // From the last to the first. Inside a circle the needs alone count.
+        std::ranges::sort(circle, std::greater());
+        for (const std::uint32_t node : circle) {
+          if (node < slots_.size()) ordered.push_back(slots_[node]);
+        }
+      });
+    }
     std::ranges::reverse(ordered);
     return Walk::Whole;
   }
@@ -225,22 +230,41 @@ Walk order_by_use(const Tables& tables, std::vector<std::uint32_t>& slots) {
   return walk;
 }
 
-}  // namespace
-
-Result<std::vector<Handle>> read_teardown_order(const Tables& tables, Handle handle) {
+// What stands in the slots from `first` up to `end`, and all it needs, as long as `there()` says
+// so.
+template <typename There>
+Result<std::vector<Handle>> read_order(const Tables& tables, std::uint32_t first, std::uint32_t end,
+                                       There&& there) {
   std::vector<Handle> order;
   auto ok = read_chains(tables, [&] {
     order.clear();
-    if (live_entry(tables, handle) == nullptr) return Walk::Stale;
+    if (!there()) return Walk::Stale;
     std::vector<std::uint32_t> slots;
-    Walk walk = DepthFirst(tables, slots).run(handle.slot());
+    DepthFirst search(tables, slots);
+    Walk walk = Walk::Whole;
+    // Downwards, for what is found last comes first.
+    for (std::uint32_t slot = end; slot-- > first && walk == Walk::Whole;) {
+      if (!live_handle(tables, slot).is_null()) walk = search.run(slot);
+    }
     std::ranges::reverse(slots);
     if (walk == Walk::Whole) walk = order_by_use(tables, slots);
     if (walk == Walk::Whole) walk = to_handles(tables, slots, order);
-    return live_entry(tables, handle) == nullptr ? Walk::Stale : walk;
+    return there() ? walk : Walk::Stale;
   });
   if (!ok) return std::unexpected(std::move(ok.error()));
   return order;
+}
+
+}  // namespace
+
+Result<std::vector<Handle>> read_teardown_order(const Tables& tables, Handle handle) {
+  return read_order(tables, handle.slot(), handle.slot() + 1,
+                    [&] { return live_entry(tables, handle) != nullptr; });
+}
+
+Result<std::vector<Handle>> read_whole_teardown_order(const Tables& tables,
+                                                      std::uint32_t slot_end) {
+  return read_order(tables, 0, slot_end, [] { return true; });
 }
 
 }  // namespace resmgr::registry

@@ -101,7 +101,7 @@ class RegistryView {
   }
 
   /// See read_pairs(), read_shares(), read_rights(), read_needs(), read_needed_by(),
-  /// read_teardown_order() for what they return and their errors.
+  /// read_teardown_order() and read_whole_teardown_order() for what they return and their errors.
   [[nodiscard]] Result<std::vector<PairCopy>> pairs(Handle handle) const {
     return read_pairs(tables_, handle);
   }
@@ -119,6 +119,9 @@ class RegistryView {
   }
   [[nodiscard]] Result<std::vector<Handle>> teardown_order(Handle handle) const {
     return read_teardown_order(tables_, handle);
+  }
+  [[nodiscard]] Result<std::vector<Handle>> whole_teardown_order() const {
+    return read_whole_teardown_order(tables_, slot_end());
   }
 
   /// Names and numbers of classes and drivers.

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <span>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -117,6 +118,33 @@ TEST_F(SharingTest, TeardownGoesFromUserToUsed) {
   EXPECT_EQ(manager_->size(), 0u);
   manager_->close();
   EXPECT_EQ(gone, (std::vector<std::string>{"frame", "channel", "buffer"}));
+}
+
+TEST_F(SharingTest, ClosingGoesFromUserToUsed) {
+  const Handle device = owned("device", {});
+  const Handle channel = owned("channel", dma);
+  const Handle apart = owned("apart", {});
+  const Handle frame = owned("frame", {});
+  ASSERT_TRUE(manager_->add_dependency(frame, channel));
+  ASSERT_TRUE(manager_->add_dependency(buffer, device));
+  ASSERT_TRUE(manager_->add_dependency(channel, device));
+  share(buffer, gpu, dma);
+  EXPECT_TRUE(manager_->is_valid(apart));
+  manager_->close();
+  const auto place = [&](std::string_view name) { return std::ranges::find(gone, name); };
+  EXPECT_EQ(gone.size(), 5u);
+  EXPECT_LT(place("frame"), place("channel"));
+  EXPECT_LT(place("channel"), place("buffer"));
+  EXPECT_LT(place("buffer"), place("device"));
+}
+
+TEST_F(SharingTest, ClosingACircleOfUseGoesBySlot) {
+  const Handle channel = owned("channel", dma);
+  (void)owned("apart", {});
+  share(buffer, gpu, dma);
+  share(channel, dma, gpu);
+  manager_->close();
+  EXPECT_EQ(gone, (std::vector<std::string>{"buffer", "channel", "apart"}));
 }
 
 TEST_F(SharingTest, TeardownOfACircleLeavesNothing) {

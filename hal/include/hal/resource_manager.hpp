@@ -132,6 +132,8 @@ class HAL_EXPORT ResourceManager {
   ~ResourceManager();
 
   /// Releases and reports what is held, runs cleanup hooks, lets go of the domain. Idempotent.
+  /// Hooks run in the order of teardown, that of all resources: each before what it needs or its
+  /// owner uses, and by age of their slots where uses close a circle.
   void close() noexcept;
 
   // ---- drivers and contexts ---------------------------------------------------------------------
