@@ -22,6 +22,7 @@ nanoseconds polling_time(std::uint64_t bytes, nanoseconds spin) noexcept {
 
 }  // namespace
 
+// NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): distance_ is never read
 Batch::Batch(const Channel* owner, std::size_t descriptors, std::size_t pieces, Callback on_done)
     : owner_(owner),
       slots_(descriptors),

@@ -282,8 +282,7 @@ void RemoteChannel::take(const wire::Reply& reply) noexcept {
   if (kind == ReplyKind::Done && batch) {
     settle(*batch, reply, true);
     ended_.push_back(std::move(batch));
-  }
-  if (kind == ReplyKind::Progress) {
+  } else if (kind == ReplyKind::Progress) {
     // Without outcomes where the batch had ended, which was told before.
     if (batch && reply.outcomes == batch->size()) settle(*batch, reply, false);
     ++answers_;
@@ -319,6 +318,7 @@ void RemoteChannel::tell_all() noexcept {
 std::vector<std::shared_ptr<Batch>> RemoteChannel::in_flight() {
   std::vector<std::shared_ptr<Batch>> batches;
   const std::lock_guard lock(mutex_);
+  batches.reserve(pending_.size());
   for (const Pending& pending : pending_) batches.push_back(pending.batch);
   return batches;
 }

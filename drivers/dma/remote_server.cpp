@@ -283,6 +283,7 @@ wire::Reply ChannelServer::hello(std::uint64_t tag) const {
 std::unexpected<hal::Error> ChannelServer::give_up(hal::Error why) {
   session_->replies.shut();
   stop(std::move(why));
+  // NOLINTNEXTLINE(bugprone-unchecked-optional-access): stop() has seen to it
   return std::unexpected(*over_);
 }
 

@@ -69,7 +69,7 @@ Result<OpenedMemory> open_memory(int fd) {
   }
   auto mapping = Mapping::map_file(fd, bytes, Mapping::Access::ReadWrite);
   if (!mapping) return std::unexpected(std::move(mapping.error()));
-  Header header;
+  Header header{};
   std::memcpy(&header, mapping->data(), sizeof(header));
   auto geometry = read_geometry(header, bytes);
   if (!geometry) return std::unexpected(std::move(geometry.error()));
@@ -100,7 +100,7 @@ Result<void> check_bell(int fd) {
 
 void silence(int bell) noexcept {
   eventfd_t rings = 0;
-  iovec buffer{.iov_base = &rings, .iov_len = sizeof(rings)};
+  const iovec buffer{.iov_base = &rings, .iov_len = sizeof(rings)};
   // Not eventfd_read(): a peer may have made the file blocking since. Nothing to read is no error.
   static_cast<void>(::preadv2(bell, &buffer, 1, -1, RWF_NOWAIT));
 }

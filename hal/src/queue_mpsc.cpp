@@ -20,13 +20,14 @@ void MpscRing::move_tail(std::uint64_t from) noexcept {
 }
 
 Outcome MpscRing::claim(Claim& claim) noexcept {
-  Control& control = view_.control();
+  const Control& control = view_.control();
   const std::uint64_t attempts = kClaimAttempts + view_.geometry.capacity;
   for (std::uint64_t attempt = 0; attempt < attempts; ++attempt) {
     const std::uint64_t tail = resmgr::load_acquire(control.tail);
     // Acquire: a Free of this lap says that the consumer has finished reading the slot.
     std::uint64_t seen = resmgr::load_acquire(word(tail));
     const std::uint64_t now = lap(tail);
+    // NOLINTNEXTLINE(bugprone-branch-clone): for another reason than below
     if (slot_state(seen) == SlotState::Retired) {
       move_tail(tail);
     } else if (seen == slot_word(now, SlotState::Free)) {

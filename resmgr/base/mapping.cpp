@@ -91,7 +91,8 @@ void populate(void* begin, std::size_t bytes) noexcept {
   const std::uintptr_t first = round_up(address, page);
   const std::uintptr_t end = (address + bytes) / page * page;
   if (first < end) {
-    (void)::madvise(reinterpret_cast<void*>(first), end - first, MADV_POPULATE_WRITE);
+    (void)::madvise(static_cast<std::byte*>(begin) + (first - address), end - first,
+                    MADV_POPULATE_WRITE);
   }
 }
 

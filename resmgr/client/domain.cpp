@@ -54,8 +54,8 @@ Result<std::shared_ptr<Domain>> Domain::create(DomainOptions options) {
   struct Public : Domain {  // make_shared needs a constructor it may call
     Public(Parts parts, DomainOptions o) : Domain(std::move(parts), std::move(o)) {}
   };
-  auto domain = std::make_shared<Public>(
-      Parts{std::move(*registry), std::move(*writer), std::move(*locks)}, std::move(options));
+  auto domain = std::make_shared<Public>(Parts{std::move(*registry), *writer, std::move(*locks)},
+                                         std::move(options));
   Forks::add(*domain);
   return domain;
 }
@@ -65,7 +65,7 @@ Domain::Domain(Parts parts, DomainOptions options)
       log_(std::move(options.log)),
       registry_(std::move(parts.registry)),
       view_(registry_),
-      writer_(std::move(parts.writer)),
+      writer_(parts.writer),
       locks_(std::move(parts.locks)),
       engine_(locks_.tables(), *this),
       ticker_(engine_),

@@ -130,7 +130,7 @@ class FastPath {
   [[nodiscard, gnu::always_inline]] static Outcome try_release_shared(Context& context,
                                                                       Handle handle) noexcept {
     if (!context.on_own_thread() || handle.slot() >= context.slot_count) return Outcome::NotMine;
-    rm_slot& slot = context.slots[handle.slot()];
+    const rm_slot& slot = context.slots[handle.slot()];
     CellWord parking;
     rm_cell* const cell = parked(context, handle, RM_CELL_HELD, parking);
     if (!cell || load_relaxed(slot.tenure) != handle.tenure()) return Outcome::NotMine;

@@ -273,7 +273,7 @@ Result<void> LockEngine::retire(Context& context, Handle handle,
   while (!cas(slot->word, word, gone.bits)) {
   }
   // From here on nobody can join: knocks fail on the generation.
-  WaitQueue queue(t_, *slot, handle.slot(), handle.generation());
+  const WaitQueue queue(t_, *slot, handle.slot(), handle.generation());
   queue.settle();
   Waiter waiter;
   while (queue.front(waiter)) {

@@ -54,6 +54,7 @@ struct NameKey {
 [[nodiscard]] inline std::uint64_t mix_names(std::uint64_t a, std::uint64_t b) noexcept {
 #if defined(__x86_64__)
   // As below; g++ would keep the product in a pair of registers that have to be saved first.
+  // NOLINTNEXTLINE(misc-const-correctness): the asm writes it
   std::uint64_t high = 0;
   asm("mulq %[b]" : "+a"(a), "=d"(high) : [b] "r"(b) : "cc");
   return a ^ std::rotl(high, 32);

@@ -30,6 +30,7 @@ inline constexpr std::size_t kWordBytes = sizeof(Word);
 template <typename T>
 [[nodiscard]] T load_record(const Word* record) noexcept {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) % kWordBytes == 0);
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): each is written below
   std::array<Word, sizeof(T) / kWordBytes> words;
   for (std::size_t i = 0; i < words.size(); ++i) words[i] = load_acquire(record[i]);
   return std::bit_cast<T>(words);

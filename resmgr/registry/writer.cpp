@@ -149,7 +149,7 @@ Result<std::uint32_t> RegistryWriter::take_slot() noexcept {
 void RegistryWriter::reserve_entries(std::uint32_t slot) noexcept {
   if (slot < reserved_slots_) return;
   // A sixteenth of what there is, 128 KiB at most: no domain pays much for what it does not use.
-  constexpr std::uint32_t kMost = 128 * 1024 / sizeof(rm_entry);
+  constexpr std::uint32_t kMost = std::size_t{128} * 1024 / sizeof(rm_entry);
   const std::uint32_t more = std::min({slot / 16 + 1, kMost, tables_.entries.count() - slot});
   reserve(tables_, tables_.entries.at(slot), std::size_t{more} * sizeof(rm_entry));
   reserved_slots_ = slot + more;

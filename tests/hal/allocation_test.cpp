@@ -28,7 +28,11 @@ thread_local std::uint64_t failing = 0;
 // Every heap allocation of the process, libhal's included, for the symbols are resolved here first.
 [[gnu::noinline]] void* operator new(std::size_t size) {
   allocations.fetch_add(1, std::memory_order_relaxed);
-  if (failing != 0 && --failing == 0) throw std::bad_alloc();
+  if (failing == 1) {
+    failing = 0;
+    throw std::bad_alloc();
+  }
+  if (failing != 0) --failing;
   if (void* memory = std::malloc(size)) return memory;
   throw std::bad_alloc();
 }

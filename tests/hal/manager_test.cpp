@@ -36,7 +36,7 @@ TEST_F(ResourceManagerTest, NamesAreChecked) {
 
 TEST_F(ResourceManagerTest, MetadataIsCheckedAndKept) {
   using enum ResourceFlags;
-  const auto refused = [&](ResourceMetadata metadata) {
+  const auto refused = [&](const ResourceMetadata& metadata) {
     return code_of(manager_->register_resource("x", metadata)) == ErrorCode::InvalidArgument;
   };
   EXPECT_TRUE(refused({.flags = Shareable | ExclusiveOnly}));
@@ -107,7 +107,7 @@ TEST_F(ResourceManagerTest, HeldOrNeededResourcesStay) {
   ASSERT_TRUE(manager_->add_dependency(a, b));
   const auto needed = manager_->unregister_resource(b);
   ASSERT_EQ(code_of(needed), ErrorCode::InUse);
-  EXPECT_NE(needed.error().message().find("a"), std::string::npos);
+  EXPECT_NE(needed.error().message().find('a'), std::string::npos);
   EXPECT_EQ(code_of(manager_->add_dependency(b, a)), ErrorCode::DependencyCycle);
 
   std::thread other([&] {

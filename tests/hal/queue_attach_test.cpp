@@ -114,7 +114,7 @@ TEST_F(QueueAttachTest, RefusesMemoryThatCannotBeWritten) {
 }
 
 TEST_F(QueueAttachTest, RefusesEverySingleWrongByteOfTheHeader) {
-  RingMemory memory(queue_);
+  const RingMemory memory(queue_);
   for (std::size_t i = 0; i < sizeof(ring::Header); ++i) {
     for (const std::byte flip : {std::byte{1}, std::byte{0x80}}) {
       memory.bytes()[i] ^= flip;
@@ -157,7 +157,7 @@ TEST_F(QueueAttachTest, RefusesSizesThatContradictAlsoUnderAForgedChecksum) {
 }
 
 TEST_F(QueueAttachTest, NamesBothVersions) {
-  RingMemory memory(queue_);
+  const RingMemory memory(queue_);
   memory.header().major = 9;
   const auto attached = Queue::attach(queue_.memory_fd().value());
   ASSERT_FALSE(attached);
@@ -167,7 +167,7 @@ TEST_F(QueueAttachTest, NamesBothVersions) {
 }
 
 TEST_F(QueueAttachTest, WorksWithANewerMinor) {
-  RingMemory memory(queue_);
+  const RingMemory memory(queue_);
   memory.header().minor = 7;
   forge(memory.header());
   EXPECT_TRUE(Queue::attach(queue_.memory_fd().value()));
@@ -186,7 +186,7 @@ TEST_F(QueueAttachTest, WantsExactlyTheDoorbellThatIsThere) {
             ErrorCode::InvalidArgument);
   UniqueFd blocking(::eventfd(0, EFD_CLOEXEC));
   const int number = blocking.get();
-  Queue attached = Queue::attach(memory(), std::move(blocking)).value();
+  const Queue attached = Queue::attach(memory(), std::move(blocking)).value();
   EXPECT_NE(::fcntl(number, F_GETFL) & O_NONBLOCK, 0) << "a full bell must not block who rings";
 }
 

@@ -113,7 +113,7 @@ class QueueKillTest : public testing::TestWithParam<Case> {
       ASSERT_TRUE(queue.try_pop(got));
     }
     if (GetParam().call == Call::SkipDead || GetParam().call == Call::SkipMayLive) {
-      RingMemory memory(queue);
+      const RingMemory memory(queue);
       const std::uint64_t head = memory.control().head;
       memory.word(head) = ring::slot_word(memory.lap(head), ring::SlotState::Claimed, kGhost);
     }
@@ -231,7 +231,7 @@ TEST(QueueStopTest, GivenUpProducerLearnsOfItAndHarmsNobody) {
           *manager, "q",
           {.message_bytes = kBytes, .capacity = kCapacity, .kind = QueueKind::MultiProducer})
           .value();
-  RingMemory memory(queue);
+  const RingMemory memory(queue);
   Stepped child(queue, [](Queue& attached) {
     const auto pushed = attached.try_push(message<kBytes>(7));
     return !pushed && pushed.error() == ErrorCode::Cancelled;
@@ -296,7 +296,7 @@ TEST(QueueStopTest, ProducersKilledInFullFlight) {
     }
     ASSERT_GT(child, 0);
     std::uint64_t expected = 0;
-    for (std::uint64_t count = random() % 8; expected < count; ++expected) {
+    for (const std::uint64_t count = random() % 8; expected < count; ++expected) {
       ASSERT_TRUE(queue.pop(got, patience()));
       ASSERT_EQ(got, message<kLarge>(expected));
     }

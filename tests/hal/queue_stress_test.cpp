@@ -59,7 +59,7 @@ class QueueStressTest : public testing::TestWithParam<Shape> {
  protected:
   QueueStressTest() {
     if (GetParam().locked) {
-      RingMemory memory(queue_);
+      const RingMemory memory(queue_);
       memory.control().messages.locked = 1;
       memory.control().room.locked = 1;
     }

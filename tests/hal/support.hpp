@@ -54,7 +54,7 @@ class ManagerTest : public ::testing::Test {
     manager_ = std::move(*made);
   }
 
-  [[nodiscard]] Handle add(std::string_view name, ResourceMetadata metadata = {}) {
+  [[nodiscard]] Handle add(std::string_view name, const ResourceMetadata& metadata = {}) {
     auto handle = manager_->register_resource(name, metadata);
     EXPECT_TRUE(handle) << handle.error().message();
     return handle.value_or(Handle());

@@ -124,7 +124,7 @@ TEST(ContextTable, GivesEachIdOnceAndTakesItBack) {
   const std::uint16_t id = all[5]->id;
   const std::uint64_t before = load(all[5]->record->state);
   domain.contexts.close(*all[5], false);
-  Context& next = domain.open();
+  const Context& next = domain.open();
   EXPECT_EQ(next.id, id);
   EXPECT_GT(load(next.record->state) >> RM_CONTEXT_SEQ_SHIFT, before >> RM_CONTEXT_SEQ_SHIFT)
       << "the next tenant of an id is told apart";

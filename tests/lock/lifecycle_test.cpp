@@ -171,7 +171,7 @@ TEST_F(Lifecycle, AHoldOfAnOldTenureIsRevoked) {
   const Outcome grant = a.acquire(h);
   ASSERT_TRUE(grant);
   const Handle held = h.with_tenure(grant->tenure);
-  store(domain.slot(h).tenure, std::uint8_t{static_cast<std::uint8_t>(grant->tenure + 1)});
+  store(domain.slot(h).tenure, static_cast<std::uint8_t>(grant->tenure + 1));
   EXPECT_TRUE(fails_with(a.release(held), ErrorCode::Revoked));
   EXPECT_TRUE(fails_with(a.downgrade(held), ErrorCode::Revoked));
   ASSERT_TRUE(a.run_call([&](Context& me) -> Outcome {

@@ -64,7 +64,7 @@ TEST_F(NodePoolTest, OneSpareIsKeptAndGivenBackAtTheEnd) {
   domain.contexts.close(context, false);
   EXPECT_EQ(take_census(domain).nodes_lost, 0u);
   Context& next = domain.open();
-  std::set<rm_node*> again{pool.take(next), pool.take(next)};
+  const std::set<rm_node*> again{pool.take(next), pool.take(next)};
   EXPECT_EQ(again, (std::set<rm_node*>{&a, &b}));
 }
 
@@ -163,7 +163,7 @@ TEST_F(CellPoolTest, CellsLeftBehindAreUsedAgain) {
 
 TEST(CellPool, ACollisionInTheCacheGivesUpTheUnusedCell) {
   Domain wide(Capacities{.slots = 256, .contexts = 4, .clients = 1, .nodes = 4, .cells = 8});
-  CellPool cells(wide.tables());
+  const CellPool cells(wide.tables());
   Context& me = wide.open(0, this_thread());
   const Handle near = wide.arm(1);
   const Handle other = wide.arm(1 + Context::kParked);
@@ -177,7 +177,7 @@ TEST(CellPool, ACollisionInTheCacheGivesUpTheUnusedCell) {
 
 TEST_F(CellPoolTest, ACollisionWithAHoldMakesATemporaryCell) {
   Domain wide(Capacities{.slots = 256, .contexts = 4, .clients = 1, .nodes = 4, .cells = 8});
-  CellPool cells(wide.tables());
+  const CellPool cells(wide.tables());
   Context& me = wide.open(0, this_thread());
   const Handle near = wide.arm(1);
   const Handle other = wide.arm(1 + Context::kParked);
@@ -204,7 +204,7 @@ TEST_F(CellPoolTest, ACollisionWithAHoldMakesATemporaryCell) {
 
 TEST_F(CellPoolTest, ExhaustionIsNull) {
   Domain tiny(Capacities{.slots = 8, .contexts = 4, .clients = 1, .nodes = 4, .cells = 2});
-  CellPool cells(tiny.tables());
+  const CellPool cells(tiny.tables());
   Context& me = tiny.open(0, this_thread());
   Context& other = tiny.open(0, this_thread());
   for (std::uint32_t i = 0; i < 3; ++i) (void)tiny.arm(i);

@@ -63,7 +63,7 @@ TEST(Names, EveryLengthIsFoundAndToldFromItsNeighbours) {
     handles.push_back(world.add(longest.substr(0, bytes)));
   }
   for (std::size_t bytes = 1; bytes <= kMaxNameBytes; ++bytes) {
-    std::string name = longest.substr(0, bytes);
+    const std::string name = longest.substr(0, bytes);
     const auto found = world.view.find(name);
     ASSERT_TRUE(succeeded(found)) << bytes;
     EXPECT_EQ(*found, handles[bytes - 1]) << bytes;

@@ -49,6 +49,7 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
   /// For ResourceManager, which alone can name a Held.
   explicit ScopedResource(const Held& held) noexcept {
     context_ = held.context;
+    // NOLINTNEXTLINE(misc-const-correctness): an operand that the asm may write
     std::uint64_t bits = held.handle.bits();
     // g++ 12 joins the two words in a vector register, which takes half as long as the acquisition
     // did; with this between them it stores them as they are.
@@ -116,6 +117,7 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
     return bits & kSharedBit ? HoldKind::Shared : HoldKind::Exclusive;
   }
   [[nodiscard]] static resmgr::lock::Context* context_of(std::uintptr_t bits) noexcept {
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): one word instead of two pays for it
     return reinterpret_cast<resmgr::lock::Context*>(bits & ~kSharedBit);
   }
 

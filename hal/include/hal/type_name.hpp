@@ -36,7 +36,7 @@ consteval std::string_view spelled_name() noexcept {
   constexpr std::size_t kStart = kSignature.find(kBefore);
   static_assert(kStart != std::string_view::npos && kSignature.back() == ']',
                 "this compiler spells signatures in another way");
-  std::string_view name = kSignature.substr(kStart + kBefore.size());
+  const std::string_view name = kSignature.substr(kStart + kBefore.size());
   // g++ goes on after a ';' with the aliases that the signature names.
   return name.substr(0, name.find_first_of(";]"));
 }
@@ -80,6 +80,7 @@ consteval std::string_view default_name() noexcept {
 
 /// The name of T. To be specialised where the rule above gives none that all compilers agree on.
 template <typename T>
+// NOLINTNEXTLINE(readability-identifier-naming): a trait, read like a function
 inline constexpr std::string_view type_name = detail::default_name<T>();
 
 /// A number for T: the hash of its name, never 0, which says that a resource has no type.

@@ -220,7 +220,7 @@ TEST_F(RemoteServerTest, TheShareOfTheRingIsKept) {
   EXPECT_EQ(beyond.tag, kShare);
   EXPECT_EQ(wire::decode_error(beyond.error), ErrorCode::CapacityExceeded);
   EXPECT_EQ(server_->detach(memory_).error(), ErrorCode::InUse);
-  mover_->let_copy(kShare * 10);
+  mover_->let_copy(std::ptrdiff_t{kShare} * 10);
   for (std::uint64_t tag = 0; tag < kShare; ++tag) {
     const wire::Reply done = client_->receive();
     EXPECT_EQ(done.tag, tag);

@@ -12,7 +12,7 @@
 namespace drivers::dma {
 
 std::uint64_t test_seed() {
-  static const std::uint64_t kSeed = [] {
+  static const std::uint64_t used = [] {
     std::uint64_t seed = std::random_device()();
     if (const char* given = std::getenv("RESMGR_SEED")) {
       std::from_chars(given, given + std::strlen(given), seed);
@@ -20,7 +20,7 @@ std::uint64_t test_seed() {
     std::cout << "RESMGR_SEED=" << seed << '\n';
     return seed;
   }();
-  return kSeed;
+  return used;
 }
 
 Bytes random_bytes(std::size_t count, std::mt19937_64& random) {
