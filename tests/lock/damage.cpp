@@ -15,6 +15,7 @@
 #include "resmgr/base/clock.hpp"
 #include "resmgr/lock/context_table.hpp"
 #include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/recovery.hpp"
 #include "resmgr/lock/region.hpp"
 #include "tests/fuzz/region_damage.hpp"
 #include "tests/lock/fast.hpp"
@@ -80,7 +81,9 @@ std::vector<std::span<std::byte>> tables_of(const LockRegion& region) {
           bytes_of(t.clients, t.client_count),
           bytes_of(t.trace, std::size_t{t.context_count} * RM_TRACE_RECORDS),
           bytes_of(t.order_bits, std::size_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64)),
-          bytes_of(t.order_edges, RM_ORDER_EDGES)};
+          bytes_of(t.order_edges, RM_ORDER_EDGES),
+          bytes_of(t.nodes_taken, (t.node_count + 63) / 64),
+          bytes_of(t.cells_taken, (t.cell_count + 63) / 64)};
 }
 
 // Whatever the header says: attaching fails, or each table is there from its first to its last
@@ -148,7 +151,7 @@ class Run {
   /// Some bytes or a number over one of the tables, mostly its first entries, which are in use.
   void damage() {
     const LockTables& t = region_.tables();
-    const std::array<std::span<std::byte>, 8> tables{
+    const std::array<std::span<std::byte>, 10> tables{
         bytes_of(t.slots, 4),
         bytes_of(t.nodes, t.node_count),
         bytes_of(t.cells, t.cell_count),
@@ -156,7 +159,9 @@ class Run {
         bytes_of(t.region, 1),
         bytes_of(t.slots, t.slot_count),
         bytes_of(t.order_bits, std::size_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64)),
-        bytes_of(t.order_edges, RM_ORDER_EDGES)};
+        bytes_of(t.order_edges, RM_ORDER_EDGES),
+        bytes_of(t.nodes_taken, (t.node_count + 63) / 64),
+        bytes_of(t.cells_taken, (t.cell_count + 63) / 64)};
     const std::uint8_t choice = script_.next();
     const std::span<std::byte> table = tables.at(choice % tables.size());
     if (choice < 0x40) {
@@ -235,9 +240,17 @@ class Run {
       case 12:
         (void)engine_.release_all(me, [](Handle, HoldKind) {});
         break;
+      case 13:
+        recover();
+        break;
       default:
         (void)engine_.acquire(me, handle, any_request());
     }
+  }
+  void recover() {
+    Recovery recovery(engine_);
+    (void)recovery.mark_dead(script_.next() % 2);  // 0 is everybody's, unless the region says else
+    (void)recovery.run(kTiny.slots);
   }
   void look(Context& me, Handle handle) {
     (void)engine_.is_valid(handle);
