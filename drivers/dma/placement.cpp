@@ -39,6 +39,7 @@ class SystemPlacement final : public Placement {
     std::array<int, kSamples> nodes{};
     for (std::size_t i = 0; i < count; ++i) {
       // The kernel only looks the page up; it takes the address without const.
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): an address to ask about, never followed
       addresses[i] = reinterpret_cast<void*>((first + pages / count * i) * page_);
     }
     if (::numa_move_pages(0, count, addresses.data(), nullptr, nodes.data(), 0) != 0) {

@@ -18,7 +18,7 @@ std::array<TableShape, 10> shapes(const Capacities& c) noexcept {
            {c.contexts, sizeof(rm_context)},
            {c.clients, sizeof(rm_client)},
            {std::uint64_t{c.contexts} * RM_TRACE_RECORDS, sizeof(rm_trace_record)},
-           {RM_MAX_CLASSES * (RM_MAX_CLASSES / 64), sizeof(std::uint64_t)},
+           {std::uint64_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64), sizeof(std::uint64_t)},
            {RM_ORDER_EDGES, sizeof(rm_order_edge)},
            {(std::uint64_t{c.nodes} + 63) / 64, sizeof(std::uint64_t)},
            {(std::uint64_t{c.cells} + 63) / 64, sizeof(std::uint64_t)}}};

@@ -84,7 +84,7 @@ TEST_F(NodePoolTest, AHintOutsideTheTableIsNone) {
 
 // Given back between his two steps, by who took it for a leftover of the dead.
 TEST_F(NodePoolTest, ABitWithoutAnEntryGivesNothingTwice) {
-  rm_node& first = taken();
+  const rm_node& first = taken();
   pool.bits().give_back(0);
   EXPECT_FALSE(pool.bits().is_taken(0));
   EXPECT_NE(&taken(), &first);

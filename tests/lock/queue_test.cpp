@@ -99,11 +99,11 @@ TEST_F(WaitQueueTest, WhatLeftTheInboxIsMarked) {
     return (load(node.refs) & RM_NODE_REF_QUEUED) != 0;
   };
   rm_node& first = push({.ticket = 1});
-  rm_node& second = push({.ticket = 2});
+  const rm_node& second = push({.ticket = 2});
   EXPECT_FALSE(marked(first));
   EXPECT_FALSE(marked(second));
   EXPECT_EQ(queue.settle(), 2u);
-  rm_node& third = push({.ticket = 3});
+  const rm_node& third = push({.ticket = 3});
   EXPECT_TRUE(marked(first));
   EXPECT_TRUE(marked(second));
   EXPECT_FALSE(marked(third));
