@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What is done under the latch: LockEngine::service with its grants, and
-// LockEngine::repair. Each inline names the function it models; S0..S5, GX, GS, GU
+// Recovery::repair. Each inline names the function it models; S0..S5, GX, GS, GU
 // are the protocol's step numbers.
 //
 // Every step is one access to shared memory (a load, a store or a CAS), or a group

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The three grants of LockEngine::service, and LockEngine::repair, which undoes or
+// The three grants of LockEngine::service, and Recovery::repair, which undoes or
 // completes a grant whose granter died. They share the locals of service():
 // n, q, w: picked node, its sequence number, its context; sh: the word was SHARED.
 
@@ -167,7 +167,7 @@ inline grant_shared(me) {
 #define MAY_RELINK(node) (node_mark[node] != LINKED)
 #endif
 
-// LockEngine::repair, by the recoverer alone, under a latch taken over from the dead.
+// Recovery::repair, by the recoverer alone, under a latch taken over from the dead.
 // Nothing in the lists is believed: they are made anew from the marks.
 inline repair() {
 #ifndef NEG_NORELINK
