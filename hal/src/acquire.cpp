@@ -173,7 +173,7 @@ Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
   }
   // As it was given: what T asks for would hide some of it.
   const auto described = convert::description(metadata, {}, type.tag, {});
-  if (auto sound = resmgr::registry::check_description(described); !sound) {
+  if (auto sound = resmgr::check_description(described); !sound) {
     return std::unexpected(std::move(sound.error()));
   }
   return guard("acquire_resource", [&]() -> Result<OpenedResource> {

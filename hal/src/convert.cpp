@@ -31,9 +31,8 @@ std::uint64_t deadline(std::chrono::nanoseconds timeout) noexcept {
   return wait > resmgr::kNoDeadline - now ? resmgr::kNoDeadline : now + wait;
 }
 
-resmgr::registry::Description description(const ResourceMetadata& metadata,
-                                          const RegisterOptions& options, std::uint64_t type_tag,
-                                          std::span<const resmgr::registry::PairText> pairs) {
+resmgr::Description description(const ResourceMetadata& metadata, const RegisterOptions& options,
+                                std::uint64_t type_tag, std::span<const resmgr::PairText> pairs) {
   return {.type = metadata.type,
           .class_name = metadata.class_name,
           .size_bytes = metadata.size_bytes,

@@ -25,9 +25,10 @@ namespace hal::convert {
 /// positive is over already.
 [[nodiscard]] std::uint64_t deadline(std::chrono::nanoseconds timeout) noexcept;
 /// What the registry writes of a resource; views the metadata and the pairs, which are its own.
-[[nodiscard]] resmgr::registry::Description description(
-    const ResourceMetadata& metadata, const RegisterOptions& options, std::uint64_t type_tag,
-    std::span<const resmgr::registry::PairText> pairs);
+[[nodiscard]] resmgr::Description description(const ResourceMetadata& metadata,
+                                              const RegisterOptions& options,
+                                              std::uint64_t type_tag,
+                                              std::span<const resmgr::PairText> pairs);
 /// What the registry says, as the public type. Errors: StaleHandle (it went meanwhile),
 /// InvalidArgument (damaged).
 [[nodiscard]] Result<ResourceInfo> info(const resmgr::client::Domain& domain,

@@ -17,8 +17,8 @@
 namespace hal {
 
 using resmgr::fail;
+using resmgr::PairText;
 using resmgr::client::Domain;
-using resmgr::registry::PairText;
 
 namespace {
 

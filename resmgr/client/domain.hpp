@@ -47,10 +47,10 @@ struct DomainOptions {
 
 /// What comes with a registration besides its description.
 struct Registration {
-  registry::Description description;  ///< views what the caller keeps for the call
-  BackedFile file;                    ///< the owner's
-  MakeFile make;                      ///< or what makes one
-  bool lazy = false;                  ///< `make` waits for the first use
+  Description description;  ///< views what the caller keeps for the call
+  BackedFile file;          ///< the owner's
+  MakeFile make;            ///< or what makes one
+  bool lazy = false;        ///< `make` waits for the first use
   Hooks hooks;
 };
 

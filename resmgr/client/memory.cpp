@@ -12,7 +12,7 @@
 #include <new>
 #include <utility>
 
-#include "resmgr/registry/description.hpp"
+#include "resmgr/abi/description.hpp"
 
 namespace resmgr::client {
 namespace {
@@ -31,8 +31,8 @@ int advice_for(AccessPattern pattern) noexcept {
 // Advice to the kernel: one that ignores it, or has no such node, takes nothing away.
 void prefer_node(std::span<std::byte> memory, std::int32_t node) noexcept {
   constexpr std::size_t kWordBits = std::numeric_limits<unsigned long>::digits;
-  constexpr std::size_t kNodes = registry::kMaxNumaNode + 1;
-  if (node < 0 || node > registry::kMaxNumaNode) return;
+  constexpr std::size_t kNodes = kMaxNumaNode + 1;
+  if (node < 0 || node > kMaxNumaNode) return;
   const auto number = static_cast<std::size_t>(node);
   std::array<unsigned long, kNodes / kWordBits> nodes{};
   nodes[number / kWordBits] = 1ul << number % kWordBits;

@@ -3,7 +3,7 @@
 
 #include <bit>
 
-#include "resmgr/registry/names.hpp"
+#include "resmgr/abi/names.hpp"
 
 namespace resmgr::registry {
 namespace {

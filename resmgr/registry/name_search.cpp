@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/registry/name_search.hpp"
 
+#include "resmgr/abi/names.hpp"
 #include "resmgr/base/hash.hpp"
 #include "resmgr/base/spin.hpp"
 #include "resmgr/registry/name_lookup.hpp"
-#include "resmgr/registry/names.hpp"
 
 namespace resmgr::registry {
 namespace {

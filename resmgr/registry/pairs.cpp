@@ -5,10 +5,10 @@
 #include <cstring>
 #include <utility>
 
+#include "resmgr/abi/names.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/registry/chains.hpp"
 #include "resmgr/registry/entry.hpp"
-#include "resmgr/registry/names.hpp"
 
 namespace resmgr::registry {
 namespace {
@@ -48,22 +48,7 @@ PairWriter::PairWriter(const Tables& tables) noexcept
     : tables_(tables), pool_(tables.pairs, tables.root->pairs, tables.root->chains_seq) {}
 
 Result<void> PairWriter::check(std::span<const PairText> pairs) const noexcept {
-  if (pairs.size() > RM_MAX_PAIRS) {
-    return fail(ErrorCode::InvalidArgument, "more than 16 metadata pairs");
-  }
-  for (std::size_t i = 0; i < pairs.size(); ++i) {
-    const auto& [key, value] = pairs[i];
-    if (key.empty() || key.size() > kMaxKeyBytes || !is_in_alphabet(key)) {
-      return fail(ErrorCode::InvalidArgument, "a metadata key has 1 to 23 bytes of the alphabet");
-    }
-    if (value.size() > kMaxValueBytes || value.find('\0') != std::string_view::npos) {
-      return fail(ErrorCode::InvalidArgument,
-                  "a metadata value has up to 35 bytes, none of them 0");
-    }
-    for (std::size_t j = 0; j < i; ++j) {
-      if (pairs[j].key == key) return fail(ErrorCode::InvalidArgument, "metadata key given twice");
-    }
-  }
+  if (auto sound = check_pairs(pairs); !sound) return sound;
   if (pairs.size() > pool_.available()) {
     return table_full("table of metadata pairs", pairs.size(), pool_.available());
   }

@@ -12,9 +12,9 @@
 #include <array>
 #include <cstdint>
 #include <span>
-#include <string_view>
 #include <vector>
 
+#include "resmgr/abi/description.hpp"
 #include "resmgr/abi/layout.h"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/handle.hpp"
@@ -22,12 +22,6 @@
 #include "resmgr/registry/region.hpp"
 
 namespace resmgr::registry {
-
-/// A pair as the caller gives it.
-struct PairText {
-  std::string_view key;
-  std::string_view value;
-};
 
 /// A pair as the registry keeps it, zero-terminated.
 struct PairCopy {
@@ -43,8 +37,7 @@ class PairWriter {
  public:
   explicit PairWriter(const Tables& tables) noexcept;
 
-  /// Checks count, lengths, alphabet of keys, zero bytes in values, double keys, and room.
-  /// Errors: InvalidArgument, CapacityExceeded.
+  /// check_pairs(), and whether there is room. Errors: InvalidArgument, CapacityExceeded.
   [[nodiscard]] Result<void> check(std::span<const PairText> pairs) const noexcept;
   /// Writes the pairs and returns the link to the first, 0 if there are none. REQUIRES: check().
   [[nodiscard]] std::uint32_t write(std::span<const PairText> pairs) noexcept;

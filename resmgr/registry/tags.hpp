@@ -14,8 +14,8 @@
 #include <string_view>
 
 #include "resmgr/abi/layout.h"
+#include "resmgr/abi/names.hpp"
 #include "resmgr/base/error.hpp"
-#include "resmgr/registry/names.hpp"
 #include "resmgr/registry/records.hpp"
 
 namespace resmgr::registry {

@@ -16,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "resmgr/abi/names.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/handle.hpp"
 #include "resmgr/base/types.hpp"
@@ -23,7 +24,6 @@
 #include "resmgr/registry/entry.hpp"
 #include "resmgr/registry/name_lookup.hpp"
 #include "resmgr/registry/name_search.hpp"
-#include "resmgr/registry/names.hpp"
 #include "resmgr/registry/pairs.hpp"
 #include "resmgr/registry/region.hpp"
 #include "resmgr/registry/shares.hpp"

@@ -8,10 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "resmgr/abi/names.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/hash.hpp"
 #include "resmgr/registry/entry.hpp"
-#include "resmgr/registry/names.hpp"
 #include "resmgr/registry/teardown_order.hpp"
 
 namespace resmgr::registry {

@@ -28,11 +28,11 @@
 #include <unordered_map>
 #include <vector>
 
+#include "resmgr/abi/description.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/handle.hpp"
 #include "resmgr/base/types.hpp"
 #include "resmgr/registry/dependencies.hpp"
-#include "resmgr/registry/description.hpp"
 #include "resmgr/registry/name_index.hpp"
 #include "resmgr/registry/pairs.hpp"
 #include "resmgr/registry/region.hpp"

@@ -11,12 +11,12 @@
 #include <vector>
 
 #include "resmgr/abi/capacities.hpp"
+#include "resmgr/abi/names.hpp"
 #include "resmgr/registry/current_index.hpp"
 #include "resmgr/registry/index_state.hpp"
 #include "resmgr/registry/name_key.hpp"
 #include "resmgr/registry/name_lookup.hpp"
 #include "resmgr/registry/name_search.hpp"
-#include "resmgr/registry/names.hpp"
 #include "tests/registry/support.hpp"
 
 namespace resmgr::registry::test {

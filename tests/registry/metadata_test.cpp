@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "resmgr/registry/description.hpp"
-
 #include <gtest/gtest.h>
 
 #include <array>
@@ -8,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "resmgr/abi/description.hpp"
 #include "tests/registry/support.hpp"
 
 namespace resmgr::registry::test {

@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "resmgr/registry/names.hpp"
-
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -10,35 +8,16 @@
 #include <string>
 #include <string_view>
 
+#include "resmgr/abi/names.hpp"
 #include "tests/registry/support.hpp"
 
 namespace resmgr::registry::test {
 namespace {
 
-constexpr std::string_view kAlphabet =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._/-";
-
 Capacities many_slots() {
   Capacities capacities = small_capacities();
   capacities.slots = 256;
   return capacities;
-}
-
-TEST(Names, EachByteIsInTheAlphabetOrNot) {
-  for (int byte = 0; byte < 256; ++byte) {
-    const std::string name = {'a', static_cast<char>(byte), 'b'};
-    EXPECT_EQ(is_valid_name(name), kAlphabet.find(static_cast<char>(byte)) != kAlphabet.npos)
-        << byte;
-  }
-}
-
-TEST(Names, LengthsAreBounded) {
-  EXPECT_FALSE(is_valid_name(""));
-  EXPECT_TRUE(is_valid_name(std::string(95, 'a')));
-  EXPECT_FALSE(is_valid_name(std::string(96, 'a')));
-  EXPECT_FALSE(is_valid_tag(""));
-  EXPECT_TRUE(is_valid_tag(std::string(31, 'a')));
-  EXPECT_FALSE(is_valid_tag(std::string(32, 'a')));
 }
 
 TEST(Names, RegisteringAnInvalidOneIsRefused) {

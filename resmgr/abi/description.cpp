@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "resmgr/registry/description.hpp"
+#include "resmgr/abi/description.hpp"
 
 #include <bit>
+#include <cstddef>
 
-namespace resmgr::registry {
+#include "resmgr/abi/layout.h"
+#include "resmgr/abi/names.hpp"
+
+namespace resmgr {
 
 Result<void> check_description(const Description& d) noexcept {
   const auto refuse = [](const char* why) { return fail(ErrorCode::InvalidArgument, why); };
@@ -30,4 +34,24 @@ Result<void> check_description(const Description& d) noexcept {
   return {};
 }
 
-}  // namespace resmgr::registry
+Result<void> check_pairs(std::span<const PairText> pairs) noexcept {
+  if (pairs.size() > RM_MAX_PAIRS) {
+    return fail(ErrorCode::InvalidArgument, "more than 16 metadata pairs");
+  }
+  for (std::size_t i = 0; i < pairs.size(); ++i) {
+    const auto& [key, value] = pairs[i];
+    if (key.empty() || key.size() > kMaxKeyBytes || !is_in_alphabet(key)) {
+      return fail(ErrorCode::InvalidArgument, "a metadata key has 1 to 23 bytes of the alphabet");
+    }
+    if (value.size() > kMaxValueBytes || value.find('\0') != std::string_view::npos) {
+      return fail(ErrorCode::InvalidArgument,
+                  "a metadata value has up to 35 bytes, none of them 0");
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      if (pairs[j].key == key) return fail(ErrorCode::InvalidArgument, "metadata key given twice");
+    }
+  }
+  return {};
+}
+
+}  // namespace resmgr

@@ -14,7 +14,7 @@
 
 #include "resmgr/abi/layout.h"
 
-namespace resmgr::registry {
+namespace resmgr {
 
 inline constexpr std::size_t kMaxNameBytes = RM_NAME_BYTES - 1;
 inline constexpr std::size_t kMaxTagBytes = RM_TAG_BYTES - 1;
@@ -33,4 +33,4 @@ using Tag = std::array<char, RM_TAG_BYTES>;
 /// 1 to 31 bytes of the alphabet.
 [[nodiscard]] bool is_valid_tag(std::string_view tag) noexcept;
 
-}  // namespace resmgr::registry
+}  // namespace resmgr

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "resmgr/registry/names.hpp"
+#include "resmgr/abi/names.hpp"
 
-namespace resmgr::registry {
+namespace resmgr {
 namespace {
 
 constexpr std::array<bool, 256> make_alphabet() noexcept {
@@ -31,4 +31,4 @@ bool is_valid_tag(std::string_view tag) noexcept {
   return !tag.empty() && tag.size() <= kMaxTagBytes && is_in_alphabet(tag);
 }
 
-}  // namespace resmgr::registry
+}  // namespace resmgr

@@ -2,8 +2,9 @@
 //
 // Description: what the authority is told about a resource when it is registered.
 //
-// What it is: the registry's form of a caller's metadata, and the check of all that can be checked
-// without looking at other resources. What it is not: stored like this; see rm_entry.
+// What it is: a caller's metadata as it goes over the wire and into the registry, and the check of
+// all that can be checked without looking at other resources. What it is not: stored like this; see
+// rm_entry.
 // Lifetime: borrows its texts for the call. Thread-safety: a plain value.
 //
 //   Description d{.type = ResourceType::Memory, .class_name = "gpu-buffer", .size_bytes = 4096};
@@ -15,9 +16,14 @@
 
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/types.hpp"
-#include "resmgr/registry/pairs.hpp"
 
-namespace resmgr::registry {
+namespace resmgr {
+
+/// A pair of metadata as the caller gives it.
+struct PairText {
+  std::string_view key;
+  std::string_view value;
+};
 
 struct Description {
   ResourceType type = ResourceType::Custom;
@@ -47,4 +53,8 @@ inline constexpr std::int32_t kMaxNumaNode = 1023;
 /// Errors: InvalidArgument.
 [[nodiscard]] Result<void> check_description(const Description& description) noexcept;
 
-}  // namespace resmgr::registry
+/// Checks count, lengths, alphabet of keys, zero bytes in values, and double keys.
+/// Errors: InvalidArgument.
+[[nodiscard]] Result<void> check_pairs(std::span<const PairText> pairs) noexcept;
+
+}  // namespace resmgr
