@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <string>
 #include <utility>
 
+#include "resmgr/abi/version.hpp"
 #include "resmgr/base/hash.hpp"
 
 namespace resmgr {
@@ -21,17 +21,6 @@ constexpr std::uint64_t round_up(std::uint64_t value, std::uint64_t alignment) n
 
 std::unexpected<Error> damaged(const char* what) noexcept {
   return fail(ErrorCode::InvalidArgument, what);
-}
-
-Error version_mismatch(std::uint16_t major, std::uint16_t minor) {
-  Error error(ErrorCode::VersionMismatch, "attach");
-  const auto number = [](unsigned a, unsigned b) {
-    return std::to_string(a) + "." + std::to_string(b);
-  };
-  error.with_detail({.cycle = {},
-                     .text = "the region has layout " + number(major, minor) +
-                             ", this library speaks " + number(RM_LAYOUT_MAJOR, RM_LAYOUT_MINOR)});
-  return error;
 }
 
 }  // namespace
@@ -104,7 +93,9 @@ Result<rm_region_header> read_header(std::span<const std::byte> region, std::uin
   if (header.magic != magic) return damaged("not a region of the expected kind");
   // Only magic and version keep their places across majors, so the version comes before the rest.
   if (header.layout_major != RM_LAYOUT_MAJOR) {
-    return std::unexpected(version_mismatch(header.layout_major, header.layout_minor));
+    return std::unexpected(version_mismatch("attach", "the region has layout",
+                                            {header.layout_major, header.layout_minor},
+                                            {RM_LAYOUT_MAJOR, RM_LAYOUT_MINOR}));
   }
   if (header.checksum != header_checksum(header)) return damaged("damaged region header");
   if (header.header_bytes < sizeof header || header.header_bytes > header.region_bytes) {
