@@ -16,7 +16,7 @@ struct CodeText {
 };
 
 // In the order of ErrorCode.
-constexpr std::array<CodeText, 25> kCodes{{
+constexpr std::array<CodeText, kErrorCodes> kCodes{{
     {"InvalidArgument", "invalid argument", std::errc::invalid_argument},
     {"InvalidName", "a name is 1 to 95 bytes of [A-Za-z0-9._/-]", std::errc::invalid_argument},
     {"NotFound", "nothing is registered under that name", std::errc::no_such_file_or_directory},
@@ -48,9 +48,8 @@ constexpr std::array<CodeText, 25> kCodes{{
 }};
 
 const CodeText* find(int value) noexcept {
-  return value >= 1 && value <= static_cast<int>(kCodes.size())
-             ? &kCodes[static_cast<std::size_t>(value - 1)]
-             : nullptr;
+  return value >= 1 && value <= kErrorCodes ? &kCodes[static_cast<std::size_t>(value - 1)]
+                                            : nullptr;
 }
 
 class Category final : public std::error_category {

@@ -58,6 +58,9 @@ enum class ErrorCode : int {
   System,               ///< a system call failed; see system_errno()
 };
 
+/// They are numbered from 1 without a gap.
+inline constexpr int kErrorCodes = 25;
+
 /// The category of ErrorCode in std::error_code.
 [[nodiscard]] RESMGR_EXPORT const std::error_category& error_category() noexcept;
 [[nodiscard]] RESMGR_EXPORT std::string_view to_string(ErrorCode code) noexcept;
@@ -118,6 +121,11 @@ class [[nodiscard]] RESMGR_EXPORT Error {
   Error& with_detail(ErrorDetail detail);
   Error& with_detail(std::unique_ptr<ErrorDetail> detail) noexcept {
     detail_ = std::move(detail);
+    return *this;
+  }
+  /// The errno behind a code that came from elsewhere.
+  Error& with_errno(int errno_value) noexcept {
+    errno_ = errno_value;
     return *this;
   }
   Error& with_amounts(std::uint64_t requested, std::uint64_t available) noexcept;

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/abi/events.hpp"
+
+#include "resmgr/abi/frame_reader.hpp"
+#include "resmgr/abi/frame_writer.hpp"
+
+namespace resmgr::wire {
+namespace {
+
+constexpr std::uint64_t kNoRequest = 0;
+
+/// An enumeration whose values are numbered from 1 up to `last`.
+template <typename E>
+Result<void> check_up_to(E value, E last, const char* what) noexcept {
+  const auto number = static_cast<std::uint32_t>(value);
+  const bool known = number >= 1 && number <= static_cast<std::uint32_t>(last);
+  return known ? Result<void>() : fail(ErrorCode::InvalidArgument, what);
+}
+
+}  // namespace
+
+Result<void> QuiesceEvent::check() const noexcept {
+  return check_up_to(reason, QuiesceReason::Removed, "unknown reason to quiesce");
+}
+
+Result<std::size_t> encode(const QuiesceEvent& event, std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, FrameType::Quiesce, kNoRequest);
+  writer.require(event.check());
+  writer.fixed(rm_wire_quiesce{.handle = event.handle.bits(),
+                               .deadline = event.deadline_ns,
+                               .reason = static_cast<std::uint32_t>(event.reason),
+                               .reserved = 0});
+  return writer.finish();
+}
+
+Result<QuiesceEvent> QuiesceEvent::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Quiesce});
+  const auto part = reader.fixed<rm_wire_quiesce>();
+  reader.require_zero(part.reserved);
+  return reader.finish_with(QuiesceEvent{.handle = Handle::from_bits(part.handle),
+                                         .reason = static_cast<QuiesceReason>(part.reason),
+                                         .deadline_ns = part.deadline});
+}
+
+Result<void> OwnerEvent::check() const noexcept {
+  const bool known = loss == OwnerLoss::Orphaned || loss == OwnerLoss::OwnerDied;
+  return known ? Result<void>() : fail(ErrorCode::InvalidArgument, "unknown loss of an owner");
+}
+
+Result<std::size_t> encode(const OwnerEvent& event, std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, static_cast<FrameType>(event.loss), kNoRequest);
+  writer.require(event.check());
+  writer.fixed(rm_wire_handle{.handle = event.handle.bits()});
+  return writer.finish();
+}
+
+Result<OwnerEvent> OwnerEvent::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Orphaned, FrameType::OwnerDied});
+  const auto part = reader.fixed<rm_wire_handle>();
+  return reader.finish_with(OwnerEvent{.loss = static_cast<OwnerLoss>(frame.type),
+                                       .handle = Handle::from_bits(part.handle)});
+}
+
+Result<void> EpochEvent::check() const noexcept { return regions.check(); }
+
+Result<std::size_t> encode(const EpochEvent& event, std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, FrameType::Epoch, kNoRequest, RM_WIRE_REGION_FDS);
+  writer.require(event.check());
+  writer.fixed(to_wire(event.regions));
+  return writer.finish();
+}
+
+Result<EpochEvent> EpochEvent::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Epoch});
+  reader.needs_fds(RM_WIRE_REGION_FDS);
+  const auto part = reader.fixed<rm_wire_regions>();
+  reader.require_zero(part.client.reserved);
+  return reader.finish_with(EpochEvent{.regions = from_wire(part)});
+}
+
+Result<void> ClosingEvent::check() const noexcept {
+  return check_up_to(reason, ClosingReason::Protocol, "unknown reason to close");
+}
+
+Result<std::size_t> encode(const ClosingEvent& event, std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, FrameType::Closing, kNoRequest);
+  writer.require(event.check());
+  writer.fixed(rm_wire_closing{.reason = static_cast<std::uint32_t>(event.reason), .reserved = 0});
+  return writer.finish();
+}
+
+Result<ClosingEvent> ClosingEvent::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Closing});
+  const auto part = reader.fixed<rm_wire_closing>();
+  reader.require_zero(part.reserved);
+  return reader.finish_with(ClosingEvent{.reason = static_cast<ClosingReason>(part.reason)});
+}
+
+}  // namespace resmgr::wire
