@@ -108,8 +108,6 @@ TEST(Wire, ANewerMinorMayNotLeaveOutWhatWeKnow) {
 // is refused is refused with one of the documented errors.
 TEST(Wire, SpoiltFramesAreRefusedOrMeanWhatTheySay) {
   std::mt19937_64 random(resmgr::test::seed());
-  const std::set<ErrorCode> documented{ErrorCode::InvalidArgument, ErrorCode::InvalidName,
-                                       ErrorCode::VersionMismatch, ErrorCode::Unsupported};
   std::size_t accepted = 0;
   std::size_t refused = 0;
   for (int round = 0; round < 100'000; ++round) {
@@ -126,19 +124,9 @@ TEST(Wire, SpoiltFramesAreRefusedOrMeanWhatTheySay) {
     }
     if (frame.size() >= sizeof(rm_frame_header) && random() % 8 != 0) frame = resized(frame);
 
-    const auto back = echo(frame);
-    if (!back) {
-      ++refused;
-      ASSERT_TRUE(documented.contains(back.error().code())) << back.error().message();
-      continue;
-    }
-    ++accepted;
-    const bool newer = read_frame(frame).value().is_newer();
-    const Bytes& expected = newer ? *back : frame;
-    const auto again = echo(*back);
-    ASSERT_TRUE(again) << again.error().message();
-    ASSERT_EQ(*again, expected);
-    ASSERT_EQ(*back, expected);
+    const auto verdict = is_refused_or_exact(frame);
+    ASSERT_TRUE(verdict) << "round " << round;
+    ++(echo(frame) ? accepted : refused);
   }
   EXPECT_GT(accepted, 1000u);
   EXPECT_GT(refused, 1000u);

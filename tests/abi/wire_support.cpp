@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/abi/wire_support.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -170,6 +171,25 @@ Bytes from_newer_minor(const Bytes& frame) {
 const std::vector<Sample>& samples() {
   static const std::vector<Sample> kSamples = make_samples();
   return kSamples;
+}
+
+testing::AssertionResult is_refused_or_exact(std::span<const std::byte> bytes) {
+  const auto back = echo(bytes);
+  if (!back) {
+    const ErrorCode code = back.error().code();
+    const bool documented = code == ErrorCode::InvalidArgument || code == ErrorCode::InvalidName ||
+                            code == ErrorCode::VersionMismatch || code == ErrorCode::Unsupported;
+    return (documented ? testing::AssertionSuccess() : testing::AssertionFailure())
+           << "refused: " << back.error().message();
+  }
+  const auto again = echo(*back);
+  if (!again) return testing::AssertionFailure() << again.error().message();
+  if (*again != *back) return testing::AssertionFailure() << "it comes back as another one";
+  if (read_frame(bytes).value().is_newer()) return testing::AssertionSuccess();
+  if (!std::ranges::equal(*back, bytes)) {
+    return testing::AssertionFailure() << "it does not come back as it was";
+  }
+  return testing::AssertionSuccess();
 }
 
 Result<Bytes> echo(std::span<const std::byte> bytes) {

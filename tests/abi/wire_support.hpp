@@ -5,6 +5,8 @@
 // Lifetime and thread-safety: plain values.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -75,6 +77,12 @@ template <typename Part, typename Change>
   return changed_at<Part>(sizeof(rm_frame_header), std::move(frame), change);
 }
 
+/// What decoding says when the fixed part of a message's frame was changed.
+template <typename Part, typename Message, typename Change>
+[[nodiscard]] ErrorCode code_with(const Message& message, Change change) {
+  return code_of(decode<Message>(changed<Part>(frame_of(message), change)));
+}
+
 /// Says how many bytes the frame has, as it is now.
 [[nodiscard]] Bytes resized(Bytes frame);
 /// Only the first bytes, which are then a whole message.
@@ -89,6 +97,10 @@ struct Sample {
 };
 /// At least one of each type.
 [[nodiscard]] const std::vector<Sample>& samples();
+
+/// Whether bytes that may be a frame are refused with a documented error, or mean what they say: as
+/// a frame of our minor they come back as they were, and as one of a newer minor as one of ours.
+[[nodiscard]] testing::AssertionResult is_refused_or_exact(std::span<const std::byte> bytes);
 
 /// Decodes a frame of any type, down to the last record, and encodes what was found. So a frame of
 /// our minor comes back as it was, and one of a newer minor as we would say it. Errors: the first
