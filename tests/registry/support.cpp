@@ -4,11 +4,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <map>
-#include <random>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -90,13 +87,6 @@ Capacities small_capacities() {
           .pairs = 20,
           .dependencies = 24,
           .shares = 16};
-}
-
-std::uint64_t seed() {
-  const char* given = std::getenv("RESMGR_SEED");
-  const std::uint64_t value = given ? std::strtoull(given, nullptr, 0) : std::random_device{}();
-  std::cout << "RESMGR_SEED=" << value << '\n';
-  return value;
 }
 
 UniqueFd file_of(std::span<const std::byte> bytes) {

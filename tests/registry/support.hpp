@@ -20,14 +20,14 @@
 #include "resmgr/registry/region.hpp"
 #include "resmgr/registry/view.hpp"
 #include "resmgr/registry/writer.hpp"
+#include "tests/base/seed.hpp"
 
 namespace resmgr::registry::test {
 
 /// Tables just large enough for a test, so that a region has few pages.
 [[nodiscard]] Capacities small_capacities();
 
-/// RESMGR_SEED, or a new one; printed so that a failure can be repeated.
-[[nodiscard]] std::uint64_t seed();
+using resmgr::test::seed;
 
 /// A new sealed file with these bytes.
 [[nodiscard]] UniqueFd file_of(std::span<const std::byte> bytes);
