@@ -172,6 +172,41 @@ TEST(Registration, ABatchThatDoesNotFitTogetherIsRefusedWhole) {
   head_refused("reserved", [](P& p) { p.reserved = 1; });
 }
 
+// The frame ends with the record, which ends in the middle of its padding.
+TEST(Registration, ARecordOfAnOddSizeIsRefused) {
+  const Bytes good = batch_of(sample());
+  const Bytes odd = changed_at<rm_wire_record>(kFirstRecord, cut(good, good.size() - 1),
+                                               [](rm_wire_record& r) { --r.record_bytes; });
+  EXPECT_EQ(code_of(decode<RegisterRequest>(odd)), ErrorCode::InvalidArgument);
+}
+
+// A newer minor may send more of them, but none that it names is missing.
+TEST(Registration, ADescriptorThatIsNotThereIsRefused) {
+  const auto code_with = [](std::uint16_t fds) {
+    return code_of(
+        decode<RegisterRequest>(changed_header(batch_of(sample()), [&](rm_frame_header& h) {
+          ++h.minor;
+          h.fds = fds;
+        })));
+  };
+  EXPECT_EQ(code_with(0), ErrorCode::InvalidArgument);
+  EXPECT_EQ(code_with(1), ErrorCode{});
+  EXPECT_EQ(code_with(2), ErrorCode{});
+}
+
+// Also of a minor that could have more of them: there is no room to read them to.
+TEST(Registration, MoreThanSixteenPairsAreRefused) {
+  std::vector<std::string> keys;
+  for (char c = 'a'; c < 'a' + 16; ++c) keys.emplace_back(1, c);
+  std::vector<PairText> pairs;
+  for (const std::string& key : keys) pairs.push_back({key, "v"});
+  const Bytes sixteen = changed_header(batch_of({.name = "a", .description = {.pairs = pairs}}),
+                                       [](rm_frame_header& h) { ++h.minor; });
+  ASSERT_EQ(batch_code(sixteen, [](rm_wire_record&) {}), ErrorCode{});
+  EXPECT_EQ(batch_code(sixteen, [](rm_wire_record& r) { r.pairs = 17; }),
+            ErrorCode::InvalidArgument);
+}
+
 TEST(Registration, EveryFieldOfARecordIsJudged) {
   using R = rm_wire_record;
   const Bytes good = batch_of(sample());

@@ -81,6 +81,10 @@ TEST(ResultReply, EveryFieldIsJudged) {
   refused("an fd that is not there", [](P& p) { p.has_fd = 1; });
   refused("two fds", [](P& p) { p.has_fd = 2; });
   refused("text too long", [](P& p) { p.text_bytes = 4; });
+  const Bytes two =
+      changed_header(changed<P>(frame_of(ResultReply{.has_fd = true}), [](P& p) { p.has_fd = 2; }),
+                     [](rm_frame_header& h) { h.fds = 2; });
+  EXPECT_EQ(code_of(decode<ResultReply>(two)), ErrorCode::InvalidArgument);
   for (unsigned i = 0; i < 6; ++i) refused("reserved", [&](P& p) { p.reserved[i] = 1; });
   EXPECT_EQ(code_of(try_frame_of(ResultReply{.error = ErrorCode::System, .has_fd = true})),
             ErrorCode::InvalidArgument);
@@ -173,12 +177,17 @@ TEST(RegisteredReply, EveryFieldIsJudged) {
 
 TEST(RegisteredReply, ItemsOfANewerMinorMayBeLonger) {
   const std::array<RegistrationOutcome, 1> one{{{.handle = kHandle}}};
-  Bytes bytes = frame_of(std::span<const RegistrationOutcome>(one));
-  bytes.resize(bytes.size() + 8, std::byte{0xee});
-  bytes = changed_header(std::move(bytes), [](rm_frame_header& h) { ++h.minor; });
-  bytes = changed<rm_wire_registered>(std::move(bytes),
-                                      [](rm_wire_registered& p) { p.item_bytes += 8; });
-  const auto reply = decode<RegisteredReply>(resized(bytes)).value();
+  const auto longer_by = [&](std::uint8_t more) {
+    Bytes bytes = frame_of(std::span<const RegistrationOutcome>(one));
+    bytes.resize(bytes.size() + more, std::byte{0xee});
+    bytes = changed_header(std::move(bytes), [](rm_frame_header& h) { ++h.minor; });
+    return resized(changed<rm_wire_registered>(std::move(bytes), [&](rm_wire_registered& p) {
+      p.item_bytes = static_cast<std::uint16_t>(p.item_bytes + more);
+    }));
+  };
+  EXPECT_EQ(code_of(decode<RegisteredReply>(longer_by(4))), ErrorCode::InvalidArgument);
+  const Bytes bytes = longer_by(8);
+  const auto reply = decode<RegisteredReply>(bytes).value();
   ASSERT_EQ(reply.count(), 1u);
   EXPECT_EQ(reply.at(0), one[0]);
 }

@@ -184,6 +184,9 @@ TEST(SetState, EveryFieldIsJudged) {
   }
   refused("without its fd", [](P& p) { p.has_fd = 0; });
   refused("two fds", [](P& p) { p.has_fd = 2; });
+  const Bytes two = changed_header(changed<P>(frame_of(good), [](P& p) { p.has_fd = 2; }),
+                                   [](rm_frame_header& h) { h.fds = 2; });
+  EXPECT_EQ(code_of(decode<SetStateRequest>(two)), ErrorCode::InvalidArgument);
   for (unsigned i = 0; i < 6; ++i) refused("reserved", [&](P& p) { p.reserved[i] = 1; });
   EXPECT_EQ(code_of(try_frame_of(SetStateRequest{
                 .handle = kHandle, .state = Lifecycle::Quarantined, .has_fd = true})),
