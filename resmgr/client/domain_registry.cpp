@@ -6,21 +6,15 @@
 #include <utility>
 
 #include "resmgr/client/domain.hpp"
+#include "resmgr/registry/slot_attributes.hpp"
 
 namespace resmgr::client {
 namespace {
 
 std::uint8_t attributes_of(const Registration& registration) noexcept {
-  std::uint8_t attributes = 0;
-  if (registration.hooks.on_access) attributes |= RM_SLOT_ATTR_ACCESS_HOOK;
-  if (has(registration.description.flags, ResourceFlags::ExclusiveOnly)) {
-    attributes |= RM_SLOT_ATTR_EXCLUSIVE_ONLY;
-  }
-  if (has(registration.description.flags, ResourceFlags::Restricted)) {
-    attributes |= RM_SLOT_ATTR_RESTRICTED;
-  }
-  if (registration.lazy) attributes |= RM_SLOT_ATTR_LAZY;
-  return attributes;
+  return registry::slot_attributes(
+      registration.description,
+      {.access_hook = registration.hooks.on_access != nullptr, .lazy = registration.lazy});
 }
 
 }  // namespace

@@ -155,7 +155,9 @@ class LockEngine {
   /// Closes a slot that `context` holds exclusively: the generation moves on, waiters get
   /// StaleHandle. Errors: NotPermitted (not held), InUse (the latch stayed taken until the
   /// deadline).
-  Result<void> retire(Context& context, Handle handle, std::uint64_t deadline_ns) noexcept;
+  /// `latch`: who does it, the context itself (0), or RM_AUTHORITY_CONTEXT for a holder elsewhere.
+  Result<void> retire(Context& context, Handle handle, std::uint64_t deadline_ns,
+                      std::uint16_t latch = 0) noexcept;
 
   // ---- views ------------------------------------------------------------------------------------
 

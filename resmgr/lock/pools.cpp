@@ -197,8 +197,9 @@ void CellPool::drop_unused(rm_cell& cell) const noexcept {
 void CellPool::abandon(rm_cell& cell) const noexcept {
   const CellWord word{load(cell.word)};
   store(cell.word, CellWord::make(word.generation(), 0, word.parking(), RM_CELL_FREE).bits);
-  const std::uint32_t before = atomic(cell.flags).fetch_and(RM_CELL_REF_LINKED);
-  if ((before & RM_CELL_REF_LINKED) == 0 || planted::kFreeLinkedCell) free(cell);
+  const std::uint32_t stays = planted::kFreeLinkedCell ? 0u : RM_CELL_REF_LINKED;
+  const std::uint32_t before = atomic(cell.flags).fetch_and(stays);
+  if ((before & stays) == 0) free(cell);
 }
 
 void CellPool::unpark_all(Context& context) const noexcept {

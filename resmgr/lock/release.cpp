@@ -247,8 +247,9 @@ void LockEngine::has_memory(Handle handle) noexcept {
   }
 }
 
-Result<void> LockEngine::retire(Context& context, Handle handle,
-                                std::uint64_t deadline_ns) noexcept {
+Result<void> LockEngine::retire(Context& context, Handle handle, std::uint64_t deadline_ns,
+                                std::uint16_t latch) noexcept {
+  const std::uint16_t me = latch != 0 ? latch : context.id;
   rm_slot* slot = t_.slot(handle.slot());
   const auto kind = held_kind(context, handle);
   if (!kind) return std::unexpected(kind.error());
@@ -259,7 +260,7 @@ Result<void> LockEngine::retire(Context& context, Handle handle,
   for (;;) {
     const StateWord seen{word};
     if (seen.latch() == 0) {
-      if (cas(slot->word, word, seen.with_latch(context.id).bits)) break;
+      if (cas(slot->word, word, seen.with_latch(me).bits)) break;
       continue;
     }
     if (monotonic_ns() >= deadline_ns) return fail(ErrorCode::InUse, "the latch is taken");
@@ -268,7 +269,7 @@ Result<void> LockEngine::retire(Context& context, Handle handle,
   }
   HoldList(context).remove(load_relaxed(slot->hold_index));
   const std::uint32_t next = (handle.generation() + 1) & Handle::kGenerationMask;
-  const StateWord gone = StateWord::free(next).with(RM_WORD_ABSENT).with_latch(context.id);
+  const StateWord gone = StateWord::free(next).with(RM_WORD_ABSENT).with_latch(me);
   word = load(slot->word);
   while (!cas(slot->word, word, gone.bits)) {
   }

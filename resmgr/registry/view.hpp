@@ -84,6 +84,8 @@ class RegistryView {
   [[nodiscard]] std::uint32_t generation(std::uint32_t slot) const noexcept;
   /// Registered resources.
   [[nodiscard]] std::uint32_t size() const noexcept { return load_acquire(tables_.root->live); }
+  /// Slots below this were ever used.
+  [[nodiscard]] std::uint32_t slot_end() const noexcept;
   /// Slots that are out of generations.
   [[nodiscard]] std::uint32_t retired_slots() const noexcept {
     return load_acquire(tables_.root->retired_slots);
@@ -135,8 +137,6 @@ class RegistryView {
   [[nodiscard]] Result<Handle> expand(Handle32 handle) const noexcept;
 
  private:
-  [[nodiscard]] std::uint32_t slot_end() const noexcept;
-
   Tables tables_;
 };
 

@@ -159,7 +159,7 @@ TEST_F(RemoteChannelTest, TheShareOfTheRingIsKept) {
   for (std::uint32_t i = 0; i < kShare; ++i) tickets.push_back(submit(copy()).value());
   EXPECT_EQ(submit(copy()).error(), ErrorCode::WouldBlock);
   EXPECT_EQ(channel_->wait(tickets[0], Channel::Clock::now()).error(), ErrorCode::TimedOut);
-  mover_->let_copy(kShare * 10);
+  mover_->let_copy(std::ptrdiff_t{kShare} * 10);
   for (const Ticket& ticket : tickets) EXPECT_TRUE(channel_->wait(ticket, soon()));
   EXPECT_TRUE(channel_->drain(soon()));
   mover_->let_copy(10);

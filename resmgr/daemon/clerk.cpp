@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Who is served, and how an answer is made; the dead. The requests themselves: clerk_requests.cpp.
+#include "resmgr/daemon/clerk.hpp"
+
+#include <fcntl.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "resmgr/abi/version.hpp"
+
+namespace resmgr::daemon {
+
+Result<Client> Clerk::admit(std::uint32_t pid, std::uint64_t start_time) {
+  const lock::LockTables& t = state_.locks().tables();
+  // 0 is a process alone with its domain.
+  for (std::uint32_t index = 1; index < t.client_count; ++index) {
+    rm_client& record = *t.client(index);
+    const std::uint64_t state = load(record.state);
+    if ((state & RM_CONTEXT_STATE_MASK) != RM_CONTEXT_FREE) continue;
+    const std::uint64_t sequence = (state >> RM_CLIENT_SEQ_SHIFT) + 1;
+    store_relaxed(record.pid, pid);
+    store_relaxed(record.start_time, start_time);
+    store_relaxed(record.doorbell, 0);
+    store_relaxed(record.ready_link, 0);
+    store(record.state, sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_LIVE);
+    return Client{.index = index, .sequence = sequence};
+  }
+  Error error(ErrorCode::CapacityExceeded, "clients");
+  error.with_amounts(t.client_count, t.client_count - 1);
+  return std::unexpected(std::move(error));
+}
+
+Clerk::Answer Clerk::answer(Client& client, std::span<const std::byte> bytes,
+                            std::span<UniqueFd> fds, std::span<std::byte> out) {
+  const auto refuse = [&](std::uint64_t request_id, const Error& error) {
+    Answer answer;
+    // Without a request id there is nobody to answer: the caller ends the connection.
+    const auto size = wire::encode(wire::refusal(error), request_id, out);
+    if (size) {
+      answer.bytes = *size;
+    } else {
+      client.left = true;
+    }
+    return answer;
+  };
+  const auto frame = wire::read_frame(bytes);
+  if (!frame) return refuse(wire::request_id_of(bytes), frame.error());
+  if (wire::kind_of(frame->type) != wire::FrameKind::Request) {
+    client.left = true;
+    return {};
+  }
+  if (frame->fds != fds.size()) {
+    return refuse(frame->request_id,
+                  Error(ErrorCode::InvalidArgument, "other descriptors than the frame says"));
+  }
+  auto answer = serve(client, *frame, fds, out);
+  return answer ? std::move(*answer) : refuse(frame->request_id, answer.error());
+}
+
+Result<Clerk::Answer> Clerk::serve(Client& client, const wire::Frame& frame,
+                                   std::span<UniqueFd> fds, std::span<std::byte> out) {
+  const auto plain = [&](Result<Reply> reply) -> Result<Answer> {
+    if (!reply) return std::unexpected(std::move(reply.error()));
+    Answer answer;
+    auto size = wire::encode(*reply, frame.request_id, out);
+    if (!size) return std::unexpected(std::move(size.error()));
+    answer.bytes = *size;
+    return answer;
+  };
+  if (client.greeted == (frame.type == wire::FrameType::Hello)) {
+    return fail(ErrorCode::InvalidArgument, "hello comes first, and once");
+  }
+  switch (frame.type) {
+    case wire::FrameType::Hello:
+      return hello(client, frame, out);
+    case wire::FrameType::Register:
+      return register_all(client, frame, fds, out);
+    case wire::FrameType::BeginUnregister:
+    case wire::FrameType::FinishUnregister:
+    case wire::FrameType::CancelUnregister:
+      return plain(unregister(client, frame));
+    case wire::FrameType::Share:
+    case wire::FrameType::Unshare:
+      return plain(share(client, frame));
+    case wire::FrameType::AddDependency:
+    case wire::FrameType::RemoveDependency:
+      return plain(depend(client, frame));
+    case wire::FrameType::SetState:
+      return plain(set_state(client, frame, fds));
+    case wire::FrameType::OpenFd:
+      return open_fd(client, frame, out);
+    case wire::FrameType::InternDriver:
+      return plain(intern_driver(client, frame));
+    case wire::FrameType::Goodbye:
+      client.left = true;
+      [[fallthrough]];
+    case wire::FrameType::Ping: {
+      auto signal = wire::SignalRequest::decode(frame);
+      if (!signal) return std::unexpected(std::move(signal.error()));
+      return plain(Reply{});
+    }
+    default:
+      return fail(ErrorCode::Unsupported, "request");
+  }
+}
+
+Result<Clerk::Answer> Clerk::hello(Client& client, const wire::Frame& frame,
+                                   std::span<std::byte> out) {
+  auto hello = wire::Hello::decode(frame);
+  if (!hello) return std::unexpected(std::move(hello.error()));
+  if (hello->layout_major != RM_LAYOUT_MAJOR) {
+    return std::unexpected(version_mismatch("hello", "the client",
+                                            {hello->layout_major, hello->layout_minor},
+                                            {RM_LAYOUT_MAJOR, RM_LAYOUT_MINOR}));
+  }
+  Answer answer;
+  for (const int fd : {state_.registry().fd(), state_.locks().fd()}) {
+    UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    if (!copy) return fail_errno(errno, "the regions' descriptors");
+    answer.fds[answer.fd_count++] = std::move(copy);
+  }
+  std::uint32_t driver = 0;
+  if (!hello->driver.empty()) {
+    auto number = state_.writer().drivers().intern(hello->driver);
+    if (!number) return std::unexpected(std::move(number.error()));
+    driver = *number;
+  }
+  const rm_region_header& header = state_.registry().header();
+  const wire::Welcome welcome{.regions = {.client = {.domain_id = header.domain_id,
+                                                     .epoch = header.epoch,
+                                                     .sequence = client.sequence,
+                                                     .client = client.index},
+                                          .registry_bytes = header.region_bytes,
+                                          .lock_bytes = state_.locks().header().region_bytes},
+                              .driver = driver,
+                              .version = version_};
+  auto size = wire::encode(welcome, frame.request_id, out);
+  if (!size) return std::unexpected(std::move(size.error()));
+  answer.bytes = *size;
+  client.greeted = true;
+  if (driver != 0) client.drivers.push_back(driver);
+  return answer;
+}
+
+void Clerk::bury(const Client& client) {
+  rm_client* const record = state_.locks().tables().client(client.index);
+  store(record->state, client.sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_DEAD);
+  (void)state_.recovery().mark_dead(client.index);
+  dying_.push_back(client.index);
+  // Who waits comes first; the registry is nobody's wait.
+  (void)recover();
+  orphan(client.index);
+}
+
+bool Clerk::recover() {
+  if (dying_.empty()) return false;
+  const auto report = state_.recovery().run(state_.view().slot_end());
+  if (report.pending != 0) return true;
+  for (const std::uint32_t index : dying_) {
+    rm_client* const record = state_.locks().tables().client(index);
+    const std::uint64_t sequence = load(record->state) >> RM_CLIENT_SEQ_SHIFT;
+    store(record->state, sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_FREE);
+  }
+  dying_.clear();
+  return false;
+}
+
+void Clerk::orphan(std::uint32_t client) {
+  std::vector<Handle> left;
+  state_.view().for_each([&](const registry::EntryCopy& entry) {
+    if (entry.owner_client == client) left.push_back(entry.handle);
+    return true;
+  });
+  for (const Handle handle : left) {
+    // One that it was unregistering is a resource again, for whoever adopts it.
+    (void)state_.writer().cancel_unregister(handle);
+    (void)state_.writer().set_lifecycle(handle, Lifecycle::Orphaned);
+  }
+}
+
+}  // namespace resmgr::daemon

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Clerk: answers what clients ask of a domain's authority, and buries the dead.
+//
+// What it is: a frame in, a frame out; who may do what; the files behind resources, which are
+// handed out only when rights allow. What it is not: a socket, nor a detector of death: who sends,
+// and that he died, is the caller's knowledge. A client is known by his connection; nothing that he
+// says of himself is believed, and nothing that the lock region says of him but in what concerns
+// locks.
+//
+// No request waits for anybody: what would, is refused with WouldBlock or InUse, and the client
+// asks again. A refused request changes nothing.
+//
+// Lifetime: borrows the state. Thread-safety: one thread.
+//
+//   auto client = clerk.admit(pid, start_time).value();
+//   std::vector<std::byte> out(RM_WIRE_MAX_FRAME);
+//   Clerk::Answer answer = clerk.answer(client, frame, fds, out);
+//   send(socket, out.first(answer.bytes), answer.fds);
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "resmgr/abi/frame.hpp"
+#include "resmgr/abi/registration.hpp"
+#include "resmgr/abi/replies.hpp"
+#include "resmgr/abi/requests.hpp"
+#include "resmgr/base/unique_fd.hpp"
+#include "resmgr/daemon/domain_state.hpp"
+
+namespace resmgr::daemon {
+
+/// One client, as its session keeps it.
+struct Client {
+  std::uint32_t index = 0;  ///< of its record in the lock region
+  std::uint64_t sequence = 0;
+  std::vector<std::uint32_t> drivers = {};  ///< the numbers it may speak for
+  bool greeted = false;
+  bool left = false;  ///< said goodbye, or broke the protocol
+};
+
+class Clerk {
+ public:
+  struct Answer {
+    std::size_t bytes = 0;  ///< of the frame in `out`; 0: nothing can be answered to that
+    std::array<UniqueFd, RM_WIRE_REGION_FDS> fds = {};
+    std::size_t fd_count = 0;
+  };
+
+  /// `version`: what Welcome tells, static text.
+  Clerk(DomainState& state, std::string_view version) noexcept : state_(state), version_(version) {}
+
+  /// A place for a new connection. Errors: CapacityExceeded.
+  [[nodiscard]] Result<Client> admit(std::uint32_t pid, std::uint64_t start_time);
+  /// Serves one frame. `fds` came with it; those that are kept are moved from. REQUIRES: `out` has
+  /// room for RM_WIRE_MAX_FRAME bytes.
+  [[nodiscard]] Answer answer(Client& client, std::span<const std::byte> frame,
+                              std::span<UniqueFd> fds, std::span<std::byte> out);
+
+  /// The client died, or its connection ended: its contexts are dead, what it held goes to who
+  /// waits, what it owned is ORPHANED, what it had begun to unregister stays.
+  void bury(const Client& client);
+  /// Goes on where something living had to let go first. Returns whether anything is left; call it
+  /// again then, some milliseconds later.
+  [[nodiscard]] bool recover();
+
+ private:
+  using Reply = wire::ResultReply;
+  [[nodiscard]] Result<Answer> serve(Client& client, const wire::Frame& frame,
+                                     std::span<UniqueFd> fds, std::span<std::byte> out);
+  [[nodiscard]] Result<Answer> hello(Client& client, const wire::Frame& frame,
+                                     std::span<std::byte> out);
+  [[nodiscard]] Result<Answer> register_all(const Client& client, const wire::Frame& frame,
+                                            std::span<UniqueFd> fds, std::span<std::byte> out);
+  [[nodiscard]] Result<Handle> register_one(const Client& client, const wire::Record& record,
+                                            std::span<UniqueFd> fds);
+  [[nodiscard]] Result<Reply> unregister(const Client& client, const wire::Frame& frame);
+  Result<void> finish_unregister(const Client& client, Handle handle);
+  [[nodiscard]] Result<Reply> share(const Client& client, const wire::Frame& frame);
+  [[nodiscard]] Result<Reply> depend(const Client& client, const wire::Frame& frame);
+  [[nodiscard]] Result<Reply> set_state(const Client& client, const wire::Frame& frame,
+                                        std::span<UniqueFd> fds);
+  [[nodiscard]] Result<Answer> open_fd(const Client& client, const wire::Frame& frame,
+                                       std::span<std::byte> out);
+  [[nodiscard]] Result<Reply> intern_driver(Client& client, const wire::Frame& frame);
+
+  /// The entry, if the client owns the resource. Errors: StaleHandle, NotPermitted.
+  [[nodiscard]] Result<registry::EntryCopy> owned(const Client& client, Handle handle) const;
+  /// What any driver of the client may do. Errors: those of read_rights().
+  [[nodiscard]] Result<Rights> rights_of(const Client& client,
+                                         const registry::EntryCopy& entry) const;
+  void orphan(std::uint32_t client);
+
+  DomainState& state_;
+  std::string_view version_;
+  std::unordered_map<Handle, UniqueFd> files_;
+  std::vector<std::uint32_t> dying_;  ///< clients whose recovery isn't complete
+};
+
+}  // namespace resmgr::daemon

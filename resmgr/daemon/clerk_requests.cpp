@@ -1,0 +1,253 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What clients ask for once they have been greeted.
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <utility>
+
+#include "resmgr/base/clock.hpp"
+#include "resmgr/daemon/clerk.hpp"
+#include "resmgr/registry/slot_attributes.hpp"
+
+namespace resmgr::daemon {
+namespace {
+
+bool has_driver(const Client& client, std::uint32_t driver) noexcept {
+  return std::ranges::find(client.drivers, driver) != client.drivers.end();
+}
+
+// Devices stay with their driver's process: its last close is what lets the kernel stop them. And
+// touching what a file is said to have, and has not, would be everybody's SIGBUS.
+Result<void> check_file(const UniqueFd& fd, std::uint64_t bytes) noexcept {
+  struct stat status{};
+  if (::fstat(fd.get(), &status) != 0) return fail_errno(errno, "fstat");
+  if (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode) || S_ISDIR(status.st_mode)) {
+    return fail(ErrorCode::InvalidArgument, "a device's descriptor is not handed on");
+  }
+  if (S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) < bytes) {
+    return fail(ErrorCode::InvalidArgument, "the file is smaller than size_bytes");
+  }
+  return {};
+}
+
+// The same file, so opened that no mapping of it can be made writable.
+Result<UniqueFd> reopen_read_only(int fd) noexcept {
+  std::array<char, 32> path{};
+  (void)std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd);
+  UniqueFd opened(::open(path.data(), O_RDONLY | O_CLOEXEC));
+  if (!opened) return fail_errno(errno, "a read-only descriptor");
+  return opened;
+}
+
+}  // namespace
+
+Result<registry::EntryCopy> Clerk::owned(const Client& client, Handle handle) const {
+  auto entry = state_.view().read(handle);
+  if (!entry) return entry;
+  if (entry->owner_client != client.index) return fail(ErrorCode::NotPermitted, "not the owner");
+  return entry;
+}
+
+Result<Rights> Clerk::rights_of(const Client& client, const registry::EntryCopy& entry) const {
+  if (entry.owner_client == client.index) return Rights::All;
+  // A driver of the owner's name in another process is not the owner.
+  Rights all = Rights::None;
+  for (const std::uint32_t driver : client.drivers) {
+    if (driver == entry.owner_driver) continue;
+    const auto rights = state_.view().rights(entry.handle, driver);
+    if (!rights) return rights;
+    all = all | *rights;
+  }
+  return all;
+}
+
+Result<Clerk::Answer> Clerk::register_all(const Client& client, const wire::Frame& frame,
+                                          std::span<UniqueFd> fds, std::span<std::byte> out) {
+  auto request = wire::RegisterRequest::decode(frame);
+  if (!request) return std::unexpected(std::move(request.error()));
+  std::vector<wire::RegistrationOutcome> outcomes;
+  outcomes.reserve(request->count());
+  for (wire::RecordReader reader(*request); !reader.over();) {
+    const auto record = reader.next();
+    auto handle = record ? register_one(client, *record, fds)
+                         : Result<Handle>(std::unexpected(Error(record.error().code(), "record")));
+    outcomes.push_back(handle ? wire::RegistrationOutcome{.handle = *handle}
+                              : wire::RegistrationOutcome{.error = handle.error().code()});
+  }
+  Answer answer;
+  auto size = wire::encode(outcomes, frame.request_id, out);
+  if (!size) return std::unexpected(std::move(size.error()));
+  answer.bytes = *size;
+  return answer;
+}
+
+Result<Handle> Clerk::register_one(const Client& client, const wire::Record& record,
+                                   std::span<UniqueFd> fds) {
+  Description description = record.description;
+  if (description.owner_driver != 0 && !has_driver(client, description.owner_driver)) {
+    return fail(ErrorCode::NotPermitted, "another client's driver");
+  }
+  description.owner_client = client.index;
+  description.created_at = Clock::coarse();
+  UniqueFd* const file = record.fd ? &fds[*record.fd] : nullptr;
+  if (file) {
+    if (!*file) return fail(ErrorCode::InvalidArgument, "one descriptor for two resources");
+    if (auto usable = check_file(*file, description.size_bytes); !usable) {
+      return std::unexpected(std::move(usable.error()));
+    }
+  }
+  auto prepared = state_.writer().prepare(record.name, description);
+  if (!prepared) return std::unexpected(std::move(prepared.error()));
+  if (file) files_[prepared->handle()] = std::move(*file);
+  if (prepared->generation == 1) state_.locks().grow_into(prepared->slot);
+  state_.engine().arm(prepared->slot, prepared->generation, prepared->class_id,
+                      registry::slot_attributes(
+                          description, {.access_hook = record.access_hook, .lazy = record.lazy}));
+  // Last, so that who finds the name finds everything behind it.
+  return state_.writer().publish(*prepared, record.lazy ? Lifecycle::Allocated : Lifecycle::Ready);
+}
+
+Result<Clerk::Reply> Clerk::unregister(const Client& client, const wire::Frame& frame) {
+  auto request = wire::UnregisterRequest::decode(frame);
+  if (!request) return std::unexpected(std::move(request.error()));
+  const Handle handle = request->handle;
+  if (auto entry = owned(client, handle); !entry) return std::unexpected(std::move(entry.error()));
+  Result<void> done;
+  switch (request->step) {
+    case wire::UnregisterStep::Begin:
+      done = state_.writer().begin_unregister(handle);
+      break;
+    case wire::UnregisterStep::Cancel:
+      done = state_.writer().cancel_unregister(handle);
+      break;
+    case wire::UnregisterStep::Finish:
+      done = finish_unregister(client, handle);
+      break;
+  }
+  if (!done) return std::unexpected(std::move(done.error()));
+  return Reply{};
+}
+
+// The client took the resource for itself before it asked. That is a matter of locks, for which the
+// word is the truth; of the registry it proves nothing, so ownership was looked up there.
+Result<void> Clerk::finish_unregister(const Client& client, Handle handle) {
+  const auto entry = state_.view().read(handle);
+  if (!entry || entry->state != Lifecycle::PendingCleanup) {
+    return fail(ErrorCode::InvalidArgument, "not being unregistered");
+  }
+  if (auto unused = state_.writer().check_users(handle); !unused) return unused;
+  const std::uint16_t holder = state_.engine().word(handle.slot()).owner();
+  rm_context* const record = state_.locks().tables().context(holder);
+  if (!record || lock::client_of(load(record->state)) != client.index) {
+    return fail(ErrorCode::NotPermitted, "not held exclusively");
+  }
+  lock::Context context;
+  context.id = holder;
+  context.record = record;
+  // Without patience: the latch may be in the hands of one who is stopped.
+  if (auto retired = state_.engine().retire(context, handle, monotonic_ns(), RM_AUTHORITY_CONTEXT);
+      !retired) {
+    return retired;
+  }
+  files_.erase(handle.with_tenure(0));
+  return state_.writer().finish_unregister(handle);
+}
+
+Result<Clerk::Reply> Clerk::share(const Client& client, const wire::Frame& frame) {
+  auto request = wire::ShareRequest::decode(frame);
+  if (!request) return std::unexpected(std::move(request.error()));
+  const auto entry = state_.view().read(request->handle);
+  if (!entry) return std::unexpected(entry.error());
+  std::uint32_t with = request->driver_id;
+  if (with == 0) {
+    // By name also with one that has not come yet.
+    auto number = state_.writer().drivers().intern(request->driver);
+    if (!number) return std::unexpected(std::move(number.error()));
+    with = *number;
+  }
+  Result<void> done = fail(ErrorCode::NotPermitted, "no driver of this client may");
+  for (const std::uint32_t driver : client.drivers) {
+    if (driver == entry->owner_driver && entry->owner_client != client.index) continue;
+    done = request->change == wire::ShareChange::Share
+               ? state_.writer().shares().share(request->handle, driver, with, request->rights)
+               : state_.writer().shares().unshare(request->handle, driver, with);
+    if (done || done.error() != ErrorCode::NotPermitted) break;
+  }
+  if (!done) return std::unexpected(std::move(done.error()));
+  return Reply{};
+}
+
+Result<Clerk::Reply> Clerk::depend(const Client& client, const wire::Frame& frame) {
+  auto request = wire::DependencyRequest::decode(frame);
+  if (!request) return std::unexpected(std::move(request.error()));
+  if (auto entry = owned(client, request->from); !entry) {
+    return std::unexpected(std::move(entry.error()));
+  }
+  auto done = request->change == wire::DependencyChange::Add
+                  ? state_.writer().dependencies().add(request->from, request->to)
+                  : state_.writer().dependencies().remove(request->from, request->to);
+  if (!done) return std::unexpected(std::move(done.error()));
+  return Reply{};
+}
+
+Result<Clerk::Reply> Clerk::set_state(const Client& client, const wire::Frame& frame,
+                                      std::span<UniqueFd> fds) {
+  auto request = wire::SetStateRequest::decode(frame);
+  if (!request) return std::unexpected(std::move(request.error()));
+  const auto entry = owned(client, request->handle);
+  if (!entry) return std::unexpected(entry.error());
+  if (request->has_fd) {
+    if (entry->state != Lifecycle::Allocated) {
+      return fail(ErrorCode::InvalidArgument, "it has its memory");
+    }
+    if (auto usable = check_file(fds[0], entry->size_bytes); !usable) {
+      return std::unexpected(std::move(usable.error()));
+    }
+  }
+  if (auto done = state_.writer().set_lifecycle(request->handle, request->state); !done) {
+    return std::unexpected(std::move(done.error()));
+  }
+  if (request->has_fd) files_[entry->handle] = std::move(fds[0]);
+  if (request->state == Lifecycle::Ready) state_.engine().has_memory(entry->handle);
+  return Reply{};
+}
+
+Result<Clerk::Answer> Clerk::open_fd(const Client& client, const wire::Frame& frame,
+                                     std::span<std::byte> out) {
+  auto request = wire::OpenFdRequest::decode(frame);
+  if (!request) return std::unexpected(std::move(request.error()));
+  const auto entry = state_.view().read(request->handle);
+  if (!entry) return std::unexpected(entry.error());
+  const auto rights = rights_of(client, *entry);
+  if (!rights) return std::unexpected(rights.error());
+  if ((*rights & request->rights) != request->rights) {
+    return fail(ErrorCode::NotPermitted, "the rights that this client has");
+  }
+  const auto file = files_.find(entry->handle);
+  if (file == files_.end()) return fail(ErrorCode::Unsupported, "no descriptor behind it");
+  auto copy = has(request->rights, Rights::Write) ? file->second.duplicate()
+                                                  : reopen_read_only(file->second.get());
+  if (!copy) return std::unexpected(std::move(copy.error()));
+  Answer answer;
+  auto size = wire::encode(Reply{.has_fd = true}, frame.request_id, out);
+  if (!size) return std::unexpected(std::move(size.error()));
+  answer.bytes = *size;
+  answer.fds[answer.fd_count++] = std::move(*copy);
+  return answer;
+}
+
+Result<Clerk::Reply> Clerk::intern_driver(Client& client, const wire::Frame& frame) {
+  auto request = wire::InternDriverRequest::decode(frame);
+  if (!request) return std::unexpected(std::move(request.error()));
+  auto number = state_.writer().drivers().intern(request->driver);
+  if (!number) return std::unexpected(std::move(number.error()));
+  if (!has_driver(client, *number)) client.drivers.push_back(*number);
+  return Reply{.value = {*number, 0}};
+}
+
+}  // namespace resmgr::daemon

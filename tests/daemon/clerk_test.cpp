@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What the clerk answers, to clients that have no process: each maps the regions from the
+// descriptors it was given, and acquires with an engine of its own.
+#include "resmgr/daemon/clerk.hpp"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "resmgr/lock/context_table.hpp"
+#include "tests/lock/fixture.hpp"
+
+namespace resmgr::daemon::test {
+namespace {
+
+using lock::test::FakeNames;
+using lock::test::trying;
+
+constexpr Capacities kCapacities{.slots = 64,
+                                 .contexts = 16,
+                                 .clients = 5,
+                                 .nodes = 64,
+                                 .cells = 64,
+                                 .classes = 16,
+                                 .drivers = 16,
+                                 .pairs = 64,
+                                 .dependencies = 16,
+                                 .shares = 16};
+
+UniqueFd memory(std::size_t bytes) {
+  UniqueFd fd(::memfd_create("test", MFD_CLOEXEC));
+  EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(bytes)), 0);
+  return fd;
+}
+
+bool can_map_writable(int fd) {
+  void* at = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) return false;
+  ::munmap(at, 4096);
+  return true;
+}
+
+/// Who talks to the clerk.
+class Peer {
+ public:
+  Peer(Clerk& clerk, std::string_view name = {}) : clerk_(clerk) {
+    client = clerk_.admit(4711, 1).value();
+    const auto bytes = wire::encode(wire::Hello{.driver = name}, 1, in_).value();
+    auto answer = ask(bytes);
+    const auto welcome = wire::Welcome::decode(wire::read_frame(reply(answer)).value()).value();
+    place = welcome.regions.client;
+    driver = welcome.driver;
+    registry_fd = std::move(answer.fds[0]);
+    auto region = lock::LockRegion::attach(std::move(answer.fds[1]));
+    region_ = std::make_unique<lock::LockRegion>(std::move(*region));
+    engine = std::make_unique<lock::LockEngine>(region_->tables(), names_);
+    contexts = std::make_unique<lock::ContextTable>(region_->tables(), *engine);
+    context = contexts->open(client.index, driver, 0, lock::this_thread()).value();
+  }
+
+  Clerk::Answer ask(std::size_t bytes, std::span<UniqueFd> fds = {}) {
+    return clerk_.answer(client, std::span(in_).first(bytes), fds, out_);
+  }
+  [[nodiscard]] std::span<const std::byte> reply(const Clerk::Answer& answer) const {
+    return std::span(out_).first(answer.bytes);
+  }
+  /// The code of a plain reply; none if it was done.
+  template <typename Request>
+  std::optional<ErrorCode> request(const Request& what, std::span<UniqueFd> fds = {}) {
+    const auto bytes = wire::encode(what, 7, in_).value();
+    last = ask(bytes, fds);
+    const auto frame = wire::read_frame(reply(last)).value();
+    EXPECT_EQ(frame.request_id, 7u);
+    return wire::ResultReply::decode(frame).value().error;
+  }
+  std::vector<wire::RegistrationOutcome> add(std::span<const wire::Record> records,
+                                             std::span<UniqueFd> fds = {}) {
+    wire::RegisterWriter writer(9, in_);
+    for (const wire::Record& record : records) EXPECT_TRUE(writer.add(record));
+    last = ask(writer.finish().value(), fds);
+    const auto answered =
+        wire::RegisteredReply::decode(wire::read_frame(reply(last)).value()).value();
+    std::vector<wire::RegistrationOutcome> outcomes;
+    for (std::uint32_t i = 0; i < answered.count(); ++i) outcomes.push_back(answered.at(i));
+    return outcomes;
+  }
+  wire::RegistrationOutcome add(const wire::Record& record, std::span<UniqueFd> fds = {}) {
+    return add(std::span(&record, 1), fds).at(0);
+  }
+  Handle added(std::string_view name) {
+    return add({.name = name, .description = {.owner_driver = driver}}).handle;
+  }
+
+  Client client;
+  wire::ClientPlace place;
+  std::uint32_t driver = 0;
+  UniqueFd registry_fd;
+  Clerk::Answer last;
+  std::unique_ptr<lock::LockEngine> engine;
+  std::unique_ptr<lock::ContextTable> contexts;
+  lock::Context* context = nullptr;
+
+ private:
+  Clerk& clerk_;
+  FakeNames names_;
+  std::unique_ptr<lock::LockRegion> region_;
+  std::vector<std::byte> in_ = std::vector<std::byte>(RM_WIRE_MAX_FRAME);
+  std::vector<std::byte> out_ = std::vector<std::byte>(RM_WIRE_MAX_FRAME);
+};
+
+class ClerkTest : public ::testing::Test {
+ protected:
+  [[nodiscard]] Lifecycle state_of(Handle handle) const {
+    return state->view().read(handle).value().state;
+  }
+
+  std::unique_ptr<DomainState> state = DomainState::create(kCapacities, {.domain_id = 42}).value();
+  Clerk clerk{*state, "test 1.0"};
+};
+
+TEST_F(ClerkTest, HelloTellsAClientItsPlaceAndGivesTheRegions) {
+  Peer a(clerk, "dma-edu");
+  Peer b(clerk);
+  EXPECT_EQ(a.place.domain_id, 42u);
+  EXPECT_NE(a.place.client, b.place.client);
+  EXPECT_NE(a.driver, 0u);
+  EXPECT_EQ(b.driver, 0u);
+  EXPECT_EQ(a.request(wire::SignalRequest{}), std::nullopt);
+}
+
+// Nobody but the authority writes the registry: not by the descriptor it gets, nor by opening that
+// one anew.
+TEST_F(ClerkTest, TheRegistryCantBeMappedForWriting) {
+  Peer a(clerk);
+  EXPECT_FALSE(can_map_writable(a.registry_fd.get()));
+  const std::string path = "/proc/self/fd/" + std::to_string(a.registry_fd.get());
+  const UniqueFd again(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  EXPECT_FALSE(can_map_writable(again.get()));
+  EXPECT_EQ(::pwrite(again.get(), "x", 1, 0), -1);
+  EXPECT_TRUE(registry::RegistryRegion::attach(std::move(a.registry_fd), Mapping::Access::Read));
+}
+
+TEST_F(ClerkTest, NothingIsServedBeforeHelloAndHelloOnce) {
+  Client stranger = clerk.admit(1, 1).value();
+  std::vector<std::byte> in(RM_WIRE_MAX_FRAME);
+  std::vector<std::byte> out(RM_WIRE_MAX_FRAME);
+  const auto error = [&](std::size_t bytes) {
+    const auto answer = clerk.answer(stranger, std::span(in).first(bytes), {}, out);
+    return wire::ResultReply::decode(wire::read_frame(std::span(out).first(answer.bytes)).value())
+        .value()
+        .error;
+  };
+  EXPECT_EQ(error(wire::encode(wire::SignalRequest{}, 3, in).value()), ErrorCode::InvalidArgument);
+  EXPECT_EQ(error(wire::encode(wire::Hello{.layout_major = RM_LAYOUT_MAJOR + 1}, 3, in).value()),
+            ErrorCode::VersionMismatch);
+  EXPECT_FALSE(stranger.greeted);
+  Peer known(clerk);
+  EXPECT_EQ(known.request(wire::Hello{}), ErrorCode::InvalidArgument);
+}
+
+TEST_F(ClerkTest, WhatIsNoRequestIsAnsweredIfItCanBe) {
+  Peer a(clerk);
+  std::vector<std::byte> out(RM_WIRE_MAX_FRAME);
+  const std::array<std::byte, 5> garbage{};
+  EXPECT_EQ(clerk.answer(a.client, garbage, {}, out).bytes, 0u);
+  EXPECT_TRUE(a.client.left) << "nothing of his can be answered";
+
+  Peer b(clerk);
+  std::array<UniqueFd, 1> uncalled{memory(1)};
+  EXPECT_EQ(b.request(wire::SignalRequest{}, uncalled), ErrorCode::InvalidArgument);
+  EXPECT_FALSE(b.client.left);
+  EXPECT_EQ(b.request(wire::SignalRequest{.signal = wire::Signal::Goodbye}), std::nullopt);
+  EXPECT_TRUE(b.client.left);
+}
+
+TEST_F(ClerkTest, AResourceIsRegisteredHeldAndUnregistered) {
+  Peer owner(clerk, "dma");
+  Peer user(clerk, "gpu");
+  const Handle handle = owner.added("dma0/channel/0");
+  ASSERT_FALSE(handle.is_null());
+  EXPECT_EQ(state->view().find("dma0/channel/0").value(), handle);
+  EXPECT_EQ(state_of(handle), Lifecycle::Ready);
+  ASSERT_TRUE(user.engine->acquire(*user.context, handle, trying()));
+  ASSERT_TRUE(user.engine->release(*user.context, handle, HoldKind::Exclusive));
+
+  using Step = wire::UnregisterStep;
+  EXPECT_EQ(user.request(wire::UnregisterRequest{Step::Begin, handle}), ErrorCode::NotPermitted);
+  EXPECT_EQ(owner.request(wire::UnregisterRequest{Step::Finish, handle}),
+            ErrorCode::InvalidArgument);
+  EXPECT_EQ(owner.request(wire::UnregisterRequest{Step::Begin, handle}), std::nullopt);
+  EXPECT_EQ(owner.request(wire::UnregisterRequest{Step::Cancel, handle}), std::nullopt);
+  EXPECT_EQ(state_of(handle), Lifecycle::Ready);
+  EXPECT_EQ(owner.request(wire::UnregisterRequest{Step::Begin, handle}), std::nullopt);
+  EXPECT_EQ(owner.request(wire::UnregisterRequest{Step::Finish, handle}), ErrorCode::NotPermitted)
+      << "nobody holds it";
+  ASSERT_TRUE(user.engine->acquire(*user.context, handle, trying()));
+  EXPECT_EQ(owner.request(wire::UnregisterRequest{Step::Finish, handle}), ErrorCode::NotPermitted)
+      << "another client does";
+  ASSERT_TRUE(user.engine->release(*user.context, handle, HoldKind::Exclusive));
+  ASSERT_TRUE(owner.engine->acquire(*owner.context, handle, trying()));
+  EXPECT_EQ(owner.request(wire::UnregisterRequest{Step::Finish, handle}), std::nullopt);
+  EXPECT_FALSE(state->view().find("dma0/channel/0"));
+  EXPECT_FALSE(user.engine->is_valid(handle));
+  EXPECT_TRUE(lock::HoldList(*owner.context).empty()) << "the hold went with it";
+  const Handle next = owner.added("dma0/channel/0");
+  EXPECT_TRUE(user.engine->acquire(*user.context, next, trying()));
+}
+
+TEST_F(ClerkTest, OneBadRecordCostsItsOwnerOneRegistration) {
+  Peer owner(clerk, "dma");
+  Peer other(clerk, "gpu");
+  const std::array<wire::Record, 3> batch{{
+      {.name = "a", .description = {.owner_driver = owner.driver}},
+      {.name = "b", .description = {.owner_driver = other.driver}},
+      {.name = "a", .description = {.owner_driver = owner.driver}},
+  }};
+  const auto outcomes = owner.add(batch);
+  ASSERT_EQ(outcomes.size(), 3u);
+  EXPECT_EQ(outcomes[0].error, std::nullopt);
+  EXPECT_EQ(outcomes[1].error, ErrorCode::NotPermitted) << "another client's driver";
+  EXPECT_EQ(outcomes[2].error, ErrorCode::AlreadyExists);
+  EXPECT_EQ(state->view().size(), 1u);
+}
+
+TEST_F(ClerkTest, DescriptorsGoToWhomRightsAllow) {
+  Peer owner(clerk, "gpu");
+  Peer friendly(clerk, "dma");
+  Peer stranger(clerk, "timer");
+  std::array<UniqueFd, 1> file{memory(4096)};
+  const Handle handle = owner
+                            .add({.name = "gpu0/frame/0",
+                                  .description = {.size_bytes = 4096,
+                                                  .flags = ResourceFlags::Shareable,
+                                                  .owner_driver = owner.driver},
+                                  .fd = 0},
+                                 file)
+                            .handle;
+  ASSERT_FALSE(handle.is_null());
+  EXPECT_EQ(friendly.request(wire::OpenFdRequest{.handle = handle}), ErrorCode::NotPermitted);
+  EXPECT_EQ(stranger.request(
+                wire::ShareRequest{.handle = handle, .driver = "timer", .rights = Rights::Read}),
+            ErrorCode::NotPermitted);
+  ASSERT_EQ(
+      owner.request(wire::ShareRequest{.handle = handle, .driver = "dma", .rights = Rights::Read}),
+      std::nullopt);
+  ASSERT_EQ(friendly.request(wire::OpenFdRequest{.handle = handle}), std::nullopt);
+  ASSERT_EQ(friendly.last.fd_count, 1u);
+  EXPECT_FALSE(can_map_writable(friendly.last.fds[0].get())) << "it was for reading";
+  EXPECT_EQ(friendly.request(wire::OpenFdRequest{.handle = handle, .rights = Rights::Write}),
+            ErrorCode::NotPermitted);
+  EXPECT_EQ(friendly.last.fd_count, 0u);
+  ASSERT_EQ(owner.request(wire::OpenFdRequest{.handle = handle, .rights = Rights::Write}),
+            std::nullopt);
+  EXPECT_TRUE(can_map_writable(owner.last.fds[0].get()));
+  ASSERT_EQ(owner.request(wire::ShareRequest{.change = wire::ShareChange::Unshare,
+                                             .handle = handle,
+                                             .driver = "dma",
+                                             .rights = Rights::Read}),
+            std::nullopt);
+  EXPECT_EQ(friendly.request(wire::OpenFdRequest{.handle = handle}), ErrorCode::NotPermitted);
+}
+
+TEST_F(ClerkTest, ADriversNameIsNoProofThatOneIsTheOwner) {
+  Peer owner(clerk, "gpu");
+  Peer namesake(clerk, "gpu");
+  Peer friendly(clerk, "dma");
+  ASSERT_EQ(namesake.driver, owner.driver);
+  std::array<UniqueFd, 1> file{memory(4096)};
+  const Handle handle =
+      owner
+          .add({.name = "a",
+                .description = {.flags = ResourceFlags::Shareable, .owner_driver = owner.driver},
+                .fd = 0},
+               file)
+          .handle;
+  EXPECT_EQ(namesake.request(wire::OpenFdRequest{.handle = handle}), ErrorCode::NotPermitted);
+  EXPECT_EQ(namesake.request(
+                wire::ShareRequest{.handle = handle, .driver = "dma", .rights = Rights::Read}),
+            ErrorCode::NotPermitted);
+  EXPECT_EQ(friendly.request(wire::OpenFdRequest{.handle = handle}), ErrorCode::NotPermitted);
+}
+
+TEST_F(ClerkTest, FilesThatWouldHarmOthersAreRefused) {
+  Peer owner(clerk, "gpu");
+  std::array<UniqueFd, 1> device{UniqueFd(::open("/dev/null", O_RDWR | O_CLOEXEC))};
+  EXPECT_EQ(owner.add({.name = "a", .fd = 0}, device).error, ErrorCode::InvalidArgument);
+  std::array<UniqueFd, 1> short_one{memory(100)};
+  EXPECT_EQ(owner.add({.name = "a", .description = {.size_bytes = 4096}, .fd = 0}, short_one).error,
+            ErrorCode::InvalidArgument);
+  EXPECT_EQ(state->view().size(), 0u);
+}
+
+TEST_F(ClerkTest, LazyMemoryComesLater) {
+  Peer owner(clerk, "gpu");
+  const Handle handle =
+      owner.add({.name = "a", .description = {.size_bytes = 4096}, .lazy = true}).handle;
+  EXPECT_EQ(state_of(handle), Lifecycle::Allocated);
+  EXPECT_EQ(owner.request(wire::OpenFdRequest{.handle = handle}), ErrorCode::Unsupported);
+  std::array<UniqueFd, 1> file{memory(4096)};
+  EXPECT_EQ(owner.request(wire::SetStateRequest{.handle = handle, .has_fd = true}, file),
+            std::nullopt);
+  EXPECT_EQ(state_of(handle), Lifecycle::Ready);
+  EXPECT_EQ(owner.request(wire::OpenFdRequest{.handle = handle}), std::nullopt);
+  std::array<UniqueFd, 1> another{memory(4096)};
+  EXPECT_EQ(owner.request(wire::SetStateRequest{.handle = handle, .has_fd = true}, another),
+            ErrorCode::InvalidArgument);
+}
+
+TEST_F(ClerkTest, DependenciesAreTheirOwnersToMake) {
+  Peer owner(clerk, "gpu");
+  Peer other(clerk, "dma");
+  const Handle a = owner.added("a");
+  const Handle b = other.added("b");
+  using Change = wire::DependencyChange;
+  EXPECT_EQ(other.request(wire::DependencyRequest{Change::Add, a, b}), ErrorCode::NotPermitted);
+  EXPECT_EQ(owner.request(wire::DependencyRequest{Change::Add, a, b}), std::nullopt);
+  EXPECT_EQ(other.request(wire::DependencyRequest{Change::Add, b, a}), ErrorCode::DependencyCycle);
+  EXPECT_EQ(owner.request(wire::DependencyRequest{Change::Remove, a, b}), std::nullopt);
+}
+
+TEST_F(ClerkTest, TheDeadLeaveTheirHoldsToOthersAndTheirResourcesAsOrphans) {
+  Peer living(clerk, "gpu");
+  auto dead = std::make_unique<Peer>(clerk, "dma");
+  const Handle orphan = dead->added("orphan");
+  const Handle begun = dead->added("begun");
+  const Handle held = living.added("held");
+  ASSERT_TRUE(dead->engine->acquire(*dead->context, held, trying()));
+  ASSERT_EQ(dead->request(wire::UnregisterRequest{wire::UnregisterStep::Begin, begun}),
+            std::nullopt);
+  ASSERT_FALSE(living.engine->acquire(*living.context, held, trying()));
+
+  clerk.bury(dead->client);
+  EXPECT_FALSE(clerk.recover()) << "nothing living has any of it";
+  const auto grant = living.engine->acquire(*living.context, held, trying());
+  ASSERT_TRUE(grant);
+  EXPECT_TRUE(grant->inconsistent);
+  EXPECT_EQ(state_of(orphan), Lifecycle::Orphaned);
+  EXPECT_EQ(state_of(begun), Lifecycle::Orphaned);
+  EXPECT_EQ(state_of(held), Lifecycle::Ready);
+  EXPECT_EQ(living.request(wire::UnregisterRequest{wire::UnregisterStep::Begin, orphan}),
+            ErrorCode::NotPermitted);
+}
+
+TEST_F(ClerkTest, APlaceIsGivenAgainOnceItsLastOwnerIsForgotten) {
+  std::vector<Client> all;
+  for (std::uint32_t i = 1; i < kCapacities.clients; ++i) all.push_back(clerk.admit(i, 1).value());
+  const auto refused = clerk.admit(99, 1);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error(), ErrorCode::CapacityExceeded);
+  clerk.bury(all.at(1));
+  const Client next = clerk.admit(99, 1).value();
+  EXPECT_EQ(next.index, all.at(1).index);
+  EXPECT_NE(next.sequence, all.at(1).sequence);
+}
+
+}  // namespace
+}  // namespace resmgr::daemon::test
