@@ -53,7 +53,7 @@ Bytes batch() {
              .lazy = true},
       Record{.name = "b", .fd = 0},
   };
-  for (const Record& record : records) (void)writer.add(record).value();
+  for (const Record& record : records) writer.add(record).value();
   out.resize(writer.finish().value());
   return out;
 }
@@ -169,8 +169,8 @@ Bytes from_newer_minor(const Bytes& frame) {
 }
 
 const std::vector<Sample>& samples() {
-  static const std::vector<Sample> kSamples = make_samples();
-  return kSamples;
+  static const std::vector<Sample> made = make_samples();
+  return made;
 }
 
 testing::AssertionResult is_refused_or_exact(std::span<const std::byte> bytes) {

@@ -17,7 +17,8 @@ extern "C" int LLVMFuzzerInitialize(int*, char***) {
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace resmgr::wire::test;
+  using resmgr::wire::test::cut;
+  using resmgr::wire::test::is_refused_or_exact;
   const auto bytes = std::as_bytes(std::span(data, size));
   EXPECT_TRUE(is_refused_or_exact(bytes));
   // Hardly any change of length comes with one of the number that says it.
