@@ -5,7 +5,7 @@
 
 #include <cerrno>
 
-namespace resmgr {
+namespace resmgr::daemon {
 namespace {
 
 // Which of `events` have happened; POLLHUP counts without being asked for.
@@ -58,4 +58,4 @@ Result<Peer> Peer::of(const PacketSocket& connection, PeerCalls& calls) noexcept
 
 bool Peer::is_dead() const noexcept { return ended(pidfd_.get()); }
 
-}  // namespace resmgr
+}  // namespace resmgr::daemon

@@ -28,7 +28,7 @@
 #include "resmgr/base/unique_fd.hpp"
 #include "resmgr/daemon/peer_calls.hpp"
 
-namespace resmgr {
+namespace resmgr::daemon {
 
 class Peer {
  public:
@@ -60,4 +60,4 @@ class Peer {
   std::uint64_t start_time_ = 0;
 };
 
-}  // namespace resmgr
+}  // namespace resmgr::daemon

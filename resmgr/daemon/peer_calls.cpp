@@ -11,7 +11,7 @@
 #include <charconv>
 #include <cstdio>
 
-namespace resmgr {
+namespace resmgr::daemon {
 namespace {
 
 constexpr int kPeerPidfd = 77;  // SO_PEERPIDFD, which Debian 12's headers do not name
@@ -98,4 +98,4 @@ Result<std::uint64_t> start_time_in(std::string_view stat) noexcept {
   return ticks;
 }
 
-}  // namespace resmgr
+}  // namespace resmgr::daemon

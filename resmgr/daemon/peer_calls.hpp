@@ -18,7 +18,7 @@
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/unique_fd.hpp"
 
-namespace resmgr {
+namespace resmgr::daemon {
 
 struct PeerCredentials {
   pid_t pid = 0;  ///< in our own PID namespace; 0 when it is not to be seen from there
@@ -49,4 +49,4 @@ class PeerCalls {
 /// it. Errors: System (not such a text).
 [[nodiscard]] Result<std::uint64_t> start_time_in(std::string_view stat) noexcept;
 
-}  // namespace resmgr
+}  // namespace resmgr::daemon

@@ -9,7 +9,7 @@
 
 #include "tests/base/support.hpp"
 
-namespace resmgr {
+namespace resmgr::daemon {
 namespace {
 
 using test::code_of;
@@ -38,4 +38,4 @@ TEST(StartTime, IsOfLivingProcessesOnly) {
 }
 
 }  // namespace
-}  // namespace resmgr
+}  // namespace resmgr::daemon

@@ -22,7 +22,7 @@
 
 #include "tests/base/support.hpp"
 
-namespace resmgr {
+namespace resmgr::daemon {
 namespace {
 
 using test::code_of;
@@ -393,4 +393,4 @@ TEST_F(FakePeer, IsAskedByItsPidOnlyWhereTheSocketCannotTell) {
 }
 
 }  // namespace
-}  // namespace resmgr
+}  // namespace resmgr::daemon
