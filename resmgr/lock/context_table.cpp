@@ -89,7 +89,6 @@ Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, 
 
 // The client stands in the state itself: killed right after the swap, he is found by it (I3).
 std::uint32_t ContextTable::claim(std::uint32_t client) noexcept {
-  const std::uint32_t mark = load(t_.region->context_high_water);
   for (std::uint32_t id = 1; id <= t_.context_count; ++id) {
     rm_context& record = *t_.context(id);
     std::uint64_t state = load(record.state);
@@ -98,9 +97,7 @@ std::uint32_t ContextTable::claim(std::uint32_t client) noexcept {
                                std::uint64_t{client & 0xffff} << RM_CONTEXT_CLIENT_SHIFT |
                                RM_CONTEXT_LIVE;
     if (!cas(record.state, state, live)) continue;
-    std::uint32_t seen = mark;
-    while (seen < id && !cas(t_.region->context_high_water, seen, id)) {
-    }
+    raise_mark(t_.region->context_high_water, id);
     return id;
   }
   return 0;

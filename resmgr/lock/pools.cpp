@@ -28,9 +28,7 @@ std::uint32_t TakenBits::take(Claim&& claim) const noexcept {
       if (index >= count_) break;
       if (!cas(bits_[at], bits, bits | std::uint64_t{1} << position)) continue;
       // Before the entry says anything: who scans looks up to here.
-      std::uint32_t mark = load(pool_.high_water);
-      while (mark <= index && !cas(pool_.high_water, mark, index + 1)) {
-      }
+      raise_mark(pool_.high_water, index + 1);
       if (claim(index)) {
         if (at != hint) store_relaxed(pool_.hint, at);
         return index;

@@ -28,6 +28,13 @@ namespace resmgr::lock {
   return context << RM_REF_CONTEXT_SHIFT | references;
 }
 
+/// Raises a mark that is never lowered: entries of its table that were ever used are below it.
+inline void raise_mark(std::uint32_t& mark, std::uint32_t end) noexcept {
+  std::uint32_t seen = load(mark);
+  while (seen < end && !cas(mark, seen, end)) {
+  }
+}
+
 /// The bits of one pool.
 class TakenBits {
  public:

@@ -34,9 +34,7 @@ std::uint32_t Recovery::mark_dead(std::uint32_t client) noexcept {
       const std::uint64_t dead = (state & ~std::uint64_t{RM_CONTEXT_STATE_MASK}) | RM_CONTEXT_DEAD;
       // seq_cst: a granter who wrote this context into a word before reads it again after that.
       if (!cas(record.state, state, dead)) continue;
-      std::uint32_t mark = load(t_.region->context_high_water);
-      while (mark < id && !cas(t_.region->context_high_water, mark, id)) {
-      }
+      raise_mark(t_.region->context_high_water, id);
       ++marked;
       break;
     }
@@ -139,13 +137,9 @@ void Recovery::take_cells_back(Report& report) noexcept {
         visit(load(cell.slot), report) == Visit::LeftTo) {
       continue;
     }
-    if (in_chain(cell)) {
-      cells_.abandon(cell);
-    } else {
-      // It never got there, or its resource is gone.
-      atomic(cell.flags).fetch_and(~std::uint32_t{RM_CELL_REF_LINKED});
-      cells_.abandon(cell);
-    }
+    // It may never have got there, or its resource be gone.
+    if (!in_chain(cell)) atomic(cell.flags).fetch_and(~std::uint32_t{RM_CELL_REF_LINKED});
+    cells_.abandon(cell);
   }
 }
 
