@@ -29,6 +29,17 @@ using registry::test::stepping_is_impossible;
 
 constexpr std::uint32_t kVictim = 7;
 constexpr std::uint32_t kSlots = 8;
+// As little memory as it takes: all of it is compared after each instruction.
+constexpr Capacities kTiny{.slots = kSlots,
+                           .contexts = 8,
+                           .clients = kVictim + 1,
+                           .nodes = 16,
+                           .cells = 32,
+                           .classes = 2,
+                           .drivers = 2,
+                           .pairs = 0,
+                           .dependencies = 0,
+                           .shares = 0};
 
 /// A domain with a victim, and peers that live: they have no threads, but holds and waits.
 class Scene {
@@ -77,7 +88,7 @@ class Scene {
             domain.region.header().region_bytes};
   }
 
-  Domain domain;
+  Domain domain{kTiny};
   Handle r = domain.arm(1);
   Handle s = domain.arm(2);
 

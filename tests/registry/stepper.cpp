@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/registry/stepper.hpp"
 
+#include <sched.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,6 +25,29 @@ constexpr bool kTooSlow = false;
 #else
 constexpr bool kTooSlow = false;
 #endif
+
+// Keeps this thread, and children that it starts, on the processor where it is: a step is two
+// switches between the tracer and its child, and takes twice the time from one processor to the
+// next. Lasts as long as the object.
+class OnOneProcessor {
+ public:
+  OnOneProcessor() {
+    if (::sched_getaffinity(0, sizeof(before_), &before_) != 0) return;
+    cpu_set_t here;
+    CPU_ZERO(&here);
+    CPU_SET(static_cast<std::size_t>(::sched_getcpu()), &here);
+    pinned_ = ::sched_setaffinity(0, sizeof(here), &here) == 0;
+  }
+  ~OnOneProcessor() {
+    if (pinned_) ::sched_setaffinity(0, sizeof(before_), &before_);
+  }
+  OnOneProcessor(const OnOneProcessor&) = delete;
+  OnOneProcessor& operator=(const OnOneProcessor&) = delete;
+
+ private:
+  cpu_set_t before_{};
+  bool pinned_ = false;
+};
 
 [[noreturn]] void run_traced(const std::function<int()>& operation) {
   if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(2);
@@ -67,6 +91,7 @@ std::optional<std::string> stepping_is_impossible() {
 std::size_t for_each_store(std::span<const std::byte> memory,
                            const std::function<void()>& operation,
                            const std::function<void(std::span<const std::byte>)>& visit) {
+  const OnOneProcessor here;
   std::vector<std::byte> image(memory.begin(), memory.end());
   const auto child = start_traced([&] {
     operation();
@@ -90,6 +115,7 @@ std::size_t for_each_store(std::span<const std::byte> memory,
 
 std::optional<int> stop_after(std::size_t instructions, const std::function<int()>& operation,
                               const std::function<void()>& meanwhile) {
+  const OnOneProcessor here;
   const auto child = start_traced(operation);
   if (!child) return std::nullopt;
   while (instructions-- > 0) {
