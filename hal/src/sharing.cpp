@@ -11,24 +11,19 @@
 namespace hal {
 
 using resmgr::fail;
-using resmgr::registry::RegistryWriter;
 
 Result<void> ResourceManager::share_resource(Handle handle, DriverId by, DriverId with,
                                              Rights rights) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
   return guard("share_resource", [&]() -> Result<void> {
-    return domain_->with_writer([&](RegistryWriter& writer) {
-      return writer.shares().share(handle, by.value, with.value, rights);
-    });
+    return domain_->authority().share(handle, by.value, with.value, rights);
   });
 }
 
 Result<void> ResourceManager::unshare_resource(Handle handle, DriverId by, DriverId with) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
   return guard("unshare_resource", [&]() -> Result<void> {
-    return domain_->with_writer([&](RegistryWriter& writer) {
-      return writer.shares().unshare(handle, by.value, with.value);
-    });
+    return domain_->authority().unshare(handle, by.value, with.value);
   });
 }
 
@@ -48,16 +43,14 @@ Result<Rights> ResourceManager::rights(Handle handle, DriverId driver) const {
 Result<void> ResourceManager::add_dependency(Handle needs, Handle needed) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
   return guard("add_dependency", [&]() -> Result<void> {
-    return domain_->with_writer(
-        [&](RegistryWriter& writer) { return writer.dependencies().add(needs, needed); });
+    return domain_->authority().add_dependency(needs, needed);
   });
 }
 
 Result<void> ResourceManager::remove_dependency(Handle needs, Handle needed) {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
   return guard("remove_dependency", [&]() -> Result<void> {
-    return domain_->with_writer(
-        [&](RegistryWriter& writer) { return writer.dependencies().remove(needs, needed); });
+    return domain_->authority().remove_dependency(needs, needed);
   });
 }
 

@@ -15,6 +15,7 @@
 #include <new>
 #include <utility>
 
+#include "resmgr/client/embedded_authority.hpp"
 #include "resmgr/client/forks.hpp"
 
 namespace resmgr::client {
@@ -54,8 +55,11 @@ Result<std::shared_ptr<Domain>> Domain::create(DomainOptions options) {
   struct Public : Domain {  // make_shared needs a constructor it may call
     Public(Parts parts, DomainOptions o) : Domain(std::move(parts), std::move(o)) {}
   };
-  auto domain = std::make_shared<Public>(Parts{std::move(*registry), *writer, std::move(*locks)},
-                                         std::move(options));
+  auto domain = std::make_shared<Public>(
+      Parts{std::move(*registry), std::move(*locks), *writer, nullptr, 0}, std::move(options));
+  rm_client& self = *domain->locks_.tables().client(0);
+  store_relaxed(self.pid, static_cast<std::uint32_t>(::getpid()));
+  store_release(self.state, std::uint64_t{1} << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_LIVE);
   Forks::add(*domain);
   return domain;
 }
@@ -65,16 +69,16 @@ Domain::Domain(Parts parts, DomainOptions options)
       log_(std::move(options.log)),
       registry_(std::move(parts.registry)),
       view_(registry_),
-      writer_(parts.writer),
       locks_(std::move(parts.locks)),
       engine_(locks_.tables(), *this),
+      authority_(parts.served
+                     ? std::move(parts.served)
+                     : std::make_unique<EmbeddedAuthority>(*parts.writer, view_, locks_, engine_)),
+      client_(parts.client),
       ticker_(engine_),
       contexts_(locks_.tables(), engine_) {
   engine_.order().set_policy(options.order_policy);
   (void)ticker_.start();  // without it the clock is read
-  rm_client& self = *locks_.tables().client(0);
-  store_relaxed(self.pid, static_cast<std::uint32_t>(::getpid()));
-  store_release(self.state, std::uint64_t{1} << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_LIVE);
 }
 
 Domain::~Domain() {
@@ -84,6 +88,7 @@ Domain::~Domain() {
 
 void Domain::after_fork_in_child() noexcept {
   contexts_.after_fork_in_child();
+  authority_->after_fork_in_child();
   serial_ = kNoSerial;
   closed_.store(true, std::memory_order_release);
   view_.stop_lookups_at_home();
@@ -101,6 +106,7 @@ void Domain::close() noexcept {
   hooks_.stop();
   ticker_.stop();
   memory_.clear();
+  authority_->close();
 }
 
 void Domain::remove_all_hooks() noexcept {
@@ -128,7 +134,7 @@ Result<lock::Context*> Domain::make_thread_context() noexcept try {
   if (!context) {
     const auto tid = static_cast<std::uint32_t>(::syscall(SYS_gettid));
     mine.reserve();
-    auto opened = contexts_.open(0, 0, tid, lock::this_thread());
+    auto opened = contexts_.open(client_, 0, tid, lock::this_thread());
     if (!opened) return std::unexpected(std::move(opened.error()));
     context = *opened;
     mine.add(serial_, weak_from_this(), context);
@@ -142,7 +148,7 @@ Result<lock::Context*> Domain::make_thread_context() noexcept try {
 Result<lock::Context*> Domain::open_context(std::uint32_t driver) {
   if (closed()) return fail(ErrorCode::Disconnected);
   if (!knows_driver(driver)) return fail(ErrorCode::InvalidArgument, "no such driver");
-  return contexts_.open(0, driver, 0, nullptr);
+  return contexts_.open(client_, driver, 0, nullptr);
 }
 
 void Domain::close_context(lock::Context& context, const char* why) noexcept {

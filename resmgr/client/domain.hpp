@@ -4,7 +4,7 @@
 // contexts and callbacks of this process, and, embedded, the authority.
 //
 // What it is: what hal::ResourceManager is a face of. What it is not: a public interface. The
-// registry is written under one mutex; lookups and everything about locks take none.
+// registry is changed by its authority; lookups and everything about locks ask nobody.
 //
 // Lifetime: shared by the manager, by contexts that authors opened, and weakly by WeakResource and
 // by threads. close() ends its use; memory stays mapped until the last of them goes.
@@ -15,7 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <source_location>
 #include <span>
 #include <string>
@@ -25,6 +25,7 @@
 
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/log.hpp"
+#include "resmgr/client/authority.hpp"
 #include "resmgr/client/hooks.hpp"
 #include "resmgr/client/memory.hpp"
 #include "resmgr/client/thread_contexts.hpp"
@@ -32,8 +33,8 @@
 #include "resmgr/lock/context_table.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/region.hpp"
+#include "resmgr/registry/region.hpp"
 #include "resmgr/registry/view.hpp"
-#include "resmgr/registry/writer.hpp"
 
 namespace resmgr::client {
 
@@ -120,20 +121,18 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] Lifecycle lifecycle(const registry::EntryCopy& entry) const noexcept;
   [[nodiscard]] bool knows_driver(std::uint32_t driver) const;
   /// `read(view)`, once more while nobody changes anything where the registry changed during each
-  /// of many attempts without a lock: so that it never says WouldBlock.
+  /// of many attempts without a lock: so that it says WouldBlock only where the authority stopped
+  /// in the middle of a change, in another process.
   template <typename Read>
   auto read_settled(Read&& read) const {
     auto result = read(view_);
-    if (result || result.error() != ErrorCode::WouldBlock) return result;
-    const std::lock_guard lock(registry_mutex_);
-    return read(view_);
+    for (int attempts = 0; attempts < kAttemptsApart; ++attempts) {
+      if (result || result.error() != ErrorCode::WouldBlock) break;
+      authority_->read_apart([&] { result = read(view_); });
+    }
+    return result;
   }
-  /// Runs `change(writer)` as the authority, one at a time.
-  template <typename Change>
-  auto with_writer(Change&& change) {
-    const std::lock_guard lock(registry_mutex_);
-    return std::forward<Change>(change)(writer_);
-  }
+  [[nodiscard]] Authority& authority() const noexcept { return *authority_; }
 
   // ---- memory -----------------------------------------------------------------------------------
 
@@ -173,22 +172,19 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
  private:
   struct Parts {
     registry::RegistryRegion registry;
-    registry::RegistryWriter writer;
     lock::LockRegion locks;
+    std::optional<registry::RegistryWriter> writer;  ///< of an embedded domain
+    std::unique_ptr<Authority> served;               ///< of one that is not
+    std::uint32_t client;
   };
+  /// Some attempts more than an authority needs that is not stopped.
+  static constexpr int kAttemptsApart = 1000;
+  class Belongings;
   Domain(Parts parts, DomainOptions options);
 
   void remove_all_hooks() noexcept;
   [[nodiscard]] Result<std::vector<Handle>> whole_teardown_order() const noexcept;
   [[nodiscard]] Result<lock::Context*> make_thread_context() noexcept;
-  // REQUIRES of these two: registry_mutex_ held.
-  [[nodiscard]] Result<registry::PreparedSlot> prepare(std::string_view name,
-                                                       Registration& registration,
-                                                       std::shared_ptr<void>& leftovers) noexcept;
-  Result<Handle> publish(const registry::PreparedSlot& prepared, Lifecycle state,
-                         std::uint8_t attributes) noexcept;
-  [[nodiscard]] Result<void> check_users(Handle handle, const registry::Leaving* leaving) noexcept;
-  Result<void> keep(Handle handle, Registration& registration) noexcept;
   Result<void> make_memory_or_revert(lock::Context& context, Handle handle, HoldKind kind) noexcept;
   void note_memory(Handle handle) noexcept;
   void report_leak(const lock::Context& context, Handle handle, HoldKind kind,
@@ -211,10 +207,10 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   LogSink log_;
   registry::RegistryRegion registry_;
   registry::RegistryView view_;
-  mutable std::mutex registry_mutex_;
-  registry::RegistryWriter writer_;
   lock::LockRegion locks_;
   lock::LockEngine engine_;
+  std::unique_ptr<Authority> authority_;
+  std::uint32_t client_;  ///< which record of the lock region this process is
   mutable Ticker ticker_;
   lock::ContextTable contexts_;
   MemoryTable memory_;

@@ -33,14 +33,8 @@ Result<void> Domain::make_memory_or_revert(lock::Context& context, Handle handle
   return made;
 }
 
-// While it is being unregistered the state can't be changed; should that be given up, the next one
-// who acquires it comes by here again.
 void Domain::note_memory(Handle handle) noexcept {
-  const std::lock_guard lock(registry_mutex_);
-  const auto entry = view_.read(handle);
-  if (!entry || entry->state == Lifecycle::PendingCleanup) return;
-  if (entry->state == Lifecycle::Allocated) (void)writer_.set_lifecycle(handle, Lifecycle::Ready);
-  engine_.has_memory(handle);
+  authority_->memory_made(handle, memory_.file(handle));
 }
 
 Result<std::vector<Acquired>> Domain::acquire_bundle(lock::Context& context,

@@ -11,18 +11,50 @@
 namespace resmgr::client {
 namespace {
 
-std::uint8_t attributes_of(const Registration& registration) noexcept {
-  return registry::slot_attributes(
-      registration.description,
-      {.access_hook = registration.hooks.on_access != nullptr, .lazy = registration.lazy});
+NewResource new_resource(std::string_view name, const Registration& registration) noexcept {
+  return {
+      .name = name,
+      .description = registration.description,
+      .wishes = {.access_hook = registration.hooks.on_access != nullptr, .lazy = registration.lazy},
+      .file = registration.file.fd.get()};
 }
 
 }  // namespace
 
+// The files and hooks of a registration. What is left of hooks if it fails goes with this object,
+// under no lock.
+class Domain::Belongings final : public LocalPart {
+ public:
+  Belongings(Domain& domain, Registration& registration) noexcept
+      : domain_(domain), registration_(registration) {}
+
+  [[nodiscard]] Result<void> keep(Handle handle) noexcept override try {
+    if (!registration_.hooks.empty()) {
+      auto added = domain_.hooks_.add(handle, std::move(registration_.hooks));
+      if (!added) return added;
+    }
+    if (registration_.file.fd || registration_.make) {
+      domain_.memory_.add(handle, std::move(registration_.file), std::move(registration_.make));
+    }
+    return {};
+  } catch (const std::bad_alloc&) {
+    leftovers_ = domain_.hooks_.forget(handle);
+    return fail_errno(ENOMEM, "registration");
+  }
+  void drop(Handle handle) noexcept override {
+    leftovers_ = domain_.hooks_.forget(handle);
+    domain_.memory_.remove(handle);
+  }
+
+ private:
+  Domain& domain_;
+  Registration& registration_;
+  std::shared_ptr<void> leftovers_;
+};
+
 Result<std::uint32_t> Domain::register_driver(std::string_view name) {
   if (closed()) return fail(ErrorCode::Disconnected);
-  const std::lock_guard lock(registry_mutex_);
-  return writer_.drivers().intern(name);
+  return authority_->intern_driver(name);
 }
 
 Handle Domain::lookup_elsewhere(std::string_view name) const noexcept {
@@ -33,9 +65,7 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration& re
   if (closed()) return fail(ErrorCode::Disconnected);
   if (registration.make && !registration.lazy) {
     // What would be refused anyway should not make anything first.
-    auto acceptable = with_writer([&](registry::RegistryWriter& writer) {
-      return writer.check(name, registration.description);
-    });
+    auto acceptable = authority_->check(name, registration.description);
     if (!acceptable) return std::unexpected(std::move(acceptable.error()));
     auto made = registration.make();
     if (!made) return std::unexpected(std::move(made.error()));
@@ -43,90 +73,31 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration& re
     registration.make = {};
   }
   registration.description.created_at = Clock::coarse();
-  std::shared_ptr<void> leftovers;
-  const std::lock_guard lock(registry_mutex_);
-  const std::uint8_t attributes = attributes_of(registration);
-  auto prepared = prepare(name, registration, leftovers);
-  if (!prepared) return std::unexpected(std::move(prepared.error()));
-  return publish(*prepared, registration.lazy ? Lifecycle::Allocated : Lifecycle::Ready,
-                 attributes);
+  Belongings belongings(*this, registration);
+  auto registered = authority_->register_resource(new_resource(name, registration), belongings);
+  if (registered) hooks_.created(*registered);
+  return registered;
 }
 
-// What may fail comes before either can be found, for what was found may be held, and stays then.
 Result<Handle> Domain::register_with_needed(std::string_view name, Registration& registration,
                                             std::string_view needed_name, Registration& needed) {
   if (closed()) return fail(ErrorCode::Disconnected);
   registration.description.created_at = needed.description.created_at = Clock::coarse();
-  std::shared_ptr<void> leftovers;
-  const std::lock_guard lock(registry_mutex_);
-  if (auto room = writer_.dependencies().check_room(); !room) {
-    return std::unexpected(std::move(room.error()));
-  }
-  auto second = prepare(needed_name, needed, leftovers);
-  if (!second) return std::unexpected(std::move(second.error()));
-  auto first = prepare(name, registration, leftovers);
-  if (!first) {
-    memory_.remove(second->handle());
-    (void)writer_.abandon(*second);
-    return std::unexpected(std::move(first.error()));
-  }
-  (void)publish(*second, Lifecycle::Ready, attributes_of(needed));
-  auto published = publish(*first, Lifecycle::Ready, attributes_of(registration));
-  writer_.dependencies().add_first(first->handle(), second->handle());
-  return published;
-}
-
-// A slot with all that is to be behind it. What is left of hooks if it fails goes under no lock.
-Result<registry::PreparedSlot> Domain::prepare(std::string_view name, Registration& registration,
-                                               std::shared_ptr<void>& leftovers) noexcept {
-  auto prepared = writer_.prepare(name, registration.description);
-  if (!prepared) return prepared;
-  if (auto kept = keep(prepared->handle(), registration); !kept) {
-    leftovers = hooks_.forget(prepared->handle());
-    (void)writer_.abandon(*prepared);
-    return std::unexpected(std::move(kept.error()));
-  }
-  return prepared;
-}
-
-Result<Handle> Domain::publish(const registry::PreparedSlot& prepared, Lifecycle state,
-                               std::uint8_t attributes) noexcept {
-  if (prepared.generation == 1) locks_.grow_into(prepared.slot);
-  engine_.arm(prepared.slot, prepared.generation, prepared.class_id, attributes);
-  // Last, so that who finds the name finds everything behind it.
-  auto published = writer_.publish(prepared, state);
-  if (published) hooks_.created(prepared.handle());
-  return published;
-}
-
-// What this process keeps of a resource.
-Result<void> Domain::keep(Handle handle, Registration& registration) noexcept try {
-  if (!registration.hooks.empty()) {
-    if (auto added = hooks_.add(handle, std::move(registration.hooks)); !added) return added;
-  }
-  if (registration.file.fd || registration.make) {
-    memory_.add(handle, std::move(registration.file), std::move(registration.make));
-  }
-  return {};
-} catch (const std::bad_alloc&) {
-  return fail_errno(ENOMEM, "registration");
+  Belongings belongings(*this, registration);
+  Belongings needed_belongings(*this, needed);
+  return authority_->register_with_needed(new_resource(name, registration), belongings,
+                                          new_resource(needed_name, needed), needed_belongings);
 }
 
 Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_ns,
                                          const registry::Leaving* leaving) {
   auto context = thread_context();
   if (!context) return std::unexpected(std::move(context.error()));
-  {
-    const std::lock_guard lock(registry_mutex_);
-    if (auto begun = writer_.begin_unregister(handle, leaving); !begun) {
-      return std::unexpected(std::move(begun.error()));
-    }
-  }
+  if (auto begun = authority_->begin_unregister(handle, leaving); !begun) return begun;
   hooks_.mute(handle, true);
   const auto give_up = [&](Error error) -> Result<void> {
     hooks_.mute(handle, false);
-    const std::lock_guard lock(registry_mutex_);
-    (void)writer_.cancel_unregister(handle);
+    authority_->cancel_unregister(handle);
     return std::unexpected(std::move(error));
   };
   // Unregistering is an exclusive hold that never ends: it waits its turn before everybody else.
@@ -148,28 +119,13 @@ Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_n
     error.with_blame(grant.error().blame(), grant.error().blamed());
     return give_up(std::move(error));
   }
-  // Who got resources of his own while this waited is a user now.
-  Result<void> retired = waits ? check_users(handle, leaving) : Result<void>();
-  constexpr std::uint64_t kLatchPatienceNs = 100'000'000;  // a holder descheduled, not stopped
-  if (retired) retired = engine_.retire(**context, handle, monotonic_ns() + kLatchPatienceNs);
-  if (!retired) {
+  if (auto finished = authority_->finish_unregister(**context, handle, leaving, waits); !finished) {
     engine_.revert(**context, handle.with_tenure(grant->tenure), HoldKind::Exclusive);
-    return give_up(std::move(retired.error()));
-  }
-  {
-    const std::lock_guard lock(registry_mutex_);
-    (void)writer_.finish_unregister(handle);
+    return give_up(std::move(finished.error()));
   }
   memory_.remove(handle);
   hooks_.remove(handle);
   return {};
-}
-
-Result<void> Domain::check_users(Handle handle, const registry::Leaving* leaving) noexcept try {
-  const std::lock_guard lock(registry_mutex_);
-  return writer_.check_users(handle, leaving);
-} catch (const std::bad_alloc&) {
-  return fail_errno(ENOMEM, "unregister");
 }
 
 Result<void> Domain::teardown(Handle handle, std::uint64_t deadline_ns) {

@@ -99,6 +99,12 @@ bool MemoryTable::contains(Handle handle) const {
   return entries_.contains(handle);
 }
 
+int MemoryTable::file(Handle handle) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = entries_.find(handle);
+  return found == entries_.end() ? -1 : found->second.file.fd.get();
+}
+
 MemoryTable::Entry* MemoryTable::find(Handle handle) noexcept {
   const auto found = entries_.find(handle);
   return found == entries_.end() ? nullptr : &found->second;

@@ -50,6 +50,8 @@ class MemoryTable {
   void remove(Handle handle);
   void clear();
   [[nodiscard]] bool contains(Handle handle) const;
+  /// The file, -1 if there is none yet. REQUIRES: the caller keeps the resource registered.
+  [[nodiscard]] int file(Handle handle) const;
 
   /// Maps the file. Once mapped it stays as it is. Errors: Unsupported (the file can't be mapped),
   /// System (also when Pinned memory can't be locked), StaleHandle (nothing is kept, or it was

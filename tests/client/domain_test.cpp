@@ -29,7 +29,10 @@ TEST_F(DomainTest, WhatAlwaysMovesIsReadWhileNobodyChangesIt) {
   const auto result = domain_->read_settled([&](const registry::RegistryView&) -> Result<int> {
     if (++reads == 1) return fail(ErrorCode::WouldBlock);
     // A change that begins now has to wait until this is over.
-    changer = std::thread([&] { domain_->with_writer([&](auto&) { changed = true; }); });
+    changer = std::thread([&] {
+      EXPECT_TRUE(domain_->authority().intern_driver("late"));
+      changed = true;
+    });
     return changed ? 0 : reads;
   });
   changer.join();

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Authority: who changes the registry of a domain, as its client sees him.
+//
+// What it is: the changes that a client can ask for, and two who make them: this process itself,
+// where the domain is embedded (embedded_authority.hpp), or resmgrd, where it is served
+// (served_authority.hpp). What it is not: needed to look anything up, nor to acquire or release
+// what is registered.
+//
+// Lifetime: of the domain. Thread-safety: all functions from any thread.
+//
+//   auto handle = authority.register_resource({.name = "gpu0/frame/3", ...}, files_and_hooks);
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string_view>
+
+#include "resmgr/abi/description.hpp"
+#include "resmgr/base/error.hpp"
+#include "resmgr/base/handle.hpp"
+#include "resmgr/base/types.hpp"
+#include "resmgr/base/unique_fd.hpp"
+#include "resmgr/lock/context.hpp"
+#include "resmgr/registry/slot_attributes.hpp"
+#include "resmgr/registry/writer.hpp"
+
+namespace resmgr::client {
+
+/// How long the last step of unregistering waits for a latch: in the hands of one who is
+/// descheduled, not stopped.
+inline constexpr std::uint64_t kLatchPatienceNs = 100'000'000;
+
+/// What is to be registered. Views what the caller keeps for the call.
+struct NewResource {
+  std::string_view name;
+  const Description& description;
+  registry::SlotWishes wishes = {};
+  int file = -1;  ///< the memory's or the device's, borrowed; -1: none
+};
+
+/// What this process keeps of a resource that it registers.
+class LocalPart {
+ public:
+  virtual ~LocalPart() = default;
+  /// Embedded, it is called before others can find the resource. Refusal undoes the registration.
+  [[nodiscard]] virtual Result<void> keep(Handle handle) noexcept = 0;
+  /// What was kept is not needed after all.
+  virtual void drop(Handle handle) noexcept = 0;
+};
+
+class Authority {
+ public:
+  virtual ~Authority() = default;
+
+  /// Number of the driver of that name. Errors: InvalidName, CapacityExceeded.
+  [[nodiscard]] virtual Result<std::uint32_t> intern_driver(std::string_view name) = 0;
+
+  /// What registration would refuse, where that can be told without registering: for those who have
+  /// something costly to make first. Errors: as register_resource.
+  [[nodiscard]] virtual Result<void> check(std::string_view name,
+                                           const Description& description) = 0;
+  /// Errors: those of RegistryWriter::prepare(), and of LocalPart::keep().
+  [[nodiscard]] virtual Result<Handle> register_resource(const NewResource& resource,
+                                                         LocalPart& part) = 0;
+  /// Two, of which the first needs the second: both or none. Returns the first. Errors: also those
+  /// of DependencyWriter::check_room().
+  [[nodiscard]] virtual Result<Handle> register_with_needed(const NewResource& resource,
+                                                            LocalPart& part,
+                                                            const NewResource& needed,
+                                                            LocalPart& needed_part) = 0;
+
+  /// Unregistering: begun; then the caller takes the resource for itself; then it is finished, or
+  /// cancelled. Errors: those of RegistryWriter::begin_unregister().
+  [[nodiscard]] virtual Result<void> begin_unregister(Handle handle,
+                                                      const registry::Leaving* leaving) = 0;
+  virtual void cancel_unregister(Handle handle) noexcept = 0;
+  /// `context` holds the resource exclusively. `waited`: others may have changed who uses it since
+  /// it was begun. Errors: InUse; the resource is as it was.
+  [[nodiscard]] virtual Result<void> finish_unregister(lock::Context& context, Handle handle,
+                                                       const registry::Leaving* leaving,
+                                                       bool waited) = 0;
+
+  /// The memory of a Lazy resource is there.
+  virtual void memory_made(Handle handle, int file) noexcept = 0;
+  /// The file behind a resource that another process owns. Errors: NotPermitted, Unsupported (none,
+  /// or an embedded domain, which has no other processes).
+  [[nodiscard]] virtual Result<UniqueFd> open_file(Handle handle, Rights rights) = 0;
+
+  /// Errors: those of ShareWriter and DependencyWriter.
+  [[nodiscard]] virtual Result<void> share(Handle handle, std::uint32_t by, std::uint32_t with,
+                                           Rights rights) = 0;
+  [[nodiscard]] virtual Result<void> unshare(Handle handle, std::uint32_t by,
+                                             std::uint32_t with) = 0;
+  [[nodiscard]] virtual Result<void> add_dependency(Handle needs, Handle needed) = 0;
+  [[nodiscard]] virtual Result<void> remove_dependency(Handle needs, Handle needed) = 0;
+
+  /// Runs `read` at a moment when nobody changes the registry, if that can be had, and otherwise
+  /// some time later. For readers whom changes overtook.
+  virtual void read_apart(const std::function<void()>& read) = 0;
+
+  /// No more requests; those under way end with Disconnected. Idempotent.
+  virtual void close() noexcept = 0;
+  /// In a child of fork(): what it shares with the parent is not its own.
+  virtual void after_fork_in_child() noexcept = 0;
+};
+
+}  // namespace resmgr::client

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The registry's entry and the lock region's slot, in step.
+#include "resmgr/client/embedded_authority.hpp"
+
+#include <utility>
+
+#include "resmgr/base/clock.hpp"
+
+namespace resmgr::client {
+
+Result<std::uint32_t> EmbeddedAuthority::intern_driver(std::string_view name) {
+  const std::lock_guard lock(mutex_);
+  return writer_.drivers().intern(name);
+}
+
+Result<void> EmbeddedAuthority::check(std::string_view name, const Description& description) {
+  const std::lock_guard lock(mutex_);
+  return writer_.check(name, description);
+}
+
+Result<Handle> EmbeddedAuthority::register_resource(const NewResource& resource, LocalPart& part) {
+  const std::lock_guard lock(mutex_);
+  auto prepared = prepare(resource, part);
+  if (!prepared) return std::unexpected(std::move(prepared.error()));
+  return publish(*prepared, resource);
+}
+
+// What may fail comes before either can be found, for what was found may be held, and stays then.
+Result<Handle> EmbeddedAuthority::register_with_needed(const NewResource& resource, LocalPart& part,
+                                                       const NewResource& needed,
+                                                       LocalPart& needed_part) {
+  const std::lock_guard lock(mutex_);
+  if (auto room = writer_.dependencies().check_room(); !room) {
+    return std::unexpected(std::move(room.error()));
+  }
+  auto second = prepare(needed, needed_part);
+  if (!second) return std::unexpected(std::move(second.error()));
+  auto first = prepare(resource, part);
+  if (!first) {
+    needed_part.drop(second->handle());
+    (void)writer_.abandon(*second);
+    return std::unexpected(std::move(first.error()));
+  }
+  (void)publish(*second, needed);
+  auto published = publish(*first, resource);
+  writer_.dependencies().add_first(first->handle(), second->handle());
+  return published;
+}
+
+// A slot with all that is to be behind it.
+Result<registry::PreparedSlot> EmbeddedAuthority::prepare(const NewResource& resource,
+                                                          LocalPart& part) {
+  auto prepared = writer_.prepare(resource.name, resource.description);
+  if (!prepared) return prepared;
+  if (auto kept = part.keep(prepared->handle()); !kept) {
+    (void)writer_.abandon(*prepared);
+    return std::unexpected(std::move(kept.error()));
+  }
+  return prepared;
+}
+
+Result<Handle> EmbeddedAuthority::publish(const registry::PreparedSlot& prepared,
+                                          const NewResource& resource) {
+  if (prepared.generation == 1) locks_.grow_into(prepared.slot);
+  engine_.arm(prepared.slot, prepared.generation, prepared.class_id,
+              registry::slot_attributes(resource.description, resource.wishes));
+  // Last, so that who finds the name finds everything behind it.
+  return writer_.publish(prepared, resource.wishes.lazy ? Lifecycle::Allocated : Lifecycle::Ready);
+}
+
+Result<void> EmbeddedAuthority::begin_unregister(Handle handle, const registry::Leaving* leaving) {
+  const std::lock_guard lock(mutex_);
+  return writer_.begin_unregister(handle, leaving);
+}
+
+void EmbeddedAuthority::cancel_unregister(Handle handle) noexcept {
+  const std::lock_guard lock(mutex_);
+  (void)writer_.cancel_unregister(handle);
+}
+
+Result<void> EmbeddedAuthority::finish_unregister(lock::Context& context, Handle handle,
+                                                  const registry::Leaving* leaving, bool waited) {
+  // Who got resources of his own while the caller waited is a user now.
+  if (waited) {
+    const std::lock_guard lock(mutex_);
+    if (auto unused = writer_.check_users(handle, leaving); !unused) return unused;
+  }
+  // Under no lock: the latch may be in the hands of one who is descheduled.
+  if (auto retired = engine_.retire(context, handle, monotonic_ns() + kLatchPatienceNs); !retired) {
+    return retired;
+  }
+  const std::lock_guard lock(mutex_);
+  (void)writer_.finish_unregister(handle);
+  return {};
+}
+
+// While it is being unregistered the state can't be changed; should that be given up, the next one
+// who acquires it comes by here again.
+void EmbeddedAuthority::memory_made(Handle handle, int) noexcept {
+  const std::lock_guard lock(mutex_);
+  const auto entry = view_.read(handle);
+  if (!entry || entry->state == Lifecycle::PendingCleanup) return;
+  if (entry->state == Lifecycle::Allocated) (void)writer_.set_lifecycle(handle, Lifecycle::Ready);
+  engine_.has_memory(handle);
+}
+
+Result<UniqueFd> EmbeddedAuthority::open_file(Handle, Rights) {
+  return fail(ErrorCode::Unsupported, "the resource has no memory");
+}
+
+Result<void> EmbeddedAuthority::share(Handle handle, std::uint32_t by, std::uint32_t with,
+                                      Rights rights) {
+  const std::lock_guard lock(mutex_);
+  return writer_.shares().share(handle, by, with, rights);
+}
+
+Result<void> EmbeddedAuthority::unshare(Handle handle, std::uint32_t by, std::uint32_t with) {
+  const std::lock_guard lock(mutex_);
+  return writer_.shares().unshare(handle, by, with);
+}
+
+Result<void> EmbeddedAuthority::add_dependency(Handle needs, Handle needed) {
+  const std::lock_guard lock(mutex_);
+  return writer_.dependencies().add(needs, needed);
+}
+
+Result<void> EmbeddedAuthority::remove_dependency(Handle needs, Handle needed) {
+  const std::lock_guard lock(mutex_);
+  return writer_.dependencies().remove(needs, needed);
+}
+
+void EmbeddedAuthority::read_apart(const std::function<void()>& read) {
+  const std::lock_guard lock(mutex_);
+  read();
+}
+
+}  // namespace resmgr::client
