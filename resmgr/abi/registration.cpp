@@ -11,8 +11,8 @@
 namespace resmgr::wire {
 namespace {
 
-constexpr std::uint8_t kKnownAttributes =
-    RM_WIRE_RECORD_LAZY | RM_WIRE_RECORD_ACCESS_HOOK | RM_WIRE_RECORD_QUIESCE_HOOK;
+constexpr std::uint8_t kKnownAttributes = RM_WIRE_RECORD_LAZY | RM_WIRE_RECORD_ACCESS_HOOK |
+                                          RM_WIRE_RECORD_QUIESCE_HOOK | RM_WIRE_RECORD_NEEDS_NEXT;
 /// The two lengths in front of a pair.
 constexpr std::size_t kPairHeaderBytes = 2;
 
@@ -21,6 +21,7 @@ std::uint8_t attributes_of(const Record& record) noexcept {
   if (record.lazy) attributes |= RM_WIRE_RECORD_LAZY;
   if (record.access_hook) attributes |= RM_WIRE_RECORD_ACCESS_HOOK;
   if (record.quiesce_hook) attributes |= RM_WIRE_RECORD_QUIESCE_HOOK;
+  if (record.needs_next) attributes |= RM_WIRE_RECORD_NEEDS_NEXT;
   return static_cast<std::uint8_t>(attributes);
 }
 
@@ -129,7 +130,8 @@ Record record_of(const Parts& parts, const Pairs& pairs) noexcept {
                                 .fd_kind = from.fd_kind},
                 .lazy = (from.attributes & RM_WIRE_RECORD_LAZY) != 0,
                 .access_hook = (from.attributes & RM_WIRE_RECORD_ACCESS_HOOK) != 0,
-                .quiesce_hook = (from.attributes & RM_WIRE_RECORD_QUIESCE_HOOK) != 0};
+                .quiesce_hook = (from.attributes & RM_WIRE_RECORD_QUIESCE_HOOK) != 0,
+                .needs_next = (from.attributes & RM_WIRE_RECORD_NEEDS_NEXT) != 0};
   if (from.fd_index != RM_WIRE_NO_FD) record.fd = from.fd_index;
   return record;
 }

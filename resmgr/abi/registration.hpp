@@ -43,6 +43,7 @@ struct Record {
   bool lazy = false;          ///< its memory is made at the first use; has no fd until then
   bool access_hook = false;   ///< its owner wants to know of acquisitions
   bool quiesce_hook = false;  ///< its owner answers QuiesceEvent
+  bool needs_next = false;    ///< depends on the resource of the next record: both or none
 
   /// Errors: InvalidName (of the resource or its class), InvalidArgument (check_description(),
   /// check_pairs(), an fd that can't be, a lazy one with an fd).

@@ -130,6 +130,7 @@ struct rm_wire_register {
 #define RM_WIRE_RECORD_LAZY 0x1u         /* Allocated until SET_STATE; has no fd */
 #define RM_WIRE_RECORD_ACCESS_HOOK 0x2u  /* the owner wants to know of acquisitions */
 #define RM_WIRE_RECORD_QUIESCE_HOOK 0x4u /* the owner answers QUIESCE */
+#define RM_WIRE_RECORD_NEEDS_NEXT 0x8u   /* depends on the next record: both or none */
 
 /* Followed by the name, the class, and for each pair one byte with the length of its
  * key, one with that of its value, key and value; then zeros up to a multiple of 8.

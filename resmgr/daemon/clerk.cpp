@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -12,24 +13,64 @@
 
 namespace resmgr::daemon {
 
-Result<Client> Clerk::admit(std::uint32_t pid, std::uint64_t start_time) {
+void Clerk::inherit(Handle handle, UniqueFd file) {
+  if (state_.view().is_live(handle)) {
+    files_[handle] = std::move(file);
+  } else {
+    ledger_.file_dropped(handle);
+  }
+}
+
+void Clerk::inherit(const Client& client) {
+  if (client.index == 0 || client.index >= places_.size()) return;
+  places_[client.index] = {client.sequence, true};
+  absent_[client.index] = client;
+}
+
+void Clerk::bury_absent(std::uint32_t index) {
+  const auto absent = absent_.extract(index);
+  if (absent) bury(absent.mapped());
+}
+
+Result<void> Clerk::admit(Client& client) {
   const lock::LockTables& t = state_.locks().tables();
   // 0 is a process alone with its domain.
-  for (std::uint32_t index = 1; index < t.client_count; ++index) {
+  for (std::uint32_t index = 1; index < places_.size(); ++index) {
+    Place& place = places_[index];
+    if (place.taken) continue;
     rm_client& record = *t.client(index);
-    const std::uint64_t state = load(record.state);
-    if ((state & RM_CONTEXT_STATE_MASK) != RM_CONTEXT_FREE) continue;
-    const std::uint64_t sequence = (state >> RM_CLIENT_SEQ_SHIFT) + 1;
-    store_relaxed(record.pid, pid);
-    store_relaxed(record.start_time, start_time);
+    // The region's goes on from what a predecessor left; should a client have written there, the
+    // numbers only jump.
+    place.sequence = std::max(place.sequence, load(record.state) >> RM_CLIENT_SEQ_SHIFT) + 1;
+    place.taken = true;
+    client.index = index;
+    client.sequence = place.sequence;
+    store_relaxed(record.pid, client.pid);
+    store_relaxed(record.start_time, client.start_time);
     store_relaxed(record.doorbell, 0);
     store_relaxed(record.ready_link, 0);
-    store(record.state, sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_LIVE);
-    return Client{.index = index, .sequence = sequence};
+    store(record.state, client.sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_LIVE);
+    return {};
   }
   Error error(ErrorCode::CapacityExceeded, "clients");
   error.with_amounts(t.client_count, t.client_count - 1);
   return std::unexpected(std::move(error));
+}
+
+// Believed of the same process only: its pid can't have changed hands while it lives.
+bool Clerk::take_place_back(Client& client, const wire::ClientPlace& before) {
+  const rm_region_header& header = state_.registry().header();
+  const auto absent = absent_.find(before.client);
+  if (absent == absent_.end() || before.domain_id != header.domain_id ||
+      before.epoch != header.epoch || before.sequence != absent->second.sequence ||
+      client.pid != absent->second.pid || client.start_time != absent->second.start_time) {
+    return false;
+  }
+  client.index = absent->second.index;
+  client.sequence = absent->second.sequence;
+  client.returned = true;
+  absent_.erase(absent);
+  return true;
 }
 
 Clerk::Answer Clerk::answer(Client& client, std::span<const std::byte> bytes,
@@ -115,6 +156,11 @@ Result<Clerk::Answer> Clerk::hello(Client& client, const wire::Frame& frame,
                                             {hello->layout_major, hello->layout_minor},
                                             {RM_LAYOUT_MAJOR, RM_LAYOUT_MINOR}));
   }
+  // It has one if an earlier hello failed later.
+  if (client.index == 0 && !take_place_back(client, hello->before)) {
+    if (auto admitted = admit(client); !admitted) return std::unexpected(admitted.error());
+    ledger_.client_came(client);
+  }
   Answer answer;
   for (const int fd : {state_.registry().fd(), state_.locks().fd()}) {
     UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 0));
@@ -145,10 +191,11 @@ Result<Clerk::Answer> Clerk::hello(Client& client, const wire::Frame& frame,
 }
 
 void Clerk::bury(const Client& client) {
+  if (client.index == 0) return;
   rm_client* const record = state_.locks().tables().client(client.index);
   store(record->state, client.sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_DEAD);
   (void)state_.recovery().mark_dead(client.index);
-  dying_.push_back(client.index);
+  dying_.push_back(client);
   // Who waits comes first; the registry is nobody's wait.
   (void)recover();
   orphan(client.index);
@@ -158,10 +205,11 @@ bool Clerk::recover() {
   if (dying_.empty()) return false;
   const auto report = state_.recovery().run(state_.view().slot_end());
   if (report.pending != 0) return true;
-  for (const std::uint32_t index : dying_) {
-    rm_client* const record = state_.locks().tables().client(index);
-    const std::uint64_t sequence = load(record->state) >> RM_CLIENT_SEQ_SHIFT;
-    store(record->state, sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_FREE);
+  for (const Client& client : dying_) {
+    rm_client* const record = state_.locks().tables().client(client.index);
+    store(record->state, client.sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_FREE);
+    places_[client.index].taken = false;
+    ledger_.client_went(client);
   }
   dying_.clear();
   return false;

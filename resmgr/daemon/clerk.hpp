@@ -33,16 +33,23 @@
 #include "resmgr/abi/requests.hpp"
 #include "resmgr/base/unique_fd.hpp"
 #include "resmgr/daemon/domain_state.hpp"
+#include "resmgr/daemon/ledger.hpp"
 
 namespace resmgr::daemon {
 
 /// One client, as its session keeps it.
 struct Client {
-  std::uint32_t index = 0;  ///< of its record in the lock region
+  std::uint32_t pid = 0;         ///< as the kernel says
+  std::uint64_t start_time = 0;  ///< of that process
+  int pidfd = -1;                ///< the session's, borrowed
+  std::uint32_t index = 0;       ///< of its record in the lock region, 0: it has no place yet
   std::uint64_t sequence = 0;
   std::vector<std::uint32_t> drivers = {};  ///< the numbers it may speak for
   bool greeted = false;
-  bool left = false;  ///< said goodbye, or broke the protocol
+  bool returned = false;  ///< to the place that it had before
+  bool left = false;      ///< said goodbye, or broke the protocol
+
+  friend bool operator==(const Client&, const Client&) = default;
 };
 
 class Clerk {
@@ -53,18 +60,27 @@ class Clerk {
     std::size_t fd_count = 0;
   };
 
-  /// `version`: what Welcome tells, static text.
-  Clerk(DomainState& state, std::string_view version) noexcept : state_(state), version_(version) {}
+  /// `version`: what Welcome tells, static text. `ledger`: what is told of that a successor needs.
+  Clerk(DomainState& state, std::string_view version, Ledger& ledger = Ledger::none())
+      : state_(state), version_(version), ledger_(ledger) {
+    places_.resize(state.locks().tables().client_count);
+  }
 
-  /// A place for a new connection. Errors: CapacityExceeded.
-  [[nodiscard]] Result<Client> admit(std::uint32_t pid, std::uint64_t start_time);
+  // What a predecessor left: before anything else.
+  /// A file behind a resource; of one that is not there any more it is dropped.
+  void inherit(Handle handle, UniqueFd file);
+  /// A client that has a place and no connection: the same process may come back to it.
+  void inherit(const Client& client);
+  /// One that had a place and did not come back, and whose process ended.
+  void bury_absent(std::uint32_t index);
+
   /// Serves one frame. `fds` came with it; those that are kept are moved from. REQUIRES: `out` has
   /// room for RM_WIRE_MAX_FRAME bytes.
   [[nodiscard]] Answer answer(Client& client, std::span<const std::byte> frame,
                               std::span<UniqueFd> fds, std::span<std::byte> out);
 
-  /// The client died, or its connection ended: its contexts are dead, what it held goes to who
-  /// waits, what it owned is ORPHANED, what it had begun to unregister stays.
+  /// The client died, or its connection ended for good: its contexts are dead, what it held goes to
+  /// who waits, what it owned is ORPHANED, what it had begun to unregister stays.
   void bury(const Client& client);
   /// Goes on where something living had to let go first. Returns whether anything is left; call it
   /// again then, some milliseconds later.
@@ -72,14 +88,29 @@ class Clerk {
 
  private:
   using Reply = wire::ResultReply;
+  /// A place for a new client. Errors: CapacityExceeded.
+  Result<void> admit(Client& client);
+  [[nodiscard]] bool take_place_back(Client& client, const wire::ClientPlace& before);
   [[nodiscard]] Result<Answer> serve(Client& client, const wire::Frame& frame,
                                      std::span<UniqueFd> fds, std::span<std::byte> out);
   [[nodiscard]] Result<Answer> hello(Client& client, const wire::Frame& frame,
                                      std::span<std::byte> out);
   [[nodiscard]] Result<Answer> register_all(const Client& client, const wire::Frame& frame,
                                             std::span<UniqueFd> fds, std::span<std::byte> out);
-  [[nodiscard]] Result<Handle> register_one(const Client& client, const wire::Record& record,
-                                            std::span<UniqueFd> fds);
+  /// A slot with all that is to be behind it; not found yet.
+  [[nodiscard]] Result<registry::PreparedSlot> prepare(const Client& client,
+                                                       const wire::Record& record,
+                                                       std::span<UniqueFd> fds);
+  Result<Handle> publish(const registry::PreparedSlot& prepared, const wire::Record& record);
+  void abandon(const registry::PreparedSlot& prepared);
+  using Outcomes = std::vector<wire::RegistrationOutcome>;
+  void register_one(const Client& client, const wire::Record& record, std::span<UniqueFd> fds,
+                    Outcomes& outcomes);
+  void register_two(const Client& client, const wire::Record& record,
+                    const Result<wire::Record>& needed, std::span<UniqueFd> fds,
+                    Outcomes& outcomes);
+  void keep_file(Handle handle, UniqueFd file);
+  void drop_file(Handle handle);
   [[nodiscard]] Result<Reply> unregister(const Client& client, const wire::Frame& frame);
   Result<void> finish_unregister(const Client& client, Handle handle);
   [[nodiscard]] Result<Reply> share(const Client& client, const wire::Frame& frame);
@@ -99,8 +130,16 @@ class Clerk {
 
   DomainState& state_;
   std::string_view version_;
+  Ledger& ledger_;
   std::unordered_map<Handle, UniqueFd> files_;
-  std::vector<std::uint32_t> dying_;  ///< clients whose recovery isn't complete
+  /// Whose the records of the lock region are: there any client could write it.
+  struct Place {
+    std::uint64_t sequence = 0;
+    bool taken = false;
+  };
+  std::vector<Place> places_;
+  std::unordered_map<std::uint32_t, Client> absent_;  ///< by index
+  std::vector<Client> dying_;                         ///< their recovery isn't complete
 };
 
 }  // namespace resmgr::daemon

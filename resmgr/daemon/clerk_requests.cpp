@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <utility>
+#include <vector>
 
 #include "resmgr/base/clock.hpp"
 #include "resmgr/daemon/clerk.hpp"
@@ -74,10 +75,20 @@ Result<Clerk::Answer> Clerk::register_all(const Client& client, const wire::Fram
   outcomes.reserve(request->count());
   for (wire::RecordReader reader(*request); !reader.over();) {
     const auto record = reader.next();
-    auto handle = record ? register_one(client, *record, fds)
-                         : Result<Handle>(std::unexpected(Error(record.error().code(), "record")));
-    outcomes.push_back(handle ? wire::RegistrationOutcome{.handle = *handle}
-                              : wire::RegistrationOutcome{.error = handle.error().code()});
+    if (!record) {
+      outcomes.push_back({.error = record.error().code()});
+    } else if (!record->needs_next) {
+      register_one(client, *record, fds, outcomes);
+    } else if (reader.over()) {
+      outcomes.push_back({.error = ErrorCode::InvalidArgument});
+    } else {
+      // The reader's pairs are valid until its next record.
+      wire::Record needing = *record;
+      const std::vector<PairText> pairs(needing.description.pairs.begin(),
+                                        needing.description.pairs.end());
+      needing.description.pairs = pairs;
+      register_two(client, needing, reader.next(), fds, outcomes);
+    }
   }
   Answer answer;
   auto size = wire::encode(outcomes, frame.request_id, out);
@@ -86,8 +97,48 @@ Result<Clerk::Answer> Clerk::register_all(const Client& client, const wire::Fram
   return answer;
 }
 
-Result<Handle> Clerk::register_one(const Client& client, const wire::Record& record,
-                                   std::span<UniqueFd> fds) {
+void Clerk::register_one(const Client& client, const wire::Record& record, std::span<UniqueFd> fds,
+                         Outcomes& outcomes) {
+  const auto prepared = prepare(client, record, fds);
+  if (!prepared) {
+    outcomes.push_back({.error = prepared.error().code()});
+    return;
+  }
+  (void)publish(*prepared, record);
+  outcomes.push_back({.handle = prepared->handle()});
+}
+
+// What may fail comes before either can be found, for what was found may be held, and stays then.
+void Clerk::register_two(const Client& client, const wire::Record& record,
+                         const Result<wire::Record>& needed, std::span<UniqueFd> fds,
+                         Outcomes& outcomes) {
+  const auto refuse = [&](ErrorCode first, ErrorCode second) {
+    outcomes.push_back({.error = first});
+    outcomes.push_back({.error = second});
+  };
+  if (!needed || needed->needs_next) {
+    return refuse(ErrorCode::InvalidArgument,
+                  needed ? ErrorCode::InvalidArgument : needed.error().code());
+  }
+  if (auto room = state_.writer().dependencies().check_room(); !room) {
+    return refuse(room.error().code(), room.error().code());
+  }
+  const auto second = prepare(client, *needed, fds);
+  if (!second) return refuse(second.error().code(), second.error().code());
+  const auto first = prepare(client, record, fds);
+  if (!first) {
+    abandon(*second);
+    return refuse(first.error().code(), first.error().code());
+  }
+  (void)publish(*second, *needed);
+  (void)publish(*first, record);
+  state_.writer().dependencies().add_first(first->handle(), second->handle());
+  outcomes.push_back({.handle = first->handle()});
+  outcomes.push_back({.handle = second->handle()});
+}
+
+Result<registry::PreparedSlot> Clerk::prepare(const Client& client, const wire::Record& record,
+                                              std::span<UniqueFd> fds) {
   Description description = record.description;
   if (description.owner_driver != 0 && !has_driver(client, description.owner_driver)) {
     return fail(ErrorCode::NotPermitted, "another client's driver");
@@ -102,14 +153,32 @@ Result<Handle> Clerk::register_one(const Client& client, const wire::Record& rec
     }
   }
   auto prepared = state_.writer().prepare(record.name, description);
-  if (!prepared) return std::unexpected(std::move(prepared.error()));
-  if (file) files_[prepared->handle()] = std::move(*file);
-  if (prepared->generation == 1) state_.locks().grow_into(prepared->slot);
-  state_.engine().arm(prepared->slot, prepared->generation, prepared->class_id,
-                      registry::slot_attributes(
-                          description, {.access_hook = record.access_hook, .lazy = record.lazy}));
+  if (prepared && file) keep_file(prepared->handle(), std::move(*file));
+  return prepared;
+}
+
+Result<Handle> Clerk::publish(const registry::PreparedSlot& prepared, const wire::Record& record) {
+  if (prepared.generation == 1) state_.locks().grow_into(prepared.slot);
+  state_.engine().arm(
+      prepared.slot, prepared.generation, prepared.class_id,
+      registry::slot_attributes(record.description,
+                                {.access_hook = record.access_hook, .lazy = record.lazy}));
   // Last, so that who finds the name finds everything behind it.
-  return state_.writer().publish(*prepared, record.lazy ? Lifecycle::Allocated : Lifecycle::Ready);
+  return state_.writer().publish(prepared, record.lazy ? Lifecycle::Allocated : Lifecycle::Ready);
+}
+
+void Clerk::abandon(const registry::PreparedSlot& prepared) {
+  drop_file(prepared.handle());
+  (void)state_.writer().abandon(prepared);
+}
+
+void Clerk::keep_file(Handle handle, UniqueFd file) {
+  ledger_.file_kept(handle, file.get());
+  files_[handle] = std::move(file);
+}
+
+void Clerk::drop_file(Handle handle) {
+  if (files_.erase(handle) != 0) ledger_.file_dropped(handle);
 }
 
 Result<Clerk::Reply> Clerk::unregister(const Client& client, const wire::Frame& frame) {
@@ -152,9 +221,10 @@ Result<void> Clerk::finish_unregister(const Client& client, Handle handle) {
   // Without patience: the latch may be in the hands of one who is stopped.
   if (auto retired = state_.engine().retire(context, handle, monotonic_ns(), RM_AUTHORITY_CONTEXT);
       !retired) {
+    if (retired.error() == ErrorCode::InUse) return fail(ErrorCode::WouldBlock, "the latch");
     return retired;
   }
-  files_.erase(handle.with_tenure(0));
+  drop_file(handle.with_tenure(0));
   return state_.writer().finish_unregister(handle);
 }
 
@@ -212,7 +282,7 @@ Result<Clerk::Reply> Clerk::set_state(const Client& client, const wire::Frame& f
   if (auto done = state_.writer().set_lifecycle(request->handle, request->state); !done) {
     return std::unexpected(std::move(done.error()));
   }
-  if (request->has_fd) files_[entry->handle] = std::move(fds[0]);
+  if (request->has_fd) keep_file(entry->handle, std::move(fds[0]));
   if (request->state == Lifecycle::Ready) state_.engine().has_memory(entry->handle);
   return Reply{};
 }

@@ -13,6 +13,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -58,7 +59,6 @@ bool can_map_writable(int fd) {
 class Peer {
  public:
   Peer(Clerk& clerk, std::string_view name = {}) : clerk_(clerk) {
-    client = clerk_.admit(4711, 1).value();
     const auto bytes = wire::encode(wire::Hello{.driver = name}, 1, in_).value();
     auto answer = ask(bytes);
     const auto welcome = wire::Welcome::decode(wire::read_frame(reply(answer)).value()).value();
@@ -105,7 +105,7 @@ class Peer {
     return add({.name = name, .description = {.owner_driver = driver}}).handle;
   }
 
-  Client client;
+  Client client{.pid = 4711, .start_time = 1};
   wire::ClientPlace place;
   std::uint32_t driver = 0;
   UniqueFd registry_fd;
@@ -155,7 +155,7 @@ TEST_F(ClerkTest, TheRegistryCantBeMappedForWriting) {
 }
 
 TEST_F(ClerkTest, NothingIsServedBeforeHelloAndHelloOnce) {
-  Client stranger = clerk.admit(1, 1).value();
+  Client stranger{.pid = 1, .start_time = 1};
   std::vector<std::byte> in(RM_WIRE_MAX_FRAME);
   std::vector<std::byte> out(RM_WIRE_MAX_FRAME);
   const auto error = [&](std::size_t bytes) {
@@ -355,16 +355,142 @@ TEST_F(ClerkTest, TheDeadLeaveTheirHoldsToOthersAndTheirResourcesAsOrphans) {
             ErrorCode::NotPermitted);
 }
 
+/// Says hello for one who does nothing else, and returns what it was refused with.
+std::optional<ErrorCode> greet(Clerk& clerk, Client& client, const wire::ClientPlace& before = {}) {
+  std::vector<std::byte> in(RM_WIRE_MAX_FRAME);
+  std::vector<std::byte> out(RM_WIRE_MAX_FRAME);
+  const auto bytes = wire::encode(wire::Hello{.before = before}, 1, in).value();
+  const auto answer = clerk.answer(client, std::span(in).first(bytes), {}, out);
+  const auto frame = wire::read_frame(std::span(out).first(answer.bytes)).value();
+  if (frame.type == wire::FrameType::Welcome) return {};
+  return wire::ResultReply::decode(frame).value().error;
+}
+
 TEST_F(ClerkTest, APlaceIsGivenAgainOnceItsLastOwnerIsForgotten) {
-  std::vector<Client> all;
-  for (std::uint32_t i = 1; i < kCapacities.clients; ++i) all.push_back(clerk.admit(i, 1).value());
-  const auto refused = clerk.admit(99, 1);
-  ASSERT_FALSE(refused);
-  EXPECT_EQ(refused.error(), ErrorCode::CapacityExceeded);
+  std::vector<Client> all(kCapacities.clients - 1);
+  for (Client& client : all) EXPECT_FALSE(greet(clerk, client));
+  Client next{.pid = 99, .start_time = 1};
+  EXPECT_EQ(greet(clerk, next), ErrorCode::CapacityExceeded);
+  EXPECT_EQ(next.index, 0u);
   clerk.bury(all.at(1));
-  const Client next = clerk.admit(99, 1).value();
+  EXPECT_FALSE(greet(clerk, next));
   EXPECT_EQ(next.index, all.at(1).index);
   EXPECT_NE(next.sequence, all.at(1).sequence);
+}
+
+// Any client can write its record, and others'.
+TEST_F(ClerkTest, AClientThatFreesAnothersRecordDoesNotGetItsPlaceGivenAway) {
+  Client victim{.pid = 5, .start_time = 1};
+  EXPECT_FALSE(greet(clerk, victim));
+  store(state->locks().tables().client(victim.index)->state, std::uint64_t{0});
+  Client next{.pid = 6, .start_time = 1};
+  EXPECT_FALSE(greet(clerk, next));
+  EXPECT_NE(next.index, victim.index);
+}
+
+/// What a clerk had written down, for the next.
+class Notes final : public Ledger {
+ public:
+  void file_kept(Handle handle, int file) override {
+    files[handle] = UniqueFd(::fcntl(file, F_DUPFD_CLOEXEC, 0));
+  }
+  void file_dropped(Handle handle) override { files.erase(handle); }
+  void client_came(const Client& client) override { clients.push_back(client); }
+  void client_went(const Client& client) override {
+    std::erase_if(clients, [&](const Client& each) { return each.index == client.index; });
+  }
+
+  std::map<Handle, UniqueFd> files;
+  std::vector<Client> clients;
+};
+
+TEST_F(ClerkTest, ASuccessorServesTheClientsThatComeBack) {
+  Notes notes;
+  auto first = std::make_unique<Clerk>(*state, "1", notes);
+  Peer peer(*first, "dma");
+  std::array fds{memory(4096)};
+  const Handle handle = peer.add({.name = "dma/0",
+                                  .description = {.size_bytes = 4096, .owner_driver = peer.driver},
+                                  .fd = 0},
+                                 fds)
+                            .handle;
+  ASSERT_EQ(notes.clients.size(), 1u);
+  ASSERT_EQ(notes.files.size(), 1u);
+  first.reset();
+
+  Clerk second(*state, "2", notes);
+  for (const Client& client : notes.clients) second.inherit(client);
+  for (auto& [key, file] : notes.files) second.inherit(key, std::move(file));
+  // Neither another process nor one that was there before has that place.
+  Client other{.pid = 1, .start_time = 1};
+  EXPECT_FALSE(greet(second, other, peer.place));
+  EXPECT_FALSE(other.returned);
+  EXPECT_NE(other.index, peer.client.index);
+  wire::ClientPlace older = peer.place;
+  ++older.sequence;
+  Client again{.pid = 4711, .start_time = 1};
+  EXPECT_FALSE(greet(second, again, older));
+  EXPECT_FALSE(again.returned);
+
+  Client same{.pid = 4711, .start_time = 1};
+  EXPECT_FALSE(greet(second, same, peer.place));
+  EXPECT_TRUE(same.returned);
+  EXPECT_EQ(same.index, peer.client.index);
+  EXPECT_EQ(same.sequence, peer.client.sequence);
+  // Once.
+  Client twice{.pid = 4711, .start_time = 1};
+  EXPECT_FALSE(greet(second, twice, peer.place));
+  EXPECT_FALSE(twice.returned);
+
+  // What it owned is still its own, with the file behind it.
+  std::vector<std::byte> in(RM_WIRE_MAX_FRAME);
+  std::vector<std::byte> out(RM_WIRE_MAX_FRAME);
+  const auto bytes =
+      wire::encode(wire::OpenFdRequest{.handle = handle, .rights = Rights::Read}, 4, in).value();
+  const auto answer = second.answer(same, std::span(in).first(bytes), {}, out);
+  EXPECT_EQ(answer.fd_count, 1u);
+}
+
+TEST_F(ClerkTest, WhoDoesNotComeBackIsBuried) {
+  Notes notes;
+  auto first = std::make_unique<Clerk>(*state, "1", notes);
+  Peer peer(*first, "dma");
+  const Handle handle = peer.added("dma/0");
+  ASSERT_TRUE(peer.engine->acquire(*peer.context, handle, trying()));
+  first.reset();
+  Clerk second(*state, "2", notes);
+  second.inherit(notes.clients.at(0));
+  second.bury_absent(peer.client.index);
+  EXPECT_EQ(state->engine().word(handle.slot()).owner(), 0);
+  EXPECT_EQ(state_of(handle), Lifecycle::Orphaned);
+  EXPECT_TRUE(notes.clients.empty());
+}
+
+TEST_F(ClerkTest, OneThatNeedsTheNextComesWithItOrNotAtAll) {
+  Peer peer(clerk, "dma");
+  const wire::Record good{.name = "dma/1", .description = {.owner_driver = peer.driver}};
+  wire::Record needing = good;
+  needing.name = "dma/0";
+  needing.needs_next = true;
+  wire::Record bad = good;
+  bad.description.owner_driver = 15;  // not its own
+
+  const auto refused = peer.add(std::array{needing, bad});
+  ASSERT_EQ(refused.size(), 2u);
+  EXPECT_TRUE(refused.at(0).error);
+  EXPECT_TRUE(refused.at(1).error);
+  EXPECT_TRUE(state->view().lookup("dma/0").is_null());
+  EXPECT_TRUE(state->view().lookup("dma/1").is_null());
+  // Nothing follows the last.
+  EXPECT_EQ(peer.add(std::array{good, needing}).at(1).error, ErrorCode::InvalidArgument);
+
+  wire::Record third = good;
+  third.name = "dma/2";
+  const auto both = peer.add(std::array{needing, third});
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_FALSE(both.at(0).error);
+  EXPECT_EQ(peer.request(wire::UnregisterRequest{wire::UnregisterStep::Begin, both.at(1).handle}),
+            ErrorCode::InUse);
 }
 
 }  // namespace

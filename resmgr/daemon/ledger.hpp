@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Ledger: what a worker writes down for the one that may have to take its place.
+//
+// What it is: the little that the regions don't say, or that they say where every client can write:
+// which processes are clients, and which files are behind resources. What it is not: read by who
+// writes it; the keeper holds it, and a new worker begins with it. Lifetime: longer than the
+// clerk's. Thread-safety: one thread.
+//
+//   Clerk clerk(state, version, keeper_link);
+#pragma once
+
+#include "resmgr/base/handle.hpp"
+
+namespace resmgr::daemon {
+
+struct Client;
+
+class Ledger {
+ public:
+  virtual ~Ledger() = default;
+  /// A file that is kept for a resource, before the resource can be found; borrowed.
+  virtual void file_kept(Handle handle, int file) = 0;
+  virtual void file_dropped(Handle handle) = 0;
+  /// A client has its place.
+  virtual void client_came(const Client& client) = 0;
+  /// Its place is free.
+  virtual void client_went(const Client& client) = 0;
+
+  /// Where nobody takes over.
+  [[nodiscard]] static Ledger& none() noexcept;
+};
+
+}  // namespace resmgr::daemon
