@@ -102,7 +102,10 @@ class Authority {
 
   /// No more requests; those under way end with Disconnected. Idempotent.
   virtual void close() noexcept = 0;
-  /// In a child of fork(): what it shares with the parent is not its own.
+
+  // For forks.hpp. In a child of fork() what it shares with the parent is not its own.
+  virtual void before_fork() noexcept = 0;
+  virtual void after_fork_in_parent() noexcept = 0;
   virtual void after_fork_in_child() noexcept = 0;
 };
 

@@ -17,6 +17,7 @@
 
 #include "resmgr/client/embedded_authority.hpp"
 #include "resmgr/client/forks.hpp"
+#include "resmgr/client/served_authority.hpp"
 
 namespace resmgr::client {
 namespace {
@@ -64,6 +65,22 @@ Result<std::shared_ptr<Domain>> Domain::create(DomainOptions options) {
   return domain;
 }
 
+Result<std::shared_ptr<Domain>> Domain::connect(LinkOptions link, OrderPolicy order_policy) {
+  LogSink log = link.log;
+  auto attached = ServedAuthority::attach(std::move(link));
+  if (!attached) return std::unexpected(std::move(attached.error()));
+  struct Public : Domain {  // make_shared needs a constructor it may call
+    Public(Parts parts, DomainOptions o) : Domain(std::move(parts), std::move(o)) {}
+  };
+  auto domain = std::make_shared<Public>(
+      Parts{std::move(attached->registry), std::move(attached->locks), std::nullopt,
+            std::move(attached->authority), attached->client},
+      DomainOptions{
+          .name = {}, .capacities = {}, .order_policy = order_policy, .log = std::move(log)});
+  Forks::add(*domain);
+  return domain;
+}
+
 Domain::Domain(Parts parts, DomainOptions options)
     : serial_(next_serial()),
       log_(std::move(options.log)),
@@ -86,6 +103,16 @@ Domain::~Domain() {
   close();
 }
 
+void Domain::before_fork() noexcept {
+  contexts_.before_fork();
+  authority_->before_fork();
+}
+
+void Domain::after_fork_in_parent() noexcept {
+  authority_->after_fork_in_parent();
+  contexts_.after_fork_in_parent();
+}
+
 void Domain::after_fork_in_child() noexcept {
   contexts_.after_fork_in_child();
   authority_->after_fork_in_child();
@@ -106,6 +133,8 @@ void Domain::close() noexcept {
   hooks_.stop();
   ticker_.stop();
   memory_.clear();
+  foreign_memory_.clear();
+  readable_memory_.clear();
   authority_->close();
 }
 

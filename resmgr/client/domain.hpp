@@ -27,6 +27,7 @@
 #include "resmgr/base/log.hpp"
 #include "resmgr/client/authority.hpp"
 #include "resmgr/client/hooks.hpp"
+#include "resmgr/client/link.hpp"
 #include "resmgr/client/memory.hpp"
 #include "resmgr/client/thread_contexts.hpp"
 #include "resmgr/client/ticker.hpp"
@@ -66,13 +67,18 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
  public:
   /// A new embedded domain. Errors: InvalidArgument, System.
   [[nodiscard]] static Result<std::shared_ptr<Domain>> create(DomainOptions options);
+  /// One that resmgrd serves. Errors: those of ServedAuthority::attach().
+  [[nodiscard]] static Result<std::shared_ptr<Domain>> connect(LinkOptions link,
+                                                               OrderPolicy order_policy);
   ~Domain() override;
+  /// Whether other processes may have part in it.
+  [[nodiscard]] bool is_served() const noexcept { return client_ != 0; }
   void close() noexcept;
   [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
 
   // For Forks.
-  void before_fork() noexcept { contexts_.before_fork(); }
-  void after_fork_in_parent() noexcept { contexts_.after_fork_in_parent(); }
+  void before_fork() noexcept;
+  void after_fork_in_parent() noexcept;
   void after_fork_in_child() noexcept;
 
   // ---- contexts (domain.cpp) --------------------------------------------------------------------
@@ -182,6 +188,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   class Belongings;
   Domain(Parts parts, DomainOptions options);
 
+  void undo(const Belongings& belongings) noexcept;
   void remove_all_hooks() noexcept;
   [[nodiscard]] Result<std::vector<Handle>> whole_teardown_order() const noexcept;
   [[nodiscard]] Result<lock::Context*> make_thread_context() noexcept;
@@ -189,7 +196,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void note_memory(Handle handle) noexcept;
   void report_leak(const lock::Context& context, Handle handle, HoldKind kind,
                    const char* why) noexcept;
-  [[nodiscard]] Result<void> check_memory(Handle handle) const;
+  [[nodiscard]] Result<MemoryTable*> table_with(const registry::EntryCopy& entry, bool writable);
   [[nodiscard]] Result<Rights> check_access(Handle handle, std::uint32_t driver,
                                             registry::EntryCopy& entry) const;
 
@@ -213,7 +220,10 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   std::uint32_t client_;  ///< which record of the lock region this process is
   mutable Ticker ticker_;
   lock::ContextTable contexts_;
-  MemoryTable memory_;
+  MemoryTable memory_;           ///< of what this process registered
+  MemoryTable foreign_memory_;   ///< others', which this process may write
+  MemoryTable readable_memory_;  ///< others', which it may not
+  std::atomic<std::uint32_t> fetches_{0};
   mutable HookTable hooks_;
 };
 

@@ -2,7 +2,9 @@
 //
 // Several at once, and the memory behind resources.
 #include <algorithm>
+#include <cerrno>
 #include <compare>
+#include <new>
 #include <utility>
 
 #include "resmgr/client/domain.hpp"
@@ -82,11 +84,29 @@ ErrorCode Domain::check_rights(Handle handle, std::uint32_t driver) const noexce
   return has(*rights, Rights::Acquire) ? ErrorCode{} : ErrorCode::NotPermitted;
 }
 
-// Whether the resource has memory: if it has none and is there, it was registered without.
-Result<void> Domain::check_memory(Handle handle) const {
-  if (memory_.contains(handle)) return {};
-  if (!view_.is_live(handle)) return fail(ErrorCode::StaleHandle);
-  return fail(ErrorCode::Unsupported, "the resource has no memory");
+// Where the resource's file is: with what this process registered, or among what it fetched from
+// the authority, which knows the rights, and does so now. Errors: Unsupported (it has no memory).
+Result<MemoryTable*> Domain::table_with(const registry::EntryCopy& entry, bool writable) try {
+  if (memory_.contains(entry.handle)) return &memory_;
+  MemoryTable& table = writable ? foreign_memory_ : readable_memory_;
+  if (table.contains(entry.handle)) return &table;
+  const Rights rights = writable ? Rights::Read | Rights::Write : Rights::Read;
+  auto file = authority_->open_file(entry.handle, rights);
+  if (!file) {
+    if (!view_.is_live(entry.handle)) return fail(ErrorCode::StaleHandle);
+    return std::unexpected(std::move(file.error()));
+  }
+  // Owners elsewhere unregister without a word to this process: now and then it looks itself.
+  constexpr std::uint32_t kFetchesBetweenLooks = 64;
+  if (fetches_.fetch_add(1, std::memory_order_relaxed) % kFetchesBetweenLooks == 0) {
+    const auto is_live = [&](Handle handle) { return view_.is_live(handle); };
+    foreign_memory_.remove_unless(is_live);
+    readable_memory_.remove_unless(is_live);
+  }
+  table.add(entry.handle, {std::move(*file), entry.size_bytes}, {});
+  return &table;
+} catch (const std::bad_alloc&) {
+  return fail_errno(ENOMEM, "memory of a resource");
 }
 
 // What `driver` may do, and the entry it was read from.
@@ -95,7 +115,10 @@ Result<Rights> Domain::check_access(Handle handle, std::uint32_t driver,
   auto read = view_.read(handle);
   if (!read) return std::unexpected(std::move(read.error()));
   entry = *read;
-  if (driver == 0 || driver == entry.owner_driver) return Rights::All;
+  // A driver of the owner's name in another process is not the owner.
+  const bool own = entry.owner_client == client_;
+  if (own && (driver == 0 || driver == entry.owner_driver)) return Rights::All;
+  if (driver == 0 || driver == entry.owner_driver) return Rights::None;
   return read_settled([&](const auto& view) { return view.rights(handle, driver); });
 }
 
@@ -107,15 +130,17 @@ Result<std::span<std::byte>> Domain::map(Handle handle, std::uint32_t driver) {
   if (!has(*rights, Rights::Read) && !has(*rights, Rights::Write)) {
     return fail(ErrorCode::NotPermitted, "map needs read or write rights");
   }
-  if (auto there = check_memory(entry.handle); !there) return std::unexpected(there.error());
-  const bool owner = driver == 0 || driver == entry.owner_driver;
+  const bool owner = *rights == Rights::All && entry.owner_client == client_ &&
+                     (driver == 0 || driver == entry.owner_driver);
   const bool writable =
       has(*rights, Rights::Write) && (owner || entry.access_pattern != AccessPattern::ReadMostly);
-  auto mapped = memory_.map(entry.handle, {.pattern = entry.access_pattern,
-                                           .flags = entry.flags,
-                                           .alignment = entry.alignment,
-                                           .numa_node = entry.numa_node,
-                                           .writable = writable});
+  const auto table = table_with(entry, writable);
+  if (!table) return std::unexpected(table.error());
+  auto mapped = (*table)->map(entry.handle, {.pattern = entry.access_pattern,
+                                             .flags = entry.flags,
+                                             .alignment = entry.alignment,
+                                             .numa_node = entry.numa_node,
+                                             .writable = writable});
   if (mapped && entry.state == Lifecycle::Allocated) note_memory(entry.handle);
   return mapped;
 }
@@ -129,8 +154,9 @@ Result<UniqueFd> Domain::duplicate_fd(Handle handle, std::uint32_t driver) {
   if (!has(*rights, Rights::Write)) {
     return fail(ErrorCode::NotPermitted, "a descriptor needs write rights");
   }
-  if (auto there = check_memory(entry.handle); !there) return std::unexpected(there.error());
-  auto copy = memory_.duplicate(entry.handle);
+  const auto table = table_with(entry, true);
+  if (!table) return std::unexpected(table.error());
+  auto copy = (*table)->duplicate(entry.handle);
   if (copy && entry.state == Lifecycle::Allocated) note_memory(entry.handle);
   return copy;
 }

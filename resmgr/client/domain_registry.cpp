@@ -31,7 +31,10 @@ class Domain::Belongings final : public LocalPart {
   [[nodiscard]] Result<void> keep(Handle handle) noexcept override try {
     if (!registration_.hooks.empty()) {
       auto added = domain_.hooks_.add(handle, std::move(registration_.hooks));
-      if (!added) return added;
+      if (!added) {
+        refused_ = handle;
+        return added;
+      }
     }
     if (registration_.file.fd || registration_.make) {
       domain_.memory_.add(handle, std::move(registration_.file), std::move(registration_.make));
@@ -39,6 +42,7 @@ class Domain::Belongings final : public LocalPart {
     return {};
   } catch (const std::bad_alloc&) {
     leftovers_ = domain_.hooks_.forget(handle);
+    refused_ = handle;
     return fail_errno(ENOMEM, "registration");
   }
   void drop(Handle handle) noexcept override {
@@ -46,9 +50,13 @@ class Domain::Belongings final : public LocalPart {
     domain_.memory_.remove(handle);
   }
 
+  /// What could not be kept; null: nothing.
+  [[nodiscard]] Handle refused() const noexcept { return refused_; }
+
  private:
   Domain& domain_;
   Registration& registration_;
+  Handle refused_;
   std::shared_ptr<void> leftovers_;
 };
 
@@ -63,6 +71,8 @@ Handle Domain::lookup_elsewhere(std::string_view name) const noexcept {
 
 Result<Handle> Domain::register_resource(std::string_view name, Registration& registration) {
   if (closed()) return fail(ErrorCode::Disconnected);
+  // Who acquires it first may be in another process, where the author's backing is not.
+  if (is_served()) registration.lazy = false;
   if (registration.make && !registration.lazy) {
     // What would be refused anyway should not make anything first.
     auto acceptable = authority_->check(name, registration.description);
@@ -76,6 +86,7 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration& re
   Belongings belongings(*this, registration);
   auto registered = authority_->register_resource(new_resource(name, registration), belongings);
   if (registered) hooks_.created(*registered);
+  undo(belongings);
   return registered;
 }
 
@@ -85,8 +96,19 @@ Result<Handle> Domain::register_with_needed(std::string_view name, Registration&
   registration.description.created_at = needed.description.created_at = Clock::coarse();
   Belongings belongings(*this, registration);
   Belongings needed_belongings(*this, needed);
-  return authority_->register_with_needed(new_resource(name, registration), belongings,
-                                          new_resource(needed_name, needed), needed_belongings);
+  auto registered =
+      authority_->register_with_needed(new_resource(name, registration), belongings,
+                                       new_resource(needed_name, needed), needed_belongings);
+  undo(belongings);
+  undo(needed_belongings);
+  return registered;
+}
+
+// Where the authority is elsewhere, what this process could not keep is registered by then.
+void Domain::undo(const Belongings& belongings) noexcept {
+  if (is_served() && !belongings.refused().is_null()) {
+    (void)unregister_resource(belongings.refused(), 0);
+  }
 }
 
 Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_ns,

@@ -48,6 +48,8 @@ class EmbeddedAuthority final : public Authority {
   [[nodiscard]] Result<void> remove_dependency(Handle needs, Handle needed) override;
   void read_apart(const std::function<void()>& read) override;
   void close() noexcept override {}
+  void before_fork() noexcept override {}
+  void after_fork_in_parent() noexcept override {}
   void after_fork_in_child() noexcept override {}
 
  private:

@@ -8,9 +8,11 @@
 
 #include <array>
 #include <cerrno>
+#include <iterator>
 #include <limits>
 #include <new>
 #include <utility>
+#include <vector>
 
 #include "resmgr/abi/description.hpp"
 
@@ -78,7 +80,7 @@ void MemoryTable::add(Handle handle, BackedFile file, MakeFile make) {
   Entry entry;
   entry.file = std::move(file);
   entry.make = std::move(make);
-  entries_.insert_or_assign(handle, std::move(entry));
+  entries_.try_emplace(handle, std::move(entry));
 }
 
 // An author's backing goes under no lock: its destructor may unregister what it drew from.
@@ -92,6 +94,16 @@ void MemoryTable::clear() {
   decltype(entries_) gone;
   const std::lock_guard lock(mutex_);
   gone.swap(entries_);
+}
+
+void MemoryTable::remove_unless(const std::function<bool(Handle)>& stays) {
+  std::vector<decltype(entries_)::node_type> gone;
+  const std::lock_guard lock(mutex_);
+  for (auto each = entries_.begin(); each != entries_.end();) {
+    const auto next = std::next(each);
+    if (!stays(each->first)) gone.push_back(entries_.extract(each));
+    each = next;
+  }
 }
 
 bool MemoryTable::contains(Handle handle) const {

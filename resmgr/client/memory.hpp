@@ -45,10 +45,12 @@ struct MapOptions {
 
 class MemoryTable {
  public:
-  /// Keeps a file, or what will make it.
+  /// Keeps a file, or what will make it; the first of several for one resource.
   void add(Handle handle, BackedFile file, MakeFile make);
   void remove(Handle handle);
   void clear();
+  /// Removes those that `stays` does not want. It is called under a lock.
+  void remove_unless(const std::function<bool(Handle)>& stays);
   [[nodiscard]] bool contains(Handle handle) const;
   /// The file, -1 if there is none yet. REQUIRES: the caller keeps the resource registered.
   [[nodiscard]] int file(Handle handle) const;

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/client/link.hpp"
+
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+#include <new>
+#include <utility>
+
+#include "resmgr/abi/replies.hpp"
+#include "resmgr/abi/requests.hpp"
+#include "resmgr/base/clock.hpp"
+
+namespace resmgr::client {
+namespace {
+
+constexpr std::uint64_t kSecond = 1'000'000'000;
+constexpr std::uint64_t kFirstPause = 1'000'000;
+constexpr std::uint64_t kLongestPause = 50'000'000;
+
+// Blocking calls, with an end: two system calls a request, where polling would be four.
+Result<void> limit_waits(int socket, std::uint64_t patience_ns) noexcept {
+  const timeval limit{.tv_sec = static_cast<time_t>(patience_ns / kSecond),
+                      .tv_usec = static_cast<suseconds_t>(patience_ns % kSecond / 1000)};
+  for (const int option : {SO_RCVTIMEO, SO_SNDTIMEO}) {
+    if (::setsockopt(socket, SOL_SOCKET, option, &limit, sizeof(limit)) != 0) {
+      return fail_errno(errno, "setsockopt");
+    }
+  }
+  return {};
+}
+
+void pause_for(std::uint64_t ns) noexcept {
+  const timespec time{.tv_sec = static_cast<time_t>(ns / kSecond),
+                      .tv_nsec = static_cast<long>(ns % kSecond)};
+  (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
+}
+
+bool is_loss(const Error& error) noexcept { return error == ErrorCode::Disconnected; }
+
+}  // namespace
+
+Result<std::unique_ptr<Link>> Link::connect(LinkOptions options) try {
+  struct Public : Link {  // make_unique needs a constructor it may call
+    explicit Public(LinkOptions o) : Link(std::move(o)) {}
+  };
+  std::unique_ptr<Link> link = std::make_unique<Public>(std::move(options));
+  link->buffer_.resize(RM_WIRE_MAX_FRAME);
+  const std::lock_guard lock(link->mutex_);
+  if (auto opened = link->open_connection(); !opened) {
+    return std::unexpected(std::move(opened.error()));
+  }
+  return link;
+} catch (const std::bad_alloc&) {
+  return fail_errno(ENOMEM, "connection to resmgrd");
+}
+
+Link::~Link() { close(); }
+
+Result<void> Link::open_connection() {
+  auto socket = PacketSocket::connect(options_.socket_path, PacketMode::Blocking);
+  if (!socket) return std::unexpected(std::move(socket.error()));
+  if (auto limited = limit_waits(socket->fd(), options_.patience_ns); !limited) return limited;
+  set_socket(std::move(*socket));
+  auto greeted = greet();
+  if (greeted) greeted = name_drivers();
+  if (!greeted) set_socket({});
+  return greeted;
+}
+
+void Link::set_socket(PacketSocket socket) noexcept {
+  const std::lock_guard lock(socket_mutex_);
+  std::swap(socket_, socket);
+}
+
+// The first time it asks for a place; after that for the one it has.
+Result<void> Link::greet() {
+  const bool known = place_.epoch != 0;
+  return exchange(
+      [&](std::uint64_t id, std::span<std::byte> out) {
+        return wire::encode(wire::Hello{.before = place_}, id, out);
+      },
+      {},
+      [&](const Attempt& reply) -> Result<void> {
+        if (reply.frame.type == wire::FrameType::Result) {
+          auto refusal = wire::ResultReply::decode(reply.frame);
+          if (!refusal) return std::unexpected(std::move(refusal.error()));
+          return std::unexpected(wire::error_of(*refusal));
+        }
+        auto welcome = wire::Welcome::decode(reply.frame);
+        if (!welcome) return std::unexpected(std::move(welcome.error()));
+        if (reply.fds.size() < RM_WIRE_REGION_FDS) {
+          return fail(ErrorCode::InvalidArgument, "a welcome without regions");
+        }
+        const wire::ClientPlace& place = welcome->regions.client;
+        if (known) {
+          if (place == place_) return {};
+          closed_.store(true);
+          return fail(ErrorCode::Disconnected, "the daemon has another domain now: attach again");
+        }
+        place_ = place;
+        regions_ = {place, std::move(reply.fds[0]), std::move(reply.fds[1])};
+        return {};
+      },
+      false);
+}
+
+Result<void> Link::name_drivers() {
+  for (const std::string& driver : drivers_) {
+    auto named = exchange(
+        [&](std::uint64_t id, std::span<std::byte> out) {
+          return wire::encode(wire::InternDriverRequest{.driver = driver}, id, out);
+        },
+        {}, [](const Attempt&) -> Result<void> { return {}; }, true);
+    if (!named) return named;
+  }
+  return {};
+}
+
+Result<void> Link::connect_again(std::uint64_t deadline_ns) {
+  log(LogLevel::Warning, "the connection to resmgrd is lost; holds and waits go on without it");
+  for (std::uint64_t pause = kFirstPause;; pause = std::min(2 * pause, kLongestPause)) {
+    if (closed_.load()) return fail(ErrorCode::Disconnected);
+    auto opened = open_connection();
+    if (opened) {
+      ++reconnections_;
+      log(LogLevel::Info, "connected to resmgrd again");
+      return opened;
+    }
+    if (monotonic_ns() + pause > deadline_ns) {
+      return fail(ErrorCode::Disconnected, "resmgrd does not come back");
+    }
+    pause_for(pause);
+  }
+}
+
+Result<void> Link::exchange(const Encode& encode, std::span<const int> fds, const Read& read,
+                            bool repeated) {
+  const std::uint64_t id = next_request_++;
+  const auto size = encode(id, buffer_);
+  if (!size) return std::unexpected(size.error());
+  auto sent = socket_.send(std::span(buffer_).first(*size), fds);
+  if (!sent) {
+    if (sent.error() == ErrorCode::WouldBlock) return fail(ErrorCode::Disconnected, "it is stuck");
+    return sent;
+  }
+  auto received = socket_.receive(buffer_);
+  if (!received) {
+    if (received.error() == ErrorCode::WouldBlock) {
+      return fail(ErrorCode::Disconnected, "it does not answer");
+    }
+    return std::unexpected(std::move(received.error()));
+  }
+  const auto frame = wire::read_frame(std::span(buffer_).first(received->bytes));
+  if (!frame) return std::unexpected(frame.error());
+  if (frame->request_id != id || frame->fds != received->fd_count) {
+    return fail(ErrorCode::Disconnected, "an answer to something else");
+  }
+  return read({*frame, std::span(received->fds).first(received->fd_count), repeated});
+}
+
+Result<void> Link::call(const Encode& encode, std::span<const int> fds, const Read& read) {
+  // First: in a child of fork() nobody may hold the mutex, and it is taken all the same.
+  if (closed_.load()) return fail(ErrorCode::Disconnected);
+  const std::lock_guard lock(mutex_);
+  const std::uint64_t deadline = monotonic_ns() + options_.patience_ns;
+  for (bool repeated = false;; repeated = true) {
+    if (closed_.load()) return fail(ErrorCode::Disconnected);
+    if (!socket_) {
+      if (auto again = connect_again(deadline); !again) return again;
+    }
+    auto done = exchange(encode, fds, read, repeated);
+    if (done || !is_loss(done.error()) || closed_.load()) return done;
+    set_socket({});
+    if (monotonic_ns() > deadline) return done;
+  }
+}
+
+void Link::remember_driver(std::string_view name) {
+  const std::lock_guard lock(mutex_);
+  if (std::ranges::find(drivers_, name) == drivers_.end()) drivers_.emplace_back(name);
+}
+
+void Link::close() noexcept {
+  if (closed_.exchange(true)) return;
+  std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock) {
+    // Wakes who waits for an answer; no goodbye then, but the end of the connection says as much.
+    const std::lock_guard socket_lock(socket_mutex_);
+    if (socket_) (void)::shutdown(socket_.fd(), SHUT_RDWR);
+  }
+  if (!lock) lock.lock();
+  if (!socket_) return;
+  constexpr std::uint64_t kGoodbyePatience = kSecond / 2;
+  (void)limit_waits(socket_.fd(), kGoodbyePatience);
+  (void)exchange(
+      [](std::uint64_t id, std::span<std::byte> out) {
+        return wire::encode(wire::SignalRequest{.signal = wire::Signal::Goodbye}, id, out);
+      },
+      {}, [](const Attempt&) -> Result<void> { return {}; }, false);
+  set_socket({});
+}
+
+void Link::after_fork_in_child() noexcept {
+  closed_.store(true);
+  socket_ = {};
+  socket_mutex_.unlock();
+}
+
+void Link::log(LogLevel level, std::string_view line) const noexcept {
+  if (!options_.log) return;
+  try {
+    options_.log(level, line);
+  } catch (...) {
+    // An author's sink that throws must not break what it was told about.
+  }
+}
+
+}  // namespace resmgr::client

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Link: a client's connection to resmgrd.
+//
+// What it is: requests and their answers, one at a time, over one socket; and the patience that a
+// daemon needs which is being restarted: the connection is made anew, under the same place in the
+// domain, and the request is sent again. What it is not: what requests mean (served_authority.hpp).
+// A request that was sent twice may have been carried out twice; who asks can tell from Attempt.
+//
+// Lifetime: owns the socket. Thread-safety: call() and close() from any thread.
+//
+//   auto link = Link::connect({.socket_path = "/run/resmgr/main.sock"}).value();
+//   Link::Regions regions = link->take_regions();
+//   auto pong = link->call([](std::uint64_t id, auto out) { return encode(ping, id, out); }, {},
+//                          [](const Link::Attempt& reply) { return result_of(reply); });
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "resmgr/abi/client_place.hpp"
+#include "resmgr/abi/frame.hpp"
+#include "resmgr/base/error.hpp"
+#include "resmgr/base/log.hpp"
+#include "resmgr/base/packet_socket.hpp"
+#include "resmgr/base/unique_fd.hpp"
+
+namespace resmgr::client {
+
+struct LinkOptions {
+  std::string socket_path;
+  /// How long a request waits for a daemon that is away, and for one that does not answer.
+  std::uint64_t patience_ns = 10'000'000'000;
+  LogSink log = {};
+};
+
+class Link {
+ public:
+  /// What the daemon hands to a new client.
+  struct Regions {
+    wire::ClientPlace place;
+    UniqueFd registry;
+    UniqueFd locks;
+  };
+  /// The answer to a request.
+  struct Attempt {
+    const wire::Frame& frame;  ///< valid during the call
+    std::span<UniqueFd> fds;   ///< came beside, may be moved from
+    bool repeated;             ///< it was sent before, and nobody knows what became of it
+  };
+  using Encode = std::function<Result<std::size_t>(std::uint64_t request_id, std::span<std::byte>)>;
+  using Read = std::function<Result<void>(const Attempt&)>;
+
+  /// Connects, once, and asks for a place in the domain. Errors: those of PacketSocket::connect(),
+  /// what the daemon refuses (NotPermitted, CapacityExceeded, VersionMismatch), System.
+  [[nodiscard]] static Result<std::unique_ptr<Link>> connect(LinkOptions options);
+  ~Link();
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
+
+  /// The regions, for who maps them; once.
+  [[nodiscard]] Regions take_regions() noexcept { return std::move(regions_); }
+  [[nodiscard]] const wire::ClientPlace& place() const noexcept { return place_; }
+  /// How often the connection was made anew.
+  [[nodiscard]] std::uint32_t reconnections() const noexcept { return reconnections_; }
+
+  /// Sends a request with duplicates of `fds`, and calls `read` with its answer. Errors: those of
+  /// `encode` and `read`; Disconnected (closed, or patience is at an end, or the daemon has another
+  /// domain now); System.
+  [[nodiscard]] Result<void> call(const Encode& encode, std::span<const int> fds, const Read& read);
+  /// A driver that this client speaks for: named again on each new connection. May throw
+  /// std::bad_alloc.
+  void remember_driver(std::string_view name);
+
+  /// Says goodbye. Calls under way end with Disconnected. Idempotent.
+  void close() noexcept;
+
+  // For client/forks.hpp: the socket stays as it is meanwhile.
+  void before_fork() noexcept { socket_mutex_.lock(); }
+  void after_fork_in_parent() noexcept { socket_mutex_.unlock(); }
+  /// The connection is the parent's: it is let go without a word.
+  void after_fork_in_child() noexcept;
+
+ private:
+  explicit Link(LinkOptions options) : options_(std::move(options)) {}
+
+  void set_socket(PacketSocket socket) noexcept;
+  // REQUIRES of all that follow: mutex_ held.
+  [[nodiscard]] Result<void> open_connection();
+  [[nodiscard]] Result<void> greet();
+  [[nodiscard]] Result<void> name_drivers();
+  [[nodiscard]] Result<void> connect_again(std::uint64_t deadline_ns);
+  /// One request and one answer on the connection there is.
+  [[nodiscard]] Result<void> exchange(const Encode& encode, std::span<const int> fds,
+                                      const Read& read, bool repeated);
+  void log(LogLevel level, std::string_view line) const noexcept;
+
+  LinkOptions options_;
+  std::mutex mutex_;
+  std::mutex socket_mutex_;  ///< held for moments: which socket it is
+  PacketSocket socket_;
+  std::atomic<bool> closed_{false};
+  std::vector<std::byte> buffer_;
+  std::uint64_t next_request_ = 1;
+  wire::ClientPlace place_;
+  Regions regions_;
+  std::vector<std::string> drivers_;
+  std::atomic<std::uint32_t> reconnections_{0};
+};
+
+}  // namespace resmgr::client

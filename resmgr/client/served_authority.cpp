@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/client/served_authority.hpp"
+
+#include <sched.h>
+
+#include <array>
+#include <ctime>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include "resmgr/abi/registration.hpp"
+#include "resmgr/abi/replies.hpp"
+#include "resmgr/abi/requests.hpp"
+#include "resmgr/base/clock.hpp"
+
+namespace resmgr::client {
+namespace {
+
+Result<wire::ResultReply> result_of(const Link::Attempt& reply) {
+  auto result = wire::ResultReply::decode(reply.frame);
+  if (!result) return result;
+  if (result->error) return std::unexpected(wire::error_of(*result));
+  return result;
+}
+
+bool belongs_to(const rm_region_header& header, const wire::ClientPlace& place) noexcept {
+  return header.domain_id == place.domain_id && header.epoch == place.epoch;
+}
+
+}  // namespace
+
+Result<ServedAuthority::Attached> ServedAuthority::attach(LinkOptions options) {
+  auto link = Link::connect(std::move(options));
+  if (!link) return std::unexpected(std::move(link.error()));
+  Link::Regions regions = (*link)->take_regions();
+  auto registry =
+      registry::RegistryRegion::attach(std::move(regions.registry), Mapping::Access::Read);
+  if (!registry) return std::unexpected(std::move(registry.error()));
+  auto locks = lock::LockRegion::attach(std::move(regions.locks));
+  if (!locks) return std::unexpected(std::move(locks.error()));
+  if (!belongs_to(registry->header(), regions.place) ||
+      !belongs_to(locks->header(), regions.place) ||
+      regions.place.client >= locks->tables().client_count) {
+    return fail(ErrorCode::InvalidArgument, "the daemon's regions are of another domain");
+  }
+  struct Public : ServedAuthority {  // make_unique needs a constructor it may call
+    Public(std::unique_ptr<Link> l, const registry::RegistryRegion& r) noexcept
+        : ServedAuthority(std::move(l), r) {}
+  };
+  std::unique_ptr<ServedAuthority> authority =
+      std::make_unique<Public>(std::move(*link), *registry);
+  return Attached{std::move(*registry), std::move(*locks), std::move(authority),
+                  regions.place.client};
+}
+
+template <typename Request>
+Result<void> ServedAuthority::ask(const Request& request, std::span<const int> fds,
+                                  std::optional<ErrorCode> done_before) {
+  return link_->call(
+      [&](std::uint64_t id, std::span<std::byte> out) { return wire::encode(request, id, out); },
+      fds,
+      [&](const Link::Attempt& reply) -> Result<void> {
+        auto result = result_of(reply);
+        if (result) return {};
+        if (reply.repeated && done_before && result.error() == *done_before) return {};
+        return std::unexpected(std::move(result.error()));
+      });
+}
+
+Result<std::uint32_t> ServedAuthority::intern_driver(std::string_view name) {
+  std::uint32_t number = 0;
+  auto done = link_->call(
+      [&](std::uint64_t id, std::span<std::byte> out) {
+        return wire::encode(wire::InternDriverRequest{.driver = name}, id, out);
+      },
+      {},
+      [&](const Link::Attempt& reply) -> Result<void> {
+        auto result = result_of(reply);
+        if (!result) return std::unexpected(std::move(result.error()));
+        number = static_cast<std::uint32_t>(result->value[0]);
+        return {};
+      });
+  if (!done) return std::unexpected(std::move(done.error()));
+  link_->remember_driver(name);
+  return number;
+}
+
+// The daemon finds the rest, and refuses then.
+Result<void> ServedAuthority::check(std::string_view name, const Description& description) {
+  if (auto sound = (wire::Record{.name = name, .description = description}).check(); !sound) {
+    return sound;
+  }
+  if (!view_.lookup(name).is_null()) return fail(ErrorCode::AlreadyExists);
+  return {};
+}
+
+Handle ServedAuthority::own(std::string_view name) const noexcept {
+  const Handle handle = view_.lookup(name);
+  const auto entry = view_.read(handle);
+  return entry && entry->owner_client == client_ ? handle : Handle();
+}
+
+// One request; of two the first needs the second. Returns the first.
+Result<Handle> ServedAuthority::register_all(std::span<const NewResource* const> resources) {
+  std::array<int, kMaxPacketFds> files{};
+  std::size_t file_count = 0;
+  for (const NewResource* resource : resources) {
+    if (resource->file >= 0) files[file_count++] = resource->file;
+  }
+  Handle first;
+  auto done = link_->call(
+      [&](std::uint64_t id, std::span<std::byte> out) -> Result<std::size_t> {
+        wire::RegisterWriter writer(id, out);
+        std::uint16_t file = 0;
+        for (const NewResource* resource : resources) {
+          wire::Record record{.name = resource->name,
+                              .description = resource->description,
+                              .lazy = resource->wishes.lazy,
+                              .access_hook = resource->wishes.access_hook,
+                              .needs_next = resource != resources.back()};
+          if (resource->file >= 0) record.fd = file++;
+          if (auto added = writer.add(record); !added) {
+            return std::unexpected(std::move(added.error()));
+          }
+        }
+        return writer.finish();
+      },
+      std::span(files).first(file_count),
+      [&](const Link::Attempt& reply) -> Result<void> {
+        if (reply.frame.type == wire::FrameType::Result) {
+          auto result = result_of(reply);
+          if (!result) return std::unexpected(std::move(result.error()));
+        }
+        auto registered = wire::RegisteredReply::decode(reply.frame);
+        if (!registered) return std::unexpected(std::move(registered.error()));
+        const wire::RegistrationOutcome outcome = registered->at(0);
+        first = outcome.handle;
+        if (!outcome.error) return {};
+        if (reply.repeated && *outcome.error == ErrorCode::AlreadyExists) {
+          first = own(resources.front()->name);
+          if (!first.is_null()) return {};
+        }
+        return fail(*outcome.error, "registration");
+      });
+  if (!done) return std::unexpected(std::move(done.error()));
+  return first;
+}
+
+Result<Handle> ServedAuthority::register_resource(const NewResource& resource, LocalPart& part) {
+  const std::array resources{&resource};
+  auto handle = register_all(resources);
+  if (!handle) return handle;
+  if (auto kept = part.keep(*handle); !kept) return std::unexpected(std::move(kept.error()));
+  return handle;
+}
+
+Result<Handle> ServedAuthority::register_with_needed(const NewResource& resource, LocalPart& part,
+                                                     const NewResource& needed,
+                                                     LocalPart& needed_part) {
+  const std::array resources{&resource, &needed};
+  auto handle = register_all(resources);
+  if (!handle) return handle;
+  if (auto kept = part.keep(*handle); !kept) return std::unexpected(std::move(kept.error()));
+  if (auto kept = needed_part.keep(own(needed.name)); !kept) {
+    return std::unexpected(std::move(kept.error()));
+  }
+  return handle;
+}
+
+// Whose resources leave together is not told: of two drivers that use each other's the daemon lets
+// none go before the other has unshared.
+Result<void> ServedAuthority::begin_unregister(Handle handle, const registry::Leaving*) {
+  return ask(wire::UnregisterRequest{.step = wire::UnregisterStep::Begin, .handle = handle}, {},
+             ErrorCode::InUse);
+}
+
+void ServedAuthority::cancel_unregister(Handle handle) noexcept try {
+  (void)ask(wire::UnregisterRequest{.step = wire::UnregisterStep::Cancel, .handle = handle});
+} catch (const std::bad_alloc&) {
+  // It stays in PendingCleanup until its owner tries again or leaves.
+}
+
+Result<void> ServedAuthority::finish_unregister(lock::Context&, Handle handle,
+                                                const registry::Leaving*, bool) {
+  const std::uint64_t deadline = monotonic_ns() + kLatchPatienceNs;
+  for (;;) {
+    auto done = ask(wire::UnregisterRequest{.step = wire::UnregisterStep::Finish, .handle = handle},
+                    {}, ErrorCode::StaleHandle);
+    if (done || done.error() != ErrorCode::WouldBlock) return done;
+    // Somebody has the latch, whom the daemon does not wait for.
+    if (monotonic_ns() > deadline) return fail(ErrorCode::InUse, "unregister");
+    ::sched_yield();
+  }
+}
+
+void ServedAuthority::memory_made(Handle handle, int file) noexcept try {
+  const std::array files{file};
+  (void)ask(wire::SetStateRequest{.handle = handle, .has_fd = file >= 0},
+            std::span(files).first(file >= 0 ? 1 : 0));
+} catch (const std::bad_alloc&) {
+  // Who acquires it next comes by here again.
+}
+
+Result<UniqueFd> ServedAuthority::open_file(Handle handle, Rights rights) {
+  UniqueFd file;
+  auto done = link_->call(
+      [&](std::uint64_t id, std::span<std::byte> out) {
+        return wire::encode(wire::OpenFdRequest{.handle = handle, .rights = rights}, id, out);
+      },
+      {},
+      [&](const Link::Attempt& reply) -> Result<void> {
+        auto result = result_of(reply);
+        if (!result) return std::unexpected(std::move(result.error()));
+        if (!result->has_fd || reply.fds.empty()) {
+          return fail(ErrorCode::InvalidArgument, "an answer without its descriptor");
+        }
+        file = std::move(reply.fds[0]);
+        return {};
+      });
+  if (!done) return std::unexpected(std::move(done.error()));
+  return file;
+}
+
+// As whom is not said: the daemon knows which drivers are this process's.
+Result<void> ServedAuthority::share(Handle handle, std::uint32_t, std::uint32_t with,
+                                    Rights rights) {
+  return ask(wire::ShareRequest{
+      .change = wire::ShareChange::Share, .handle = handle, .driver_id = with, .rights = rights});
+}
+
+Result<void> ServedAuthority::unshare(Handle handle, std::uint32_t, std::uint32_t with) {
+  return ask(wire::ShareRequest{.change = wire::ShareChange::Unshare,
+                                .handle = handle,
+                                .driver_id = with,
+                                .rights = Rights::All},
+             {}, ErrorCode::NotFound);
+}
+
+Result<void> ServedAuthority::add_dependency(Handle needs, Handle needed) {
+  return ask(
+      wire::DependencyRequest{.change = wire::DependencyChange::Add, .from = needs, .to = needed},
+      {}, ErrorCode::AlreadyExists);
+}
+
+Result<void> ServedAuthority::remove_dependency(Handle needs, Handle needed) {
+  return ask(
+      wire::DependencyRequest{
+          .change = wire::DependencyChange::Remove, .from = needs, .to = needed},
+      {}, ErrorCode::NotFound);
+}
+
+// The daemon's changes are short; one that died in the middle of one is replaced in milliseconds.
+void ServedAuthority::read_apart(const std::function<void()>& read) {
+  constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 100'000};
+  (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &kPause, nullptr);
+  read();
+}
+
+}  // namespace resmgr::client

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// ServedAuthority: the authority of a domain that resmgrd serves.
+//
+// What it is: each change as a request over a Link. What it is not: in the way of anybody who looks
+// up, acquires or releases: that needs no message. While resmgrd is being restarted changes wait;
+// one that may have been carried out before the connection was lost is asked for again and then
+// compared with what the registry says.
+//
+// Lifetime: owns the link. Thread-safety: all functions from any thread.
+//
+//   auto attached = ServedAuthority::attach({.socket_path = "/run/resmgr/main.sock"}).value();
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <utility>
+
+#include "resmgr/client/authority.hpp"
+#include "resmgr/client/link.hpp"
+#include "resmgr/lock/region.hpp"
+#include "resmgr/registry/region.hpp"
+#include "resmgr/registry/view.hpp"
+
+namespace resmgr::client {
+
+class ServedAuthority : public Authority {
+ public:
+  /// A place in a served domain, and the regions, mapped.
+  struct Attached {
+    registry::RegistryRegion registry;
+    lock::LockRegion locks;
+    std::unique_ptr<ServedAuthority> authority;
+    std::uint32_t client;  ///< which record of the lock region this process is
+  };
+  /// Errors: those of Link::connect(), and of attaching to the regions.
+  [[nodiscard]] static Result<Attached> attach(LinkOptions options);
+
+  [[nodiscard]] Result<std::uint32_t> intern_driver(std::string_view name) override;
+  [[nodiscard]] Result<void> check(std::string_view name, const Description& description) override;
+  [[nodiscard]] Result<Handle> register_resource(const NewResource& resource,
+                                                 LocalPart& part) override;
+  [[nodiscard]] Result<Handle> register_with_needed(const NewResource& resource, LocalPart& part,
+                                                    const NewResource& needed,
+                                                    LocalPart& needed_part) override;
+  [[nodiscard]] Result<void> begin_unregister(Handle handle,
+                                              const registry::Leaving* leaving) override;
+  void cancel_unregister(Handle handle) noexcept override;
+  [[nodiscard]] Result<void> finish_unregister(lock::Context& context, Handle handle,
+                                               const registry::Leaving* leaving,
+                                               bool waited) override;
+  void memory_made(Handle handle, int file) noexcept override;
+  [[nodiscard]] Result<UniqueFd> open_file(Handle handle, Rights rights) override;
+  [[nodiscard]] Result<void> share(Handle handle, std::uint32_t by, std::uint32_t with,
+                                   Rights rights) override;
+  [[nodiscard]] Result<void> unshare(Handle handle, std::uint32_t by, std::uint32_t with) override;
+  [[nodiscard]] Result<void> add_dependency(Handle needs, Handle needed) override;
+  [[nodiscard]] Result<void> remove_dependency(Handle needs, Handle needed) override;
+  void read_apart(const std::function<void()>& read) override;
+  void close() noexcept override { link_->close(); }
+  void before_fork() noexcept override { link_->before_fork(); }
+  void after_fork_in_parent() noexcept override { link_->after_fork_in_parent(); }
+  void after_fork_in_child() noexcept override { link_->after_fork_in_child(); }
+
+ private:
+  ServedAuthority(std::unique_ptr<Link> link, const registry::RegistryRegion& registry) noexcept
+      : link_(std::move(link)), view_(registry), client_(link_->place().client) {}
+
+  /// The errors of a request whose answer says no more than that it is done. `done_before`: what
+  /// says so where it was sent twice.
+  template <typename Request>
+  Result<void> ask(const Request& request, std::span<const int> fds = {},
+                   std::optional<ErrorCode> done_before = {});
+  [[nodiscard]] Result<Handle> register_all(std::span<const NewResource* const> resources);
+  [[nodiscard]] Handle own(std::string_view name) const noexcept;
+
+  std::unique_ptr<Link> link_;
+  registry::RegistryView view_;
+  std::uint32_t client_;
+};
+
+}  // namespace resmgr::client
