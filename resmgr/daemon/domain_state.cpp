@@ -4,11 +4,12 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <vector>
 
 namespace resmgr::daemon {
 
-Result<std::unique_ptr<DomainState>> DomainState::create(const Capacities& capacities,
-                                                         const RegionIdentity& identity) {
+Result<DomainRegions> DomainRegions::create(const Capacities& capacities,
+                                            const RegionIdentity& identity) {
   auto registry = registry::RegistryRegion::create(capacities, identity);
   if (!registry) return std::unexpected(std::move(registry.error()));
   // Ours is mapped; from here on the file gives nobody another writable mapping, not through /proc
@@ -16,18 +17,45 @@ Result<std::unique_ptr<DomainState>> DomainState::create(const Capacities& capac
   if (::fcntl(registry->fd(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
     return fail_errno(errno, "fcntl(F_ADD_SEALS)");
   }
-  auto writer = registry::RegistryWriter::open(*registry);
-  if (!writer) return std::unexpected(std::move(writer.error()));
   auto locks = lock::LockRegion::create(capacities, identity);
   if (!locks) return std::unexpected(std::move(locks.error()));
   if (::fcntl(locks->fd(), F_ADD_SEALS, F_SEAL_SEAL) != 0) {
     return fail_errno(errno, "fcntl(F_ADD_SEALS)");
   }
+  return DomainRegions{std::move(*registry), std::move(*locks)};
+}
+
+Result<std::unique_ptr<DomainState>> DomainState::create(const Capacities& capacities,
+                                                         const RegionIdentity& identity) {
+  auto regions = DomainRegions::create(capacities, identity);
+  if (!regions) return std::unexpected(std::move(regions.error()));
+  return take_over(std::move(*regions));
+}
+
+Result<std::unique_ptr<DomainState>> DomainState::take_over(DomainRegions regions) {
+  auto writer = registry::RegistryWriter::open(regions.registry);
+  if (!writer) return std::unexpected(std::move(writer.error()));
+  (void)writer->recover();
   struct Public : DomainState {  // make_unique needs a constructor it may call
     Public(registry::RegistryRegion r, const registry::RegistryWriter& w, lock::LockRegion l)
         : DomainState(std::move(r), w, std::move(l)) {}
   };
-  return std::make_unique<Public>(std::move(*registry), *writer, std::move(*locks));
+  auto state =
+      std::make_unique<Public>(std::move(regions.registry), *writer, std::move(regions.locks));
+  state->complete_removals();
+  return state;
+}
+
+// A slot is closed before its entry goes: one that is closed has an entry too many.
+void DomainState::complete_removals() {
+  std::vector<Handle> begun;
+  view_.for_each([&](const registry::EntryCopy& entry) {
+    if (entry.state == Lifecycle::PendingCleanup) begun.push_back(entry.handle);
+    return true;
+  });
+  for (const Handle handle : begun) {
+    if (engine_.complete_retirement(handle)) (void)writer_.finish_unregister(handle);
+  }
 }
 
 DomainState::DomainState(registry::RegistryRegion registry, const registry::RegistryWriter& writer,

@@ -32,10 +32,22 @@
 
 namespace resmgr::daemon {
 
-class DomainState : private lock::Names {
- public:
+/// A domain's memory, which outlives those who work with it.
+struct DomainRegions {
   /// A new, empty domain. Nobody who gets the registry's file can map it for writing: it is sealed
   /// against that once it is mapped here. Errors: InvalidArgument (capacities), System.
+  [[nodiscard]] static Result<DomainRegions> create(const Capacities& capacities,
+                                                    const RegionIdentity& identity);
+
+  registry::RegistryRegion registry;
+  lock::LockRegion locks;
+};
+
+class DomainState : private lock::Names {
+ public:
+  /// Completes or undoes what a predecessor left unfinished in the regions. Errors: System.
+  [[nodiscard]] static Result<std::unique_ptr<DomainState>> take_over(DomainRegions regions);
+  /// Of a new domain. Errors: those of DomainRegions::create().
   [[nodiscard]] static Result<std::unique_ptr<DomainState>> create(const Capacities& capacities,
                                                                    const RegionIdentity& identity);
   DomainState(const DomainState&) = delete;
@@ -52,6 +64,8 @@ class DomainState : private lock::Names {
  private:
   DomainState(registry::RegistryRegion registry, const registry::RegistryWriter& writer,
               lock::LockRegion locks);
+
+  void complete_removals();
 
   // lock::Names. The authority waits for nothing and holds nothing, so nobody asks it much.
   void describe(Participant& who, std::uint32_t driver) const noexcept override;

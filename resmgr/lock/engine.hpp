@@ -158,6 +158,9 @@ class LockEngine {
   /// `latch`: who does it, the context itself (0), or RM_AUTHORITY_CONTEXT for a holder elsewhere.
   Result<void> retire(Context& context, Handle handle, std::uint64_t deadline_ns,
                       std::uint16_t latch = 0) noexcept;
+  /// Goes on where an authority died that retired this handle; returns whether it had begun, in
+  /// which case the slot is empty now. REQUIRES: the caller is its successor.
+  bool complete_retirement(Handle handle) noexcept;
 
   // ---- views ------------------------------------------------------------------------------------
 
@@ -291,6 +294,7 @@ class LockEngine {
   // release.cpp
   Result<void> release_exclusive(Context& context, Handle handle) noexcept;
   Result<void> release_shared(Context& context, Handle handle) noexcept;
+  void empty(rm_slot& slot, Handle handle, StateWord gone) noexcept;
   [[nodiscard]] rm_cell* own_cell(const Context& context, const rm_slot& slot,
                                   Handle handle) const noexcept;
 

@@ -273,17 +273,33 @@ Result<void> LockEngine::retire(Context& context, Handle handle, std::uint64_t d
   word = load(slot->word);
   while (!cas(slot->word, word, gone.bits)) {
   }
-  // From here on nobody can join: knocks fail on the generation.
-  const WaitQueue queue(t_, *slot, handle.slot(), handle.generation());
+  empty(*slot, handle, gone);
+  return {};
+}
+
+// Nobody can join: knocks fail on the generation.
+void LockEngine::empty(rm_slot& slot, Handle handle, StateWord gone) noexcept {
+  const WaitQueue queue(t_, slot, handle.slot(), handle.generation());
   queue.settle();
   Waiter waiter;
   while (queue.front(waiter)) {
     queue.unlink(*waiter.node);
     if (!planted::kForgetRemoved) (void)decide(waiter, RM_NODE_REMOVED);
   }
-  cells_.retire_chain(*slot);
-  store(slot->word, gone.with_latch(0).bits);
-  return {};
+  cells_.retire_chain(slot);
+  store(slot.word, gone.with_latch(0).bits);
+}
+
+bool LockEngine::complete_retirement(Handle handle) noexcept {
+  rm_slot* const slot = t_.slot(handle.slot());
+  if (!slot) return false;
+  const StateWord word{load(slot->word)};
+  const std::uint32_t next = (handle.generation() + 1) & Handle::kGenerationMask;
+  if (word.generation() != next || !word.has(RM_WORD_ABSENT)) return false;
+  // The lists are as a kill left them.
+  WaitQueue(t_, *slot, handle.slot(), handle.generation()).rebuild();
+  empty(*slot, handle, word);
+  return true;
 }
 
 }  // namespace resmgr::lock

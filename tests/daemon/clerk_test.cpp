@@ -451,6 +451,39 @@ TEST_F(ClerkTest, ASuccessorServesTheClientsThatComeBack) {
   EXPECT_EQ(answer.fd_count, 1u);
 }
 
+// Killed after the slot was closed, with somebody waiting, and before the entry went.
+TEST(DomainStateTest, ASuccessorCompletesARemoval) {
+  auto regions = DomainRegions::create(kCapacities, {.domain_id = 42}).value();
+  const UniqueFd registry(::fcntl(regions.registry.fd(), F_DUPFD_CLOEXEC, 0));
+  auto locks = lock::LockRegion::attach(UniqueFd(::fcntl(regions.locks.fd(), F_DUPFD_CLOEXEC, 0)));
+  ASSERT_TRUE(locks);
+  FakeNames names;
+  lock::LockEngine engine(locks->tables(), names);
+  lock::ContextTable contexts(locks->tables(), engine);
+
+  auto writer = registry::RegistryWriter::open(regions.registry).value();
+  const auto prepared = writer.prepare("gone", {}).value();
+  engine.arm(prepared.slot, prepared.generation, prepared.class_id, 0);
+  const Handle gone = writer.publish(prepared).value();
+  const auto stays = writer.prepare("stays", {}).value();
+  engine.arm(stays.slot, stays.generation, stays.class_id, 0);
+  ASSERT_TRUE(writer.publish(stays));
+  ASSERT_TRUE(writer.begin_unregister(gone));
+  ASSERT_TRUE(writer.begin_unregister(stays.handle()));
+  lock::Context& holder = *contexts.open(1, 0, 0, lock::this_thread()).value();
+  ASSERT_TRUE(engine.acquire(holder, gone, trying()));
+  const std::uint32_t next = gone.generation() + 1;
+  store(locks->tables().slot(gone.slot())->word,
+        lock::StateWord::free(next).with(RM_WORD_ABSENT).with_latch(RM_AUTHORITY_CONTEXT).bits);
+
+  const auto state = DomainState::take_over(std::move(regions)).value();
+  EXPECT_TRUE(state->view().lookup("gone").is_null());
+  EXPECT_EQ(state->engine().word(gone.slot()).latch(), 0);
+  EXPECT_FALSE(state->view().lookup("stays").is_null());
+  // The slot can be used again.
+  EXPECT_EQ(state->writer().prepare("next", {}).value().slot, gone.slot());
+}
+
 TEST_F(ClerkTest, WhoDoesNotComeBackIsBuried) {
   Notes notes;
   auto first = std::make_unique<Clerk>(*state, "1", notes);
