@@ -240,13 +240,21 @@ Result<Clerk::Reply> Clerk::share(const Client& client, const wire::Frame& frame
     if (!number) return std::unexpected(std::move(number.error()));
     with = *number;
   }
+  const auto change = [&](std::uint32_t by) {
+    return request->change == wire::ShareChange::Share
+               ? state_.writer().shares().share(request->handle, by, with, request->rights)
+               : state_.writer().shares().unshare(request->handle, by, with);
+  };
   Result<void> done = fail(ErrorCode::NotPermitted, "no driver of this client may");
-  for (const std::uint32_t driver : client.drivers) {
-    if (driver == entry->owner_driver && entry->owner_client != client.index) continue;
-    done = request->change == wire::ShareChange::Share
-               ? state_.writer().shares().share(request->handle, driver, with, request->rights)
-               : state_.writer().shares().unshare(request->handle, driver, with);
-    if (done || done.error() != ErrorCode::NotPermitted) break;
+  if (entry->owner_client == client.index) {
+    done = change(entry->owner_driver);
+  } else {
+    for (const std::uint32_t driver : client.drivers) {
+      // One of the owner's name, but in another process.
+      if (driver == entry->owner_driver) continue;
+      done = change(driver);
+      if (done || done.error() != ErrorCode::NotPermitted) break;
+    }
   }
   if (!done) return std::unexpected(std::move(done.error()));
   return Reply{};

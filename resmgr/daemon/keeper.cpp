@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/daemon/keeper.hpp"
+
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <ctime>
+#include <string>
+
+#include "resmgr/base/clock.hpp"
+
+namespace resmgr::daemon {
+namespace {
+
+constexpr std::uint64_t kMillisecond = 1'000'000;
+constexpr std::uint64_t kSecond = 1'000 * kMillisecond;
+// One that lived so long died of something that the next need not meet at once.
+constexpr std::uint64_t kLongEnough = kSecond;
+constexpr std::uint64_t kLongestPause = kSecond;
+// How long a worker may take to end that was told to.
+constexpr int kFarewellMs = 5'000;
+
+Result<UniqueFd> take_signals() noexcept {
+  sigset_t signals;
+  ::sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) ::sigaddset(&signals, signal);
+  if (::sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) return fail_errno(errno, "sigprocmask");
+  UniqueFd fd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!fd) return fail_errno(errno, "signalfd");
+  return fd;
+}
+
+std::string fate_of(int status) {
+  if (WIFSIGNALED(status)) return "was killed by signal " + std::to_string(WTERMSIG(status));
+  return "ended with status " + std::to_string(WEXITSTATUS(status));
+}
+
+}  // namespace
+
+Result<void> Keeper::run() {
+  auto signals = take_signals();
+  if (!signals) return std::unexpected(std::move(signals.error()));
+  if (auto started = start_worker(); !started) return started;
+  for (;;) {
+    std::array<pollfd, 3> waits{pollfd{signals->get(), POLLIN, 0}, pollfd{worker_.get(), POLLIN, 0},
+                                pollfd{ledger_.fd(), POLLIN, 0}};
+    const int ready = ::poll(waits.data(), waits.size(), stopping_ ? kFarewellMs : -1);
+    if (ready < 0 && errno != EINTR) return fail_errno(errno, "poll");
+    if (ready == 0) (void)::kill(worker_pid_, SIGKILL);
+    if (ready <= 0) continue;
+    signalfd_siginfo signal{};
+    if (waits[0].revents != 0 &&
+        ::read(signals->get(), &signal, sizeof(signal)) == static_cast<ssize_t>(sizeof(signal))) {
+      pass_on(static_cast<int>(signal.ssi_signo));
+    }
+    if (waits[2].revents != 0) read_ledger();
+    if (waits[1].revents == 0) continue;
+    if (!bury_worker()) return {};
+    if (auto started = start_worker(); !started) return started;
+  }
+}
+
+Result<void> Keeper::start_worker() {
+  if (pause_ns_ != 0) {
+    const timespec pause{.tv_sec = static_cast<time_t>(pause_ns_ / kSecond),
+                         .tv_nsec = static_cast<long>(pause_ns_ % kSecond)};
+    (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
+  }
+  auto pair = PacketSocket::pair(PacketMode::Blocking);
+  if (!pair) return std::unexpected(std::move(pair.error()));
+  const pid_t keeper = ::getpid();
+  started_at_ = monotonic_ns();
+  const pid_t worker = ::fork();
+  if (worker < 0) return fail_errno(errno, "fork");
+  if (worker == 0) {
+    // Without its keeper a worker would leave nothing behind.
+    (void)::prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (::getppid() != keeper) ::_exit(0);
+    ledger_ = {};
+    worker_ = {};
+    pair->first = {};
+    estate_.ready = false;
+    ::_exit(work_({std::move(regions_), std::move(listener_),
+                   LedgerChannel(std::move(pair->second)), std::move(estate_)}));
+  }
+  worker_pid_ = worker;
+  worker_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, worker, 0)));
+  ledger_ = std::move(pair->first);
+  if (!worker_) return fail_errno(errno, "pidfd_open");
+  return {};
+}
+
+void Keeper::read_ledger() {
+  const bool before = estate_.ready;
+  // What is wrong with the socket is that the worker is gone, which its pidfd says.
+  if (auto read = estate_.read(ledger_); !read) {
+    ledger_ = {};
+    return;
+  }
+  if (before || !estate_.ready || !on_ready_) return;
+  on_ready_();
+  on_ready_ = {};
+}
+
+void Keeper::pass_on(int signal) noexcept {
+  if (signal != SIGHUP) stopping_ = true;
+  (void)::kill(worker_pid_, signal == SIGINT ? SIGTERM : signal);
+}
+
+bool Keeper::bury_worker() {
+  int status = 0;
+  if (::waitpid(worker_pid_, &status, WNOHANG) != worker_pid_) return true;
+  while (ledger_ && estate_.read(ledger_)) {
+  }
+  ledger_ = {};
+  if (stopping_) return false;
+  const std::uint64_t lived = monotonic_ns() - started_at_;
+  pause_ns_ = lived > kLongEnough ? 0 : std::clamp(2 * pause_ns_, kMillisecond, kLongestPause);
+  log(LogLevel::Error, "the worker " + fate_of(status) + "; another one takes over");
+  return true;
+}
+
+void Keeper::log(LogLevel level, std::string_view line) const {
+  if (log_) log_(level, line);
+}
+
+}  // namespace resmgr::daemon

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/daemon/ledger_channel.hpp"
+
+#include <array>
+#include <cstring>
+#include <span>
+
+namespace resmgr::daemon {
+namespace {
+
+enum class EntryKind : std::uint32_t { FileKept, FileDropped, ClientCame, ClientWent, Ready };
+
+struct LedgerEntry {
+  EntryKind kind{};
+  std::uint32_t client = 0;
+  std::uint64_t handle = 0;
+  std::uint64_t sequence = 0;
+  std::uint64_t start_time = 0;
+  std::uint32_t pid = 0;
+  std::uint32_t padding = 0;
+};
+
+// A keeper that is gone takes the worker with it: what could not be written down then is nobody's
+// loss.
+void write(PacketSocket& socket, const LedgerEntry& entry, int fd = -1) {
+  const std::array fds{fd};
+  (void)socket.send(std::as_bytes(std::span(&entry, 1)), std::span(fds).first(fd >= 0 ? 1 : 0));
+}
+
+LedgerEntry entry_of(EntryKind kind, const Client& client) noexcept {
+  return {.kind = kind,
+          .client = client.index,
+          .sequence = client.sequence,
+          .start_time = client.start_time,
+          .pid = client.pid};
+}
+
+}  // namespace
+
+void LedgerChannel::file_kept(Handle handle, int file) {
+  write(socket_, {.kind = EntryKind::FileKept, .handle = handle.bits()}, file);
+}
+
+void LedgerChannel::file_dropped(Handle handle) {
+  write(socket_, {.kind = EntryKind::FileDropped, .handle = handle.bits()});
+}
+
+void LedgerChannel::client_came(const Client& client) {
+  write(socket_, entry_of(EntryKind::ClientCame, client), client.pidfd);
+}
+
+void LedgerChannel::client_went(const Client& client) {
+  write(socket_, entry_of(EntryKind::ClientWent, client));
+}
+
+void LedgerChannel::ready() { write(socket_, {.kind = EntryKind::Ready}); }
+
+Result<void> Estate::read(PacketSocket& socket) {
+  LedgerEntry entry;
+  auto packet = socket.receive(std::as_writable_bytes(std::span(&entry, 1)), 1);
+  if (!packet) return std::unexpected(std::move(packet.error()));
+  if (packet->bytes != sizeof(entry)) return fail(ErrorCode::System, "half an entry");
+  const Handle handle = Handle::from_bits(entry.handle);
+  switch (entry.kind) {
+    case EntryKind::FileKept:
+      if (packet->fd_count == 1) files[handle] = std::move(packet->fds[0]);
+      break;
+    case EntryKind::FileDropped:
+      files.erase(handle);
+      break;
+    case EntryKind::ClientCame:
+      if (packet->fd_count != 1) break;
+      clients[entry.client] = {.client = {.pid = entry.pid,
+                                          .start_time = entry.start_time,
+                                          .index = entry.client,
+                                          .sequence = entry.sequence},
+                               .pidfd = std::move(packet->fds[0])};
+      break;
+    case EntryKind::ClientWent:
+      clients.erase(entry.client);
+      break;
+    case EntryKind::Ready:
+      ready = true;
+      break;
+  }
+  return {};
+}
+
+}  // namespace resmgr::daemon

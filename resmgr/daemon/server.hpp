@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Server: a worker's dealings with all clients of a domain.
+//
+// What it is: accepts connections of those who may attach, has the clerk answer them, and has those
+// buried whose process or connection ended. It also waits for clients that a predecessor had: they
+// come back to their places, or their processes end. What it is not: the keeper, which outlives it.
+//
+// Lifetime: borrows loop, clerk and gate. Thread-safety: that of the loop.
+//
+//   auto server = Server::start(*loop, clerk, std::move(listener), gate).value();
+//   return loop->run();
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <boost/intrusive/list.hpp>
+
+#include "resmgr/base/log.hpp"
+#include "resmgr/base/packet_socket.hpp"
+#include "resmgr/daemon/clerk.hpp"
+#include "resmgr/daemon/event_loop.hpp"
+#include "resmgr/daemon/peer.hpp"
+#include "resmgr/daemon/session.hpp"
+
+namespace resmgr::daemon {
+
+struct ServerOptions {
+  std::uint64_t hello_patience_ns = 5'000'000'000;
+  std::size_t sessions = 256;          ///< at most, those without a place too
+  std::size_t sessions_of_a_uid = 64;  ///< at most; root has no such limit
+  /// Whether that process may attach. Errors: NotPermitted.
+  std::function<Result<void>(const Peer&)> may_attach = {};
+  LogSink log = {};
+};
+
+class Server : private SessionOwner {
+ public:
+  /// Errors: those of EventLoop::watch().
+  [[nodiscard]] static Result<std::unique_ptr<Server>> start(EventLoop& loop, Clerk& clerk,
+                                                             PacketListener listener,
+                                                             ServerOptions options);
+  ~Server() override;
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// A client of a predecessor: it has its place until its process ends. Errors: those of
+  /// EventLoop::watch().
+  Result<void> expect(const Client& client, UniqueFd pidfd);
+  [[nodiscard]] std::size_t sessions() const noexcept { return sessions_.size(); }
+
+ private:
+  /// A client without a connection.
+  class Absent final : public Watcher, public boost::intrusive::list_base_hook<> {
+   public:
+    Absent(Server& server, std::uint32_t index, UniqueFd pidfd) noexcept
+        : server_(server), index_(index), pidfd_(std::move(pidfd)) {}
+    [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
+    [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
+
+   private:
+    void ready(unsigned) override { server_.died(*this); }
+    Server& server_;
+    std::uint32_t index_;
+    UniqueFd pidfd_;
+  };
+  class Door final : public Watcher {
+   public:
+    explicit Door(Server& server) noexcept : server_(server) {}
+
+   private:
+    void ready(unsigned) override { server_.accept(); }
+    Server& server_;
+  };
+  class Reopening final : public Timer {
+   public:
+    explicit Reopening(Server& server) noexcept : server_(server) {}
+
+   private:
+    void expired(std::uint64_t) override { (void)server_.loop_.change(server_.door_, POLLIN); }
+    Server& server_;
+  };
+  class RestOfRecovery final : public Timer {
+   public:
+    explicit RestOfRecovery(Server& server) noexcept : server_(server) {}
+
+   private:
+    void expired(std::uint64_t) override { server_.recover(); }
+    Server& server_;
+  };
+
+  Server(EventLoop& loop, Clerk& clerk, PacketListener listener, ServerOptions options);
+
+  // SessionOwner
+  Clerk::Answer answer(Session& session, std::span<const std::byte> frame,
+                       std::span<UniqueFd> fds) override;
+  [[nodiscard]] std::span<std::byte> out() noexcept override { return out_; }
+  [[nodiscard]] std::span<std::byte> in() noexcept override { return in_; }
+  void ended(Session& session, std::string_view why) override;
+
+  void accept();
+  [[nodiscard]] Result<void> check(const Peer& peer) const;
+  void died(Absent& absent);
+  void recover();
+  void log(LogLevel level, const std::string& line) const noexcept;
+
+  template <typename Node>
+  struct Dispose {
+    void operator()(Node* node) const noexcept { std::default_delete<Node>()(node); }
+  };
+
+  EventLoop& loop_;
+  Clerk& clerk_;
+  PacketListener listener_;
+  ServerOptions options_;
+  std::vector<std::byte> in_;
+  std::vector<std::byte> out_;
+  boost::intrusive::list<Session> sessions_;
+  boost::intrusive::list<Absent> absent_;
+  Door door_{*this};
+  Reopening reopening_{*this};
+  RestOfRecovery rest_of_recovery_{*this};
+};
+
+}  // namespace resmgr::daemon

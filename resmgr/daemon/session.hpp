@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Session: one connection to a client, from its first byte to its end.
+//
+// What it is: frames from the socket to the clerk and answers back, one a turn of the loop; and the
+// watch over the client's process. What it is not: patient: who does not take his answers is not
+// asked for more, and who does not say hello in time is let go. A session keeps at most one answer
+// that did not fit into the socket, so that nobody's silence costs memory.
+//
+// Lifetime: owned by its server, which it tells of its end. Thread-safety: that of the loop.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include <boost/intrusive/list.hpp>
+
+#include "resmgr/base/packet_socket.hpp"
+#include "resmgr/daemon/clerk.hpp"
+#include "resmgr/daemon/event_loop.hpp"
+#include "resmgr/daemon/peer.hpp"
+
+namespace resmgr::daemon {
+
+class Session;
+
+/// Who has sessions.
+class SessionOwner {
+ public:
+  virtual ~SessionOwner() = default;
+  /// A frame to answer. `out` is valid until the next call.
+  virtual Clerk::Answer answer(Session& session, std::span<const std::byte> frame,
+                               std::span<UniqueFd> fds) = 0;
+  /// What answer() wrote, and where a packet may be received.
+  [[nodiscard]] virtual std::span<std::byte> out() noexcept = 0;
+  [[nodiscard]] virtual std::span<std::byte> in() noexcept = 0;
+  /// It is over; the session is destroyed by this.
+  virtual void ended(Session& session, std::string_view why) = 0;
+};
+
+class Session : public boost::intrusive::list_base_hook<> {
+ public:
+  /// A connection that was just accepted, of a process that may attach. Errors: CapacityExceeded,
+  /// System.
+  [[nodiscard]] static Result<std::unique_ptr<Session>> start(EventLoop& loop, SessionOwner& owner,
+                                                              PacketSocket socket, Peer peer,
+                                                              std::uint64_t hello_deadline_ns);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  [[nodiscard]] const Peer& peer() const noexcept { return peer_; }
+  [[nodiscard]] Client& client() noexcept { return client_; }
+  [[nodiscard]] const Client& client() const noexcept { return client_; }
+
+ private:
+  class Traffic final : public Watcher {
+   public:
+    explicit Traffic(Session& session) noexcept : session_(session) {}
+
+   private:
+    void ready(unsigned events) override { session_.serve(events); }
+    Session& session_;
+  };
+  class Death final : public Watcher {
+   public:
+    explicit Death(Session& session) noexcept : session_(session) {}
+
+   private:
+    void ready(unsigned) override { session_.end("its process ended"); }
+    Session& session_;
+  };
+  class HelloDeadline final : public Timer {
+   public:
+    explicit HelloDeadline(Session& session) noexcept : session_(session) {}
+
+   private:
+    void expired(std::uint64_t) override {
+      if (!session_.client_.greeted) session_.end("it said no hello");
+    }
+    Session& session_;
+  };
+
+  Session(EventLoop& loop, SessionOwner& owner, PacketSocket socket, Peer peer) noexcept;
+  void serve(unsigned events);
+  /// False: the session is over, and destroyed.
+  [[nodiscard]] bool flush();
+  void receive();
+  void end(std::string_view why) { owner_.ended(*this, why); }
+
+  EventLoop& loop_;
+  SessionOwner& owner_;
+  PacketSocket socket_;
+  Peer peer_;
+  Client client_;
+  /// An answer for which the socket had no room.
+  std::vector<std::byte> unsent_;
+  Clerk::Answer unsent_answer_;
+  Traffic traffic_{*this};
+  Death death_{*this};
+  HelloDeadline hello_deadline_{*this};
+};
+
+}  // namespace resmgr::daemon
