@@ -165,9 +165,9 @@ Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
     std::string_view name, const ResourceMetadata& metadata, const TypeOfMemory& type,
     const AcquireOptions& options, std::source_location where) {
   // What is wrong with the request must not leave a resource behind.
-  if (auto context = context_of(options.context); !context) {
-    return std::unexpected(std::move(context.error()));
-  }
+  const auto context = context_of(options.context);
+  if (!context) return std::unexpected(context.error());
+  const DriverId driver{resmgr::load_relaxed((*context)->record->driver)};
   if (auto request = convert::request(options, where); !request) {
     return std::unexpected(std::move(request.error()));
   }
@@ -184,7 +184,7 @@ Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
     bool fresh = false;
     auto handle = find(name);
     if (!handle && handle.error() == ErrorCode::NotFound) {
-      RegisterOptions backed;
+      RegisterOptions backed{.driver = driver};
       backed.backing = std::make_shared<ConstructedBacking>(type.construct);
       handle = register_typed(name, wanted, std::move(backed), type.tag);
       fresh = handle.has_value();
@@ -207,6 +207,8 @@ Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
     if (!hold) return std::unexpected(std::move(hold.error()));
     opened.hold = std::move(*hold);
     auto memory = map(*handle);
+    // Another process's: what that driver has rights on.
+    if (!memory && memory.error() == ErrorCode::NotPermitted) memory = map(*handle, driver);
     if (!memory) return std::unexpected(std::move(memory.error()));
     opened.memory = memory->data();
     return opened;

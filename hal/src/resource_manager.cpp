@@ -5,6 +5,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <span>
 #include <utility>
@@ -12,6 +13,7 @@
 
 #include "hal/src/convert.hpp"
 #include "hal/src/guard.hpp"
+#include "resmgr/abi/socket_path.hpp"
 #include "resmgr/client/domain.hpp"
 
 namespace hal {
@@ -93,9 +95,33 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions 
   });
 }
 
+Result<std::unique_ptr<ResourceManager>> ResourceManager::connect(ConnectOptions options) {
+  return guard("connect", [&]() -> Result<std::unique_ptr<ResourceManager>> {
+    const std::vector<std::string> paths = options.socket.empty()
+                                               ? resmgr::candidate_socket_paths(options.domain)
+                                               : std::vector{options.socket};
+    Result<std::shared_ptr<Domain>> domain = fail(ErrorCode::Disconnected);
+    for (const std::string& path : paths) {
+      domain = Domain::connect({.socket_path = path,
+                                .patience_ns = static_cast<std::uint64_t>(
+                                    std::max(options.patience.count(), 1'000'000l)),
+                                .log = options.log});
+      if (domain || domain.error() != ErrorCode::Disconnected) break;
+    }
+    if (!domain) return std::unexpected(std::move(domain.error()));
+    struct Public : ResourceManager {  // make_unique needs a constructor it may call
+      explicit Public(std::shared_ptr<Domain> d) noexcept : ResourceManager(std::move(d)) {}
+    };
+    return std::make_unique<Public>(std::move(*domain));
+  });
+}
+
+bool ResourceManager::is_served() const noexcept { return domain_ && domain_->is_served(); }
+
 ResourceManager& ResourceManager::instance() noexcept {
   static const std::unique_ptr<ResourceManager> made = [] {
-    auto manager = create();
+    auto manager = connect();
+    if (!manager) manager = create();
     return manager ? std::move(*manager) : nullptr;
   }();
   static ResourceManager disconnected{nullptr};

@@ -65,7 +65,7 @@ Result<std::shared_ptr<Domain>> Domain::create(DomainOptions options) {
   return domain;
 }
 
-Result<std::shared_ptr<Domain>> Domain::connect(LinkOptions link, OrderPolicy order_policy) {
+Result<std::shared_ptr<Domain>> Domain::connect(LinkOptions link) {
   LogSink log = link.log;
   auto attached = ServedAuthority::attach(std::move(link));
   if (!attached) return std::unexpected(std::move(attached.error()));
@@ -75,8 +75,7 @@ Result<std::shared_ptr<Domain>> Domain::connect(LinkOptions link, OrderPolicy or
   auto domain = std::make_shared<Public>(
       Parts{std::move(attached->registry), std::move(attached->locks), std::nullopt,
             std::move(attached->authority), attached->client},
-      DomainOptions{
-          .name = {}, .capacities = {}, .order_policy = order_policy, .log = std::move(log)});
+      DomainOptions{.name = {}, .capacities = {}, .log = std::move(log)});
   Forks::add(*domain);
   return domain;
 }
@@ -94,7 +93,8 @@ Domain::Domain(Parts parts, DomainOptions options)
       client_(parts.client),
       ticker_(engine_),
       contexts_(locks_.tables(), engine_) {
-  engine_.order().set_policy(options.order_policy);
+  // A served domain has its daemon's.
+  if (!is_served()) engine_.order().set_policy(options.order_policy);
   (void)ticker_.start();  // without it the clock is read
 }
 

@@ -68,8 +68,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   /// A new embedded domain. Errors: InvalidArgument, System.
   [[nodiscard]] static Result<std::shared_ptr<Domain>> create(DomainOptions options);
   /// One that resmgrd serves. Errors: those of ServedAuthority::attach().
-  [[nodiscard]] static Result<std::shared_ptr<Domain>> connect(LinkOptions link,
-                                                               OrderPolicy order_policy);
+  [[nodiscard]] static Result<std::shared_ptr<Domain>> connect(LinkOptions link);
   ~Domain() override;
   /// Whether other processes may have part in it.
   [[nodiscard]] bool is_served() const noexcept { return client_ != 0; }

@@ -84,6 +84,17 @@ struct ManagerOptions {
   LogSink log = {};
 };
 
+/// A domain that resmgrd serves, and how to be its client.
+struct ConnectOptions {
+  std::string domain = "main";
+  /// Where resmgrd listens. Empty: $RESMGR_SOCKET; or DOMAIN.sock in $XDG_RUNTIME_DIR/resmgr or
+  /// /run/resmgr, whichever answers first.
+  std::string socket = {};
+  /// How long registering, sharing and the like wait for a resmgrd that is being restarted.
+  std::chrono::nanoseconds patience = std::chrono::seconds(10);
+  LogSink log = {};
+};
+
 /// How to acquire. Plain aggregate, cheap to build in place.
 struct AcquireOptions {
   AcquisitionMode mode = AcquisitionMode::NonBlocking;
@@ -123,9 +134,22 @@ class HAL_EXPORT ResourceManager {
   /// A new embedded domain. Errors: InvalidArgument (a capacity or the order policy out of range),
   /// CapacityExceeded (descriptors), System.
   [[nodiscard]] static Result<std::unique_ptr<ResourceManager>> create(ManagerOptions options = {});
-  /// The process's default instance, made with default options at first use and closed at exit. If
-  /// it can't be made, every call on it returns Disconnected.
+  /// A client of a served domain, which it shares with other processes. Acquiring and releasing
+  /// cost what they cost in an embedded one: no message is sent. Errors: InvalidArgument (the
+  /// path), Disconnected (nobody listens there), NotPermitted (by the socket's mode, or by the
+  /// daemon's policy), CapacityExceeded (clients), VersionMismatch, System.
+  ///
+  /// What differs from an embedded domain: a resource may belong to another process, and then its
+  /// hooks run there; a Lazy resource's memory is made when it is registered; and what this process
+  /// owned when it ends or closes is kept for a while, for whoever it is restarted as.
+  [[nodiscard]] static Result<std::unique_ptr<ResourceManager>> connect(
+      ConnectOptions options = {});
+  /// The process's default instance, made with default options at first use and closed at exit: of
+  /// the served domain "main" if its resmgrd answers, else of a domain of its own; is_served() says
+  /// which. If neither can be made, every call on it returns Disconnected.
   [[nodiscard]] static ResourceManager& instance() noexcept;
+  /// Whether other processes may have part in the domain.
+  [[nodiscard]] bool is_served() const noexcept;
 
   ResourceManager(const ResourceManager&) = delete;
   ResourceManager& operator=(const ResourceManager&) = delete;
@@ -285,7 +309,8 @@ class HAL_EXPORT ResourceManager {
   /// share: trivially copyable, no pointers that matter. Where programs of other builds open it
   /// too, see hal/type_name.hpp for how they know that T is the same. Errors: as register_resource
   /// and acquire_scoped_resource; InvalidArgument if it exists with another type T, class or size.
-  /// What was registered stays so when acquiring or mapping it fails.
+  /// What was registered stays so when acquiring or mapping it fails; its owner is the driver of
+  /// the context that acquires.
   template <typename T>
   [[nodiscard]] Result<ResourceRef<T>> acquire_resource(
       std::string_view name, const ResourceMetadata& metadata = {},
