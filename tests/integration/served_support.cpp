@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/integration/served_support.hpp"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <thread>
+
+namespace hal::test {
+namespace {
+
+int status_of(pid_t pid) {
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0) {
+    if (errno != EINTR) return -1;
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+}  // namespace
+
+bool eventually(const std::function<bool()>& condition) {
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+Daemon::Daemon(const std::vector<std::string>& arguments) {
+  std::string pattern = std::filesystem::temp_directory_path() / "resmgr-test-XXXXXX";
+  folder_ = ::mkdtemp(pattern.data());
+  // Clients of other users come by here.
+  std::filesystem::permissions(folder_, std::filesystem::perms(0755));
+  socket_ = folder_ + "/test.sock";
+  const char* const program = std::getenv("RESMGRD");
+  if (!program) {
+    ADD_FAILURE() << "RESMGRD does not say where the daemon is";
+    return;
+  }
+  std::vector<std::string> words{program, "--socket", socket_};
+  words.insert(words.end(), arguments.begin(), arguments.end());
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  keeper_ = ::fork();
+  if (keeper_ == 0) {
+    ::execv(program, argv.data());
+    ::_exit(127);
+  }
+  EXPECT_TRUE(eventually([&] { return connect() != nullptr; })) << "resmgrd does not serve";
+}
+
+Daemon::~Daemon() {
+  if (keeper_ != 0) (void)stop();
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+std::unique_ptr<ResourceManager> Daemon::connect(LogSink log) const {
+  auto manager = ResourceManager::connect({.socket = socket_, .log = std::move(log)});
+  return manager ? std::move(*manager) : nullptr;
+}
+
+pid_t Daemon::worker() const {
+  const std::string keeper = std::to_string(keeper_);
+  std::ifstream children("/proc/" + keeper + "/task/" + keeper + "/children");
+  pid_t pid = 0;
+  children >> pid;
+  return pid;
+}
+
+void Daemon::kill_worker() const {
+  const pid_t victim = worker();
+  ASSERT_NE(victim, 0);
+  ASSERT_EQ(::kill(victim, SIGKILL), 0);
+  ASSERT_TRUE(eventually([&] { return worker() != victim; }));
+}
+
+int Daemon::stop() {
+  (void)::kill(keeper_, SIGTERM);
+  const int status = status_of(keeper_);
+  keeper_ = 0;
+  return status;
+}
+
+void Child::Talk::say(char word) const { (void)!::write(out_, &word, 1); }
+
+char Child::Talk::hear() const {
+  char word = 0;
+  while (::read(in_, &word, 1) < 0 && errno == EINTR) {
+  }
+  return word;
+}
+
+Child::Child(const std::function<int(Talk&)>& run) {
+  std::array<int, 2> down{};
+  std::array<int, 2> up{};
+  if (::pipe(down.data()) != 0 || ::pipe(up.data()) != 0) {
+    ADD_FAILURE() << "pipe";
+    return;
+  }
+  pid_ = ::fork();
+  if (pid_ == 0) {
+    (void)::signal(SIGPIPE, SIG_IGN);
+    ::close(down[1]);
+    ::close(up[0]);
+    Talk talk(down[0], up[1]);
+    ::_exit(run(talk));
+  }
+  ::close(down[0]);
+  ::close(up[1]);
+  in_ = up[0];
+  out_ = down[1];
+  mine_ = Talk(in_, out_);
+}
+
+Child::~Child() {
+  ::close(in_);
+  ::close(out_);
+  if (pid_ == 0) return;
+  (void)::kill(pid_, SIGKILL);
+  (void)status_of(pid_);
+}
+
+void Child::signal(int number) const { EXPECT_EQ(::kill(pid_, number), 0); }
+
+int Child::wait() {
+  const int status = status_of(pid_);
+  pid_ = 0;
+  return status;
+}
+
+}  // namespace hal::test

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What tests with several processes share: a resmgrd of their own, and children that do what they
+// are told.
+//
+// What it is: Daemon (the program itself, with a socket in a folder of its own) and Child, a forked
+// process that runs a function and talks by single bytes, so that tests order processes without
+// sleeping. What it is not: gtest in children; they report by their exit status. Thread-safety: one
+// thread.
+//
+//   Daemon daemon;
+//   Child child([&](Child::Talk& talk) {
+//     auto manager = daemon.connect();
+//     talk.say('r');
+//     return talk.hear() == 'g' ? 0 : 1;
+//   });
+//   ASSERT_EQ(child.hear(), 'r');
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/types.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <hal/resource_manager.hpp>
+
+namespace hal::test {
+
+class Daemon {
+ public:
+  /// Starts it, and returns when it serves. `arguments`: besides the socket.
+  explicit Daemon(const std::vector<std::string>& arguments = {});
+  ~Daemon();
+  Daemon(const Daemon&) = delete;
+  Daemon& operator=(const Daemon&) = delete;
+
+  [[nodiscard]] const std::string& socket() const noexcept { return socket_; }
+  /// A client of it, in the calling process; null if it can't be.
+  [[nodiscard]] std::unique_ptr<ResourceManager> connect(LogSink log = {}) const;
+  [[nodiscard]] pid_t keeper() const noexcept { return keeper_; }
+  /// The worker that there is now; 0 if there is none.
+  [[nodiscard]] pid_t worker() const;
+  /// Kills the worker, and returns when it is dead.
+  void kill_worker() const;
+  /// Ends it, and returns its exit status; -1 if it was killed.
+  int stop();
+
+ private:
+  std::string folder_;
+  std::string socket_;
+  pid_t keeper_ = 0;
+};
+
+class Child {
+ public:
+  /// The child's side of the conversation.
+  class Talk {
+   public:
+    Talk(int in, int out) noexcept : in_(in), out_(out) {}
+    void say(char word) const;
+    /// 0: the other side is gone.
+    [[nodiscard]] char hear() const;
+
+   private:
+    int in_;
+    int out_;
+  };
+
+  explicit Child(const std::function<int(Talk&)>& run);
+  ~Child();
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+
+  [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+  void say(char word) const { mine_.say(word); }
+  [[nodiscard]] char hear() const { return mine_.hear(); }
+  void signal(int number) const;
+  /// Returns its exit status, or minus the signal that killed it.
+  int wait();
+
+ private:
+  pid_t pid_ = 0;
+  int in_ = -1;
+  int out_ = -1;
+  Talk mine_{-1, -1};
+};
+
+/// Waits until `condition` holds, as others bring about; false if it does not within half a minute.
+[[nodiscard]] bool eventually(const std::function<bool()>& condition);
+
+}  // namespace hal::test
