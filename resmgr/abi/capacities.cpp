@@ -1,33 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/abi/capacities.hpp"
 
-#include <array>
-
 namespace resmgr {
 
-Result<void> check_capacities(const Capacities& capacities, std::uint32_t flags) noexcept {
-  struct Range {
-    std::uint32_t value;
-    std::uint32_t least;
-    std::uint32_t most;
-    const char* complaint;
-  };
+std::array<CapacityRange, 10> capacity_ranges(std::uint32_t flags) noexcept {
   const std::uint32_t most_slots =
       flags & RM_DOMAIN_COMPACT_HANDLES ? 1u << RM_COMPACT_SLOT_BITS : kMaxSlots;
-  const std::array<Range, 10> ranges{{
-      {capacities.slots, 1, most_slots, "capacity of resources out of range"},
-      {capacities.contexts, 1, RM_MAX_CONTEXTS, "capacity of contexts out of range"},
-      {capacities.clients, 1, RM_MAX_CLIENTS, "capacity of clients out of range"},
-      {capacities.nodes, 1, RM_MAX_WAITS, "capacity of waits out of range"},
-      {capacities.cells, 1, kMaxRecords, "capacity of shared holds out of range"},
-      {capacities.classes, 2, RM_MAX_CLASSES, "capacity of classes out of range"},
-      {capacities.drivers, 2, RM_MAX_DRIVERS, "capacity of drivers out of range"},
-      {capacities.pairs, 0, kMaxRecords, "capacity of metadata pairs out of range"},
-      {capacities.dependencies, 0, kMaxRecords, "capacity of dependencies out of range"},
-      {capacities.shares, 0, kMaxRecords, "capacity of shares out of range"},
+  return {{
+      {&Capacities::slots, 1, most_slots, "capacity of resources out of range"},
+      {&Capacities::contexts, 1, RM_MAX_CONTEXTS, "capacity of contexts out of range"},
+      {&Capacities::clients, 1, RM_MAX_CLIENTS, "capacity of clients out of range"},
+      {&Capacities::nodes, 1, RM_MAX_WAITS, "capacity of waits out of range"},
+      {&Capacities::cells, 1, kMaxRecords, "capacity of shared holds out of range"},
+      {&Capacities::classes, 2, RM_MAX_CLASSES, "capacity of classes out of range"},
+      {&Capacities::drivers, 2, RM_MAX_DRIVERS, "capacity of drivers out of range"},
+      {&Capacities::pairs, 0, kMaxRecords, "capacity of metadata pairs out of range"},
+      {&Capacities::dependencies, 0, kMaxRecords, "capacity of dependencies out of range"},
+      {&Capacities::shares, 0, kMaxRecords, "capacity of shares out of range"},
   }};
-  for (const Range& range : ranges) {
-    if (range.value < range.least || range.value > range.most) {
+}
+
+Result<void> check_capacities(const Capacities& capacities, std::uint32_t flags) noexcept {
+  for (const CapacityRange& range : capacity_ranges(flags)) {
+    const std::uint32_t value = capacities.*range.member;
+    if (value < range.least || value > range.most) {
       return fail(ErrorCode::InvalidArgument, range.complaint);
     }
   }

@@ -9,6 +9,7 @@
 //   if (auto ok = check_capacities(small, 0); !ok) return ok;
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "resmgr/abi/layout.h"
@@ -42,6 +43,15 @@ inline constexpr std::uint32_t kMinIndexEntries = 128;
 [[nodiscard]] constexpr std::uint32_t index_is_full_at(std::uint32_t cells) noexcept {
   return cells / 16 * (cells <= 1u << 15 ? 7 : 9);
 }
+
+struct CapacityRange {
+  std::uint32_t Capacities::* member;
+  std::uint32_t least;
+  std::uint32_t most;
+  const char* complaint;
+};
+/// What each capacity may be; `flags` are RM_DOMAIN_*.
+[[nodiscard]] std::array<CapacityRange, 10> capacity_ranges(std::uint32_t flags) noexcept;
 
 /// Checks each capacity against its range; `flags` are RM_DOMAIN_*.
 /// Errors: InvalidArgument, naming the capacity.
