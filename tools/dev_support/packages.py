@@ -19,6 +19,7 @@ BUILD = [
     "libgmock-dev",
     "libgtest-dev",
     "libnuma-dev",
+    "libtomlplusplus-dev",
     "liburing-dev",
     "meson",
     "ninja-build",
