@@ -7,7 +7,7 @@
 // exception; nothing in this project throws across its interfaces.
 //
 // Lifetime: owns everything it names; valid after the domain is gone. Making an Error allocates
-// only for deadlock cycles and lock-order reports. Thread-safety: a plain value.
+// only where it has an ErrorDetail. Thread-safety: a plain value.
 //
 //   auto hold = manager.try_acquire(handle);
 //   if (!hold && hold.error() == hal::ErrorCode::WouldBlock)
@@ -80,7 +80,7 @@ struct Participant {
   std::array<char, 96> resource{};  ///< name of `handle`, zero-terminated
 };
 
-/// What does not fit into the error itself; made for deadlocks and lock-order reports only.
+/// What does not fit into the error itself: for deadlocks, lock-order reports, refusals by a rule.
 struct ErrorDetail {
   /// Deadlock, Preempted: each participant waits for the next one's hold, the last for the first's.
   std::vector<Participant> cycle;
