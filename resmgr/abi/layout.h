@@ -75,7 +75,8 @@ enum rm_node_state {
   RM_NODE_CANCELLED = 4,
   RM_NODE_DEADLOCK = 5,  /* chosen as the victim of a cycle */
   RM_NODE_PREEMPTED = 6, /* victim of a cycle that an Emergency request closed */
-  RM_NODE_REMOVED = 7    /* the resource went away */
+  RM_NODE_REMOVED = 7,   /* the resource went away */
+  RM_NODE_OWNER_DIED = 8 /* likewise, because nobody took its dead owner's place */
 };
 #define RM_NODE_STATE_MASK 0x7fu
 #define RM_NODE_ASLEEP 0x80u /* the waiter sleeps on the futex: who decides must wake him */

@@ -48,6 +48,11 @@ class Recovery {
   /// which the registry knows.
   [[nodiscard]] Report run(std::uint32_t slots) noexcept;
 
+  /// Closes the slot of a resource whose owner is dead and won't be replaced: waiters get OwnerDied
+  /// at once; the slot is closed if nobody holds it. Returns whether it is; if not, to be called
+  /// again. REQUIRES: the caller is the authority.
+  [[nodiscard]] bool remove(Handle handle) noexcept;
+
  private:
   enum class Visit {
     Served,   ///< the latch was ours for a while: all that was asked for is done

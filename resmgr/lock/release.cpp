@@ -279,15 +279,20 @@ Result<void> LockEngine::retire(Context& context, Handle handle, std::uint64_t d
 
 // Nobody can join: knocks fail on the generation.
 void LockEngine::empty(rm_slot& slot, Handle handle, StateWord gone) noexcept {
+  expel_waiters(slot, handle, RM_NODE_REMOVED);
+  cells_.retire_chain(slot);
+  store(slot.word, gone.with_latch(0).bits);
+}
+
+// Under the latch.
+void LockEngine::expel_waiters(rm_slot& slot, Handle handle, std::uint8_t outcome) noexcept {
   const WaitQueue queue(t_, slot, handle.slot(), handle.generation());
   queue.settle();
   Waiter waiter;
   while (queue.front(waiter)) {
     queue.unlink(*waiter.node);
-    if (!planted::kForgetRemoved) (void)decide(waiter, RM_NODE_REMOVED);
+    if (!planted::kForgetRemoved) (void)decide(waiter, outcome);
   }
-  cells_.retire_chain(slot);
-  store(slot.word, gone.with_latch(0).bits);
 }
 
 bool LockEngine::complete_retirement(Handle handle) noexcept {

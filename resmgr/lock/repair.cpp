@@ -34,6 +34,31 @@ Recovery::Visit Recovery::visit(std::uint32_t index, Report& report) noexcept {
   }
 }
 
+bool Recovery::remove(Handle handle) noexcept {
+  rm_slot* const slot = t_.slot(handle.slot());
+  if (!slot) return false;
+  std::uint64_t word = load(slot->word);
+  for (;;) {
+    const StateWord seen{word};
+    if (!seen.is_tenant(handle.generation())) return false;
+    if (seen.latch() != 0 && !is_abandoned(seen.latch())) return false;
+    if (cas(slot->word, word, seen.with_latch(self_.id).bits)) break;
+  }
+  if (StateWord{word}.latch() != 0) repair(*slot, handle.slot(), handle.generation());
+  engine_.expel_waiters(*slot, handle, RM_NODE_OWNER_DIED);
+  const StateWord gone =
+      StateWord::free((handle.generation() + 1) & Handle::kGenerationMask).with(RM_WORD_ABSENT);
+  word = load(slot->word);
+  // Who acquires it meanwhile makes the swap fail, and has it.
+  while (StateWord{word}.owner() == 0 && engine_.reap_cells(*slot, handle.generation(), 0) == 0) {
+    if (!cas(slot->word, word, gone.with_latch(self_.id).bits)) continue;
+    engine_.empty(*slot, handle, gone);
+    return true;
+  }
+  engine_.service(self_, handle.slot(), handle.generation());
+  return false;
+}
+
 // Under the latch. No list is believed: the queue is made anew from the nodes (I2). Then an offer
 // is a hold if its node says so; else it is taken back, or made, so that whoever counted on it in
 // his walk still may (I7).

@@ -229,6 +229,9 @@ std::unexpected<Error> LockEngine::failed(Context& context, Wait& wait, unsigned
     case RM_NODE_REMOVED:
       code = ErrorCode::StaleHandle;
       break;
+    case RM_NODE_OWNER_DIED:
+      code = ErrorCode::OwnerDied;
+      break;
     default:
       break;
   }

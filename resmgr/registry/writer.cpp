@@ -18,6 +18,8 @@ namespace resmgr::registry {
 namespace {
 
 constexpr std::size_t kLifecycleOffset = offsetof(rm_entry, lifecycle);
+constexpr std::size_t kOwnerClientOffset = offsetof(rm_entry, owner_client);
+constexpr std::size_t kCookieOffset = offsetof(rm_entry, cookie);
 constexpr std::size_t kFreeOffset = offsetof(rm_entry, pairs_link);
 constexpr std::uint8_t kPrepared = RM_STATE_ALLOCATED | RM_STATE_UNPUBLISHED;
 
@@ -273,6 +275,23 @@ Result<void> RegistryWriter::set_lifecycle(Handle handle, Lifecycle state) noexc
   if (live_entry(tables_, handle) == nullptr) return fail(ErrorCode::StaleHandle);
   Word* const entry = tables_.entries.at(handle.slot());
   if (is_leaving(entry)) return fail(ErrorCode::InUse, "being unregistered");
+  store_field<std::uint8_t>(entry, kLifecycleOffset, static_cast<std::uint8_t>(state));
+  return {};
+}
+
+// The state comes last: killed before it, the orphan is adopted once more.
+Result<void> RegistryWriter::adopt(Handle handle, std::uint32_t client, std::uint64_t cookie,
+                                   Lifecycle state) noexcept {
+  if (state != Lifecycle::Allocated && state != Lifecycle::Ready) {
+    return fail(ErrorCode::InvalidArgument, "a lifecycle state that an owner does not bring");
+  }
+  if (live_entry(tables_, handle) == nullptr) return fail(ErrorCode::StaleHandle);
+  Word* const entry = tables_.entries.at(handle.slot());
+  if (lifecycle_of(entry) != static_cast<unsigned>(Lifecycle::Orphaned)) {
+    return fail(ErrorCode::InvalidArgument, "not an orphan");
+  }
+  store_field<std::uint32_t>(entry, kOwnerClientOffset, client);
+  store_field<std::uint64_t>(entry, kCookieOffset, cookie);
   store_field<std::uint8_t>(entry, kLifecycleOffset, static_cast<std::uint8_t>(state));
   return {};
 }

@@ -90,6 +90,11 @@ class RegistryWriter {
   /// state that is derived, or reached by other functions), InUse (being unregistered).
   Result<void> set_lifecycle(Handle handle, Lifecycle state) noexcept;
 
+  /// An Orphaned resource has an owner again, and is Ready, or Allocated, where its memory is still
+  /// to be made. Errors: StaleHandle, InvalidArgument (not Orphaned; another state).
+  Result<void> adopt(Handle handle, std::uint32_t client, std::uint64_t cookie,
+                     Lifecycle state) noexcept;
+
   /// State PendingCleanup; the name stays taken and found. `leaving` is what goes with it, null: it
   /// alone. Errors: StaleHandle, InUse (being unregistered already; needed by others; or shared
   /// with a driver that has resources besides those `leaving` and those that this one needs, which

@@ -51,6 +51,25 @@ TEST(Lifecycle, WhatLacksMemoryBeginsAllocated) {
   EXPECT_TRUE(is_sound(world));
 }
 
+TEST(Lifecycle, AnOrphanIsAdoptedAndNothingElse) {
+  World world;
+  const Handle handle = world.add("r");
+  EXPECT_TRUE(
+      failed_with(world.writer.adopt(handle, 7, 8, Lifecycle::Ready), ErrorCode::InvalidArgument));
+  ASSERT_TRUE(succeeded(world.writer.set_lifecycle(handle, Lifecycle::Orphaned)));
+  EXPECT_TRUE(failed_with(world.writer.adopt(handle, 7, 8, Lifecycle::Quarantined),
+                          ErrorCode::InvalidArgument));
+  EXPECT_EQ(world.view.read(handle).value().state, Lifecycle::Orphaned);
+  ASSERT_TRUE(succeeded(world.writer.adopt(handle, 7, 8, Lifecycle::Ready)));
+  const EntryCopy entry = world.view.read(handle).value();
+  EXPECT_EQ(entry.state, Lifecycle::Ready);
+  EXPECT_EQ(entry.owner_client, 7u);
+  EXPECT_EQ(entry.cookie, 8u);
+  EXPECT_TRUE(is_sound(world));
+  EXPECT_TRUE(failed_with(world.writer.adopt(Handle(63, 1), 7, 8, Lifecycle::Ready),
+                          ErrorCode::StaleHandle));
+}
+
 TEST(Lifecycle, OnlyStoredStatesCanBeSet) {
   World world;
   const Handle handle = world.add("r");
