@@ -7,9 +7,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <string>
 #include <utility>
 
 #include "resmgr/abi/version.hpp"
+#include "resmgr/base/clock.hpp"
 
 namespace resmgr::daemon {
 
@@ -167,11 +169,12 @@ Result<Clerk::Answer> Clerk::hello(Client& client, const wire::Frame& frame,
     if (!copy) return fail_errno(errno, "the regions' descriptors");
     answer.fds[answer.fd_count++] = std::move(copy);
   }
+  count_owned(client);
   std::uint32_t driver = 0;
   if (!hello->driver.empty()) {
-    auto number = state_.writer().drivers().intern(hello->driver);
-    if (!number) return std::unexpected(std::move(number.error()));
-    driver = *number;
+    auto role = take_role(client, hello->driver);
+    if (!role) return std::unexpected(std::move(role.error()));
+    driver = (*role)->number;
   }
   const rm_region_header& header = state_.registry().header();
   const wire::Welcome welcome{.regions = {.client = {.domain_id = header.domain_id,
@@ -186,7 +189,6 @@ Result<Clerk::Answer> Clerk::hello(Client& client, const wire::Frame& frame,
   if (!size) return std::unexpected(std::move(size.error()));
   answer.bytes = *size;
   client.greeted = true;
-  if (driver != 0) client.drivers.push_back(driver);
   return answer;
 }
 
@@ -198,7 +200,7 @@ void Clerk::bury(const Client& client) {
   dying_.push_back(client);
   // Who waits comes first; the registry is nobody's wait.
   (void)recover();
-  orphan(client.index);
+  orphan(client);
 }
 
 bool Clerk::recover() {
@@ -215,17 +217,125 @@ bool Clerk::recover() {
   return false;
 }
 
-void Clerk::orphan(std::uint32_t client) {
-  std::vector<Handle> left;
+void Clerk::orphan(const Client& client) {
+  std::vector<registry::EntryCopy> left;
   state_.view().for_each([&](const registry::EntryCopy& entry) {
-    if (entry.owner_client == client) left.push_back(entry.handle);
+    if (entry.owner_client == client.index && entry.state != Lifecycle::Orphaned) {
+      left.push_back(entry);
+    }
     return true;
   });
-  for (const Handle handle : left) {
+  const std::uint64_t now = monotonic_ns();
+  for (const registry::EntryCopy& entry : left) {
     // One that it was unregistering is a resource again, for whoever adopts it.
-    (void)state_.writer().cancel_unregister(handle);
-    (void)state_.writer().set_lifecycle(handle, Lifecycle::Orphaned);
+    (void)state_.writer().cancel_unregister(entry.handle);
+    (void)state_.writer().set_lifecycle(entry.handle, Lifecycle::Orphaned);
+    orphan_one(entry.handle, now);
+    tell(AuditEvent::Orphaned, client, entry.name_text());
   }
+}
+
+void Clerk::orphan_one(Handle handle, std::uint64_t now_ns) {
+  orphans_.push_back({handle, now_ns + static_cast<std::uint64_t>(policy_->grace().owner.count())});
+}
+
+void Clerk::inherit_orphans() {
+  const std::uint64_t now = monotonic_ns();
+  state_.view().for_each([&](const registry::EntryCopy& entry) {
+    if (entry.state == Lifecycle::Orphaned) orphan_one(entry.handle, now);
+    return true;
+  });
+}
+
+std::optional<std::uint64_t> Clerk::destroy_orphans(std::uint64_t now_ns) {
+  // Holders of one go on until they release; what others need or use waits for those.
+  constexpr std::uint64_t kPauseNs = 100'000'000;
+  std::optional<std::uint64_t> next;
+  std::erase_if(orphans_, [&](Orphan& orphan) {
+    const auto entry = state_.view().read(orphan.handle);
+    if (!entry || entry->state != Lifecycle::Orphaned) return true;  // adopted
+    if (orphan.deadline_ns <= now_ns) {
+      if (state_.writer().begin_unregister(orphan.handle)) {
+        if (state_.recovery().remove(orphan.handle)) {
+          drop_file(orphan.handle);
+          (void)state_.writer().finish_unregister(orphan.handle);
+          return true;
+        }
+        (void)state_.writer().cancel_unregister(orphan.handle);
+      }
+      orphan.deadline_ns = now_ns + kPauseNs;
+    }
+    next = std::min(next.value_or(orphan.deadline_ns), orphan.deadline_ns);
+    return false;
+  });
+  return next;
+}
+
+// What it owned before its daemon was replaced.
+void Clerk::count_owned(Client& client) const {
+  if (!client.returned) return;
+  client.resources = 0;
+  state_.view().for_each([&](const registry::EntryCopy& entry) {
+    if (entry.owner_client != client.index) return true;
+    ++client.resources;
+    if (files_.contains(entry.handle)) ++client.files;
+    return true;
+  });
+}
+
+Result<Role*> Clerk::take_role(Client& client, std::string_view name) {
+  auto allowed = policy_->driver(name, client.identity());
+  if (!allowed) {
+    tell(AuditEvent::Refused, client, {}, "driver " + std::string(name));
+    return std::unexpected(std::move(allowed.error()));
+  }
+  std::uint32_t number = 0;
+  if (!name.empty()) {
+    const auto has_name = [&](const Role& role) {
+      const auto known = state_.view().drivers().name(role.number);
+      return known && name == known->data();
+    };
+    // Before the name is written down for it, which stays.
+    if (client.roles.size() >= policy_->limits().drivers &&
+        std::ranges::none_of(client.roles, has_name)) {
+      Error error(ErrorCode::CapacityExceeded, "drivers of one client");
+      error.with_amounts(client.roles.size() + 1, policy_->limits().drivers);
+      return std::unexpected(std::move(error));
+    }
+    auto interned = state_.writer().drivers().intern(name);
+    if (!interned) return std::unexpected(std::move(interned.error()));
+    number = *interned;
+  }
+  if (Role* const known = client.role(number)) {
+    known->policy = *std::move(allowed);
+    return known;
+  }
+  Role& role = client.roles.emplace_back(number, *std::move(allowed));
+  if (client.returned) {
+    state_.view().for_each([&](const registry::EntryCopy& entry) {
+      if (entry.owner_client == client.index && entry.owner_driver == number) ++role.resources;
+      return true;
+    });
+  }
+  return &role;
+}
+
+void Clerk::refresh_roles(Client& client) const {
+  for (Role& role : client.roles) {
+    const auto name = state_.view().drivers().name(role.number);
+    auto allowed = policy_->driver(name && role.number != 0 ? name->data() : "", client.identity());
+    role.policy = allowed ? *std::move(allowed) : DriverPolicy::nothing();
+  }
+}
+
+void Clerk::tell(AuditEvent event, const Client& client, std::string_view resource,
+                 std::string_view detail) const noexcept {
+  if (!audit_) return;
+  audit_->record({.event = event,
+                  .pid = static_cast<pid_t>(client.pid),
+                  .uid = client.uid,
+                  .resource = resource,
+                  .detail = detail});
 }
 
 }  // namespace resmgr::daemon

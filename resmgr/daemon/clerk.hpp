@@ -19,12 +19,19 @@
 //   send(socket, out.first(answer.bytes), answer.fds);
 #pragma once
 
+#include <sys/types.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "resmgr/abi/frame.hpp"
@@ -32,24 +39,43 @@
 #include "resmgr/abi/replies.hpp"
 #include "resmgr/abi/requests.hpp"
 #include "resmgr/base/unique_fd.hpp"
+#include "resmgr/daemon/audit_log.hpp"
 #include "resmgr/daemon/domain_state.hpp"
 #include "resmgr/daemon/ledger.hpp"
+#include "resmgr/daemon/policy.hpp"
 
 namespace resmgr::daemon {
+
+/// A driver that a client speaks for.
+struct Role {
+  std::uint32_t number = 0;  ///< 0: none, for what has no driver
+  DriverPolicy policy;
+  std::uint32_t resources = 0;  ///< that it owns
+};
 
 /// One client, as its session keeps it.
 struct Client {
   std::uint32_t pid = 0;         ///< as the kernel says
   std::uint64_t start_time = 0;  ///< of that process
   int pidfd = -1;                ///< the session's, borrowed
-  std::uint32_t index = 0;       ///< of its record in the lock region, 0: it has no place yet
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> groups = {};
+  std::uint32_t index = 0;  ///< of its record in the lock region, 0: it has no place yet
   std::uint64_t sequence = 0;
-  std::vector<std::uint32_t> drivers = {};  ///< the numbers it may speak for
+  std::vector<Role> roles = {};
+  std::uint32_t resources = 0;  ///< that it owns, of whichever driver
+  std::uint32_t files = 0;      ///< kept behind them
   bool greeted = false;
   bool returned = false;  ///< to the place that it had before
   bool left = false;      ///< said goodbye, or broke the protocol
 
-  friend bool operator==(const Client&, const Client&) = default;
+  [[nodiscard]] Identity identity() const noexcept { return {uid, gid, groups}; }
+  /// Null if it does not speak for that driver.
+  [[nodiscard]] Role* role(std::uint32_t driver) noexcept {
+    const auto found = std::ranges::find(roles, driver, &Role::number);
+    return found == roles.end() ? nullptr : &*found;
+  }
 };
 
 class Clerk {
@@ -66,6 +92,14 @@ class Clerk {
     places_.resize(state.locks().tables().client_count);
   }
 
+  /// From now on. Without it the daemon's own user may do everything, and nobody else anything.
+  void set_policy(std::shared_ptr<const Policy> policy) noexcept { policy_ = std::move(policy); }
+  /// Asks the policy anew what the client's drivers may. One that it may not be any more registers
+  /// nothing; what it has stays.
+  void refresh_roles(Client& client) const;
+  /// Null: nothing is written down.
+  void set_audit(AuditLog* audit) noexcept { audit_ = audit; }
+
   // What a predecessor left: before anything else.
   /// A file behind a resource; of one that is not there any more it is dropped.
   void inherit(Handle handle, UniqueFd file);
@@ -73,6 +107,8 @@ class Clerk {
   void inherit(const Client& client);
   /// One that had a place and did not come back, and whose process ended.
   void bury_absent(std::uint32_t index);
+  /// Resources that lost their owner: their grace begins anew.
+  void inherit_orphans();
 
   /// Serves one frame. `fds` came with it; those that are kept are moved from. REQUIRES: `out` has
   /// room for RM_WIRE_MAX_FRAME bytes.
@@ -85,6 +121,9 @@ class Clerk {
   /// Goes on where something living had to let go first. Returns whether anything is left; call it
   /// again then, some milliseconds later.
   [[nodiscard]] bool recover();
+  /// Destroys orphans whose grace is over by `now_ns`. Returns when to call it again; nothing if
+  /// there are no orphans.
+  [[nodiscard]] std::optional<std::uint64_t> destroy_orphans(std::uint64_t now_ns);
 
  private:
   using Reply = wire::ResultReply;
@@ -95,27 +134,37 @@ class Clerk {
                                      std::span<UniqueFd> fds, std::span<std::byte> out);
   [[nodiscard]] Result<Answer> hello(Client& client, const wire::Frame& frame,
                                      std::span<std::byte> out);
-  [[nodiscard]] Result<Answer> register_all(const Client& client, const wire::Frame& frame,
+  [[nodiscard]] Result<Answer> register_all(Client& client, const wire::Frame& frame,
                                             std::span<UniqueFd> fds, std::span<std::byte> out);
   /// A slot with all that is to be behind it; not found yet.
-  [[nodiscard]] Result<registry::PreparedSlot> prepare(const Client& client,
-                                                       const wire::Record& record,
+  [[nodiscard]] Result<registry::PreparedSlot> prepare(Client& client, const wire::Record& record,
                                                        std::span<UniqueFd> fds);
   Result<Handle> publish(const registry::PreparedSlot& prepared, const wire::Record& record);
-  void abandon(const registry::PreparedSlot& prepared);
+  void abandon(Client& client, const registry::PreparedSlot& prepared, const wire::Record& record);
+  void uncount(Client& client, Handle handle, std::uint32_t driver);
   using Outcomes = std::vector<wire::RegistrationOutcome>;
-  void register_one(const Client& client, const wire::Record& record, std::span<UniqueFd> fds,
+  void register_one(Client& client, const wire::Record& record, std::span<UniqueFd> fds,
                     Outcomes& outcomes);
-  void register_two(const Client& client, const wire::Record& record,
-                    const Result<wire::Record>& needed, std::span<UniqueFd> fds,
-                    Outcomes& outcomes);
+  void register_two(Client& client, const wire::Record& record, const Result<wire::Record>& needed,
+                    std::span<UniqueFd> fds, Outcomes& outcomes);
+  [[nodiscard]] static Result<void> check_file(const UniqueFd& fd, std::uint64_t bytes) noexcept;
+  [[nodiscard]] Result<void> check_registration(Client& client, const Role& role,
+                                                const Description& description) const;
+  /// An orphan of that name, if the client may have it and it is what is registered.
+  [[nodiscard]] Result<Handle> adopt(Client& client, const wire::Record& record,
+                                     std::span<UniqueFd> fds);
+  [[nodiscard]] Result<Role*> take_role(Client& client, std::string_view name);
+  void count_owned(Client& client) const;
+  void orphan_one(Handle handle, std::uint64_t now_ns);
+  void tell(AuditEvent event, const Client& client, std::string_view resource,
+            std::string_view detail = {}) const noexcept;
   void keep_file(Handle handle, UniqueFd file);
   void drop_file(Handle handle);
-  [[nodiscard]] Result<Reply> unregister(const Client& client, const wire::Frame& frame);
-  Result<void> finish_unregister(const Client& client, Handle handle);
+  [[nodiscard]] Result<Reply> unregister(Client& client, const wire::Frame& frame);
+  Result<void> finish_unregister(Client& client, Handle handle);
   [[nodiscard]] Result<Reply> share(const Client& client, const wire::Frame& frame);
   [[nodiscard]] Result<Reply> depend(const Client& client, const wire::Frame& frame);
-  [[nodiscard]] Result<Reply> set_state(const Client& client, const wire::Frame& frame,
+  [[nodiscard]] Result<Reply> set_state(Client& client, const wire::Frame& frame,
                                         std::span<UniqueFd> fds);
   [[nodiscard]] Result<Answer> open_fd(const Client& client, const wire::Frame& frame,
                                        std::span<std::byte> out);
@@ -126,7 +175,7 @@ class Clerk {
   /// What any driver of the client may do. Errors: those of read_rights().
   [[nodiscard]] Result<Rights> rights_of(const Client& client,
                                          const registry::EntryCopy& entry) const;
-  void orphan(std::uint32_t client);
+  void orphan(const Client& client);
 
   DomainState& state_;
   std::string_view version_;
@@ -140,6 +189,13 @@ class Clerk {
   std::vector<Place> places_;
   std::unordered_map<std::uint32_t, Client> absent_;  ///< by index
   std::vector<Client> dying_;                         ///< their recovery isn't complete
+  struct Orphan {
+    Handle handle;
+    std::uint64_t deadline_ns = 0;
+  };
+  std::vector<Orphan> orphans_;
+  std::shared_ptr<const Policy> policy_ = std::make_shared<Policy>(Config(), ::geteuid());
+  AuditLog* audit_ = nullptr;
 };
 
 }  // namespace resmgr::daemon

@@ -18,24 +18,6 @@
 namespace resmgr::daemon {
 namespace {
 
-bool has_driver(const Client& client, std::uint32_t driver) noexcept {
-  return std::ranges::find(client.drivers, driver) != client.drivers.end();
-}
-
-// Devices stay with their driver's process: its last close is what lets the kernel stop them. And
-// touching what a file is said to have, and has not, would be everybody's SIGBUS.
-Result<void> check_file(const UniqueFd& fd, std::uint64_t bytes) noexcept {
-  struct stat status{};
-  if (::fstat(fd.get(), &status) != 0) return fail_errno(errno, "fstat");
-  if (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode) || S_ISDIR(status.st_mode)) {
-    return fail(ErrorCode::InvalidArgument, "a device's descriptor is not handed on");
-  }
-  if (S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) < bytes) {
-    return fail(ErrorCode::InvalidArgument, "the file is smaller than size_bytes");
-  }
-  return {};
-}
-
 // The same file, so opened that no mapping of it can be made writable.
 Result<UniqueFd> reopen_read_only(int fd) noexcept {
   std::array<char, 32> path{};
@@ -58,130 +40,16 @@ Result<Rights> Clerk::rights_of(const Client& client, const registry::EntryCopy&
   if (entry.owner_client == client.index) return Rights::All;
   // A driver of the owner's name in another process is not the owner.
   Rights all = Rights::None;
-  for (const std::uint32_t driver : client.drivers) {
-    if (driver == entry.owner_driver) continue;
-    const auto rights = state_.view().rights(entry.handle, driver);
+  for (const Role& role : client.roles) {
+    if (role.number == 0 || role.number == entry.owner_driver) continue;
+    const auto rights = state_.view().rights(entry.handle, role.number);
     if (!rights) return rights;
     all = all | *rights;
   }
   return all;
 }
 
-Result<Clerk::Answer> Clerk::register_all(const Client& client, const wire::Frame& frame,
-                                          std::span<UniqueFd> fds, std::span<std::byte> out) {
-  auto request = wire::RegisterRequest::decode(frame);
-  if (!request) return std::unexpected(std::move(request.error()));
-  std::vector<wire::RegistrationOutcome> outcomes;
-  outcomes.reserve(request->count());
-  for (wire::RecordReader reader(*request); !reader.over();) {
-    const auto record = reader.next();
-    if (!record) {
-      outcomes.push_back({.error = record.error().code()});
-    } else if (!record->needs_next) {
-      register_one(client, *record, fds, outcomes);
-    } else if (reader.over()) {
-      outcomes.push_back({.error = ErrorCode::InvalidArgument});
-    } else {
-      // The reader's pairs are valid until its next record.
-      wire::Record needing = *record;
-      const std::vector<PairText> pairs(needing.description.pairs.begin(),
-                                        needing.description.pairs.end());
-      needing.description.pairs = pairs;
-      register_two(client, needing, reader.next(), fds, outcomes);
-    }
-  }
-  Answer answer;
-  auto size = wire::encode(outcomes, frame.request_id, out);
-  if (!size) return std::unexpected(std::move(size.error()));
-  answer.bytes = *size;
-  return answer;
-}
-
-void Clerk::register_one(const Client& client, const wire::Record& record, std::span<UniqueFd> fds,
-                         Outcomes& outcomes) {
-  const auto prepared = prepare(client, record, fds);
-  if (!prepared) {
-    outcomes.push_back({.error = prepared.error().code()});
-    return;
-  }
-  (void)publish(*prepared, record);
-  outcomes.push_back({.handle = prepared->handle()});
-}
-
-// What may fail comes before either can be found, for what was found may be held, and stays then.
-void Clerk::register_two(const Client& client, const wire::Record& record,
-                         const Result<wire::Record>& needed, std::span<UniqueFd> fds,
-                         Outcomes& outcomes) {
-  const auto refuse = [&](ErrorCode first, ErrorCode second) {
-    outcomes.push_back({.error = first});
-    outcomes.push_back({.error = second});
-  };
-  if (!needed || needed->needs_next) {
-    return refuse(ErrorCode::InvalidArgument,
-                  needed ? ErrorCode::InvalidArgument : needed.error().code());
-  }
-  if (auto room = state_.writer().dependencies().check_room(); !room) {
-    return refuse(room.error().code(), room.error().code());
-  }
-  const auto second = prepare(client, *needed, fds);
-  if (!second) return refuse(second.error().code(), second.error().code());
-  const auto first = prepare(client, record, fds);
-  if (!first) {
-    abandon(*second);
-    return refuse(first.error().code(), first.error().code());
-  }
-  (void)publish(*second, *needed);
-  (void)publish(*first, record);
-  state_.writer().dependencies().add_first(first->handle(), second->handle());
-  outcomes.push_back({.handle = first->handle()});
-  outcomes.push_back({.handle = second->handle()});
-}
-
-Result<registry::PreparedSlot> Clerk::prepare(const Client& client, const wire::Record& record,
-                                              std::span<UniqueFd> fds) {
-  Description description = record.description;
-  if (description.owner_driver != 0 && !has_driver(client, description.owner_driver)) {
-    return fail(ErrorCode::NotPermitted, "another client's driver");
-  }
-  description.owner_client = client.index;
-  description.created_at = Clock::coarse();
-  UniqueFd* const file = record.fd ? &fds[*record.fd] : nullptr;
-  if (file) {
-    if (!*file) return fail(ErrorCode::InvalidArgument, "one descriptor for two resources");
-    if (auto usable = check_file(*file, description.size_bytes); !usable) {
-      return std::unexpected(std::move(usable.error()));
-    }
-  }
-  auto prepared = state_.writer().prepare(record.name, description);
-  if (prepared && file) keep_file(prepared->handle(), std::move(*file));
-  return prepared;
-}
-
-Result<Handle> Clerk::publish(const registry::PreparedSlot& prepared, const wire::Record& record) {
-  if (prepared.generation == 1) state_.locks().grow_into(prepared.slot);
-  state_.engine().arm(
-      prepared.slot, prepared.generation, prepared.class_id,
-      registry::slot_attributes(record.description,
-                                {.access_hook = record.access_hook, .lazy = record.lazy}));
-  // Last, so that who finds the name finds everything behind it.
-  return state_.writer().publish(prepared, record.lazy ? Lifecycle::Allocated : Lifecycle::Ready);
-}
-
-void Clerk::abandon(const registry::PreparedSlot& prepared) {
-  drop_file(prepared.handle());
-  (void)state_.writer().abandon(prepared);
-}
-
-void Clerk::keep_file(Handle handle, UniqueFd file) {
-  ledger_.file_kept(handle, file.get());
-  files_[handle] = std::move(file);
-}
-
-void Clerk::drop_file(Handle handle) {
-  if (files_.erase(handle) != 0) ledger_.file_dropped(handle);
-}
-
-Result<Clerk::Reply> Clerk::unregister(const Client& client, const wire::Frame& frame) {
+Result<Clerk::Reply> Clerk::unregister(Client& client, const wire::Frame& frame) {
   auto request = wire::UnregisterRequest::decode(frame);
   if (!request) return std::unexpected(std::move(request.error()));
   const Handle handle = request->handle;
@@ -204,7 +72,7 @@ Result<Clerk::Reply> Clerk::unregister(const Client& client, const wire::Frame& 
 
 // The client took the resource for itself before it asked. That is a matter of locks, for which the
 // word is the truth; of the registry it proves nothing, so ownership was looked up there.
-Result<void> Clerk::finish_unregister(const Client& client, Handle handle) {
+Result<void> Clerk::finish_unregister(Client& client, Handle handle) {
   const auto entry = state_.view().read(handle);
   if (!entry || entry->state != Lifecycle::PendingCleanup) {
     return fail(ErrorCode::InvalidArgument, "not being unregistered");
@@ -224,7 +92,8 @@ Result<void> Clerk::finish_unregister(const Client& client, Handle handle) {
     if (retired.error() == ErrorCode::InUse) return fail(ErrorCode::WouldBlock, "the latch");
     return retired;
   }
-  drop_file(handle.with_tenure(0));
+  uncount(client, entry->handle, entry->owner_driver);
+  drop_file(entry->handle);
   return state_.writer().finish_unregister(handle);
 }
 
@@ -233,6 +102,13 @@ Result<Clerk::Reply> Clerk::share(const Client& client, const wire::Frame& frame
   if (!request) return std::unexpected(std::move(request.error()));
   const auto entry = state_.view().read(request->handle);
   if (!entry) return std::unexpected(entry.error());
+  // Before a name is written down for it.
+  if (entry->owner_client != client.index) {
+    const auto rights = rights_of(client, *entry);
+    if (!rights) return std::unexpected(rights.error());
+    if (*rights == Rights::None)
+      return fail(ErrorCode::NotPermitted, "no driver of this client may");
+  }
   std::uint32_t with = request->driver_id;
   if (with == 0) {
     // By name also with one that has not come yet.
@@ -249,10 +125,10 @@ Result<Clerk::Reply> Clerk::share(const Client& client, const wire::Frame& frame
   if (entry->owner_client == client.index) {
     done = change(entry->owner_driver);
   } else {
-    for (const std::uint32_t driver : client.drivers) {
+    for (const Role& role : client.roles) {
       // One of the owner's name, but in another process.
-      if (driver == entry->owner_driver) continue;
-      done = change(driver);
+      if (role.number == 0 || role.number == entry->owner_driver) continue;
+      done = change(role.number);
       if (done || done.error() != ErrorCode::NotPermitted) break;
     }
   }
@@ -273,7 +149,7 @@ Result<Clerk::Reply> Clerk::depend(const Client& client, const wire::Frame& fram
   return Reply{};
 }
 
-Result<Clerk::Reply> Clerk::set_state(const Client& client, const wire::Frame& frame,
+Result<Clerk::Reply> Clerk::set_state(Client& client, const wire::Frame& frame,
                                       std::span<UniqueFd> fds) {
   auto request = wire::SetStateRequest::decode(frame);
   if (!request) return std::unexpected(std::move(request.error()));
@@ -290,7 +166,10 @@ Result<Clerk::Reply> Clerk::set_state(const Client& client, const wire::Frame& f
   if (auto done = state_.writer().set_lifecycle(request->handle, request->state); !done) {
     return std::unexpected(std::move(done.error()));
   }
-  if (request->has_fd) keep_file(entry->handle, std::move(fds[0]));
+  if (request->has_fd) {
+    keep_file(entry->handle, std::move(fds[0]));
+    ++client.files;
+  }
   if (request->state == Lifecycle::Ready) state_.engine().has_memory(entry->handle);
   return Reply{};
 }
@@ -322,10 +201,9 @@ Result<Clerk::Answer> Clerk::open_fd(const Client& client, const wire::Frame& fr
 Result<Clerk::Reply> Clerk::intern_driver(Client& client, const wire::Frame& frame) {
   auto request = wire::InternDriverRequest::decode(frame);
   if (!request) return std::unexpected(std::move(request.error()));
-  auto number = state_.writer().drivers().intern(request->driver);
-  if (!number) return std::unexpected(std::move(number.error()));
-  if (!has_driver(client, *number)) client.drivers.push_back(*number);
-  return Reply{.value = {*number, 0}};
+  const auto role = take_role(client, request->driver);
+  if (!role) return std::unexpected(role.error());
+  return Reply{.value = {(*role)->number, 0}};
 }
 
 }  // namespace resmgr::daemon

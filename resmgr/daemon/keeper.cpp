@@ -26,7 +26,7 @@ constexpr std::uint64_t kSecond = 1'000 * kMillisecond;
 constexpr std::uint64_t kLongEnough = kSecond;
 constexpr std::uint64_t kLongestPause = kSecond;
 // How long a worker may take to end that was told to.
-constexpr int kFarewellMs = 5'000;
+constexpr std::uint64_t kFarewell = 5 * kSecond;
 
 Result<UniqueFd> take_signals() noexcept {
   sigset_t signals;
@@ -52,9 +52,8 @@ Result<void> Keeper::run() {
   for (;;) {
     std::array<pollfd, 3> waits{pollfd{signals->get(), POLLIN, 0}, pollfd{worker_.get(), POLLIN, 0},
                                 pollfd{ledger_.fd(), POLLIN, 0}};
-    const int ready = ::poll(waits.data(), waits.size(), stopping_ ? kFarewellMs : -1);
+    const int ready = ::poll(waits.data(), waits.size(), look_at_the_clock());
     if (ready < 0 && errno != EINTR) return fail_errno(errno, "poll");
-    if (ready == 0) (void)::kill(worker_pid_, SIGKILL);
     if (ready <= 0) continue;
     signalfd_siginfo signal{};
     if (waits[0].revents != 0 &&
@@ -87,11 +86,11 @@ Result<void> Keeper::start_worker() {
     ledger_ = {};
     worker_ = {};
     pair->first = {};
-    estate_.ready = false;
-    ::_exit(work_({std::move(regions_), std::move(listener_),
-                   LedgerChannel(std::move(pair->second)), std::move(estate_)}));
+    ::_exit(calls_.work({std::move(regions_), std::move(listener_),
+                         LedgerChannel(std::move(pair->second)), std::move(estate_)}));
   }
   worker_pid_ = worker;
+  estate_.heard_at = 0;
   worker_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, worker, 0)));
   ledger_ = std::move(pair->first);
   if (!worker_) return fail_errno(errno, "pidfd_open");
@@ -99,20 +98,49 @@ Result<void> Keeper::start_worker() {
 }
 
 void Keeper::read_ledger() {
-  const bool before = estate_.ready;
   // What is wrong with the socket is that the worker is gone, which its pidfd says.
   if (auto read = estate_.read(ledger_); !read) {
     ledger_ = {};
     return;
   }
-  if (before || !estate_.ready || !on_ready_) return;
-  on_ready_();
-  on_ready_ = {};
+  if (estate_.heard_at == 0 || !calls_.ready) return;
+  calls_.ready();
+  calls_.ready = {};
 }
 
-void Keeper::pass_on(int signal) noexcept {
-  if (signal != SIGHUP) stopping_ = true;
+void Keeper::pass_on(int signal) {
+  if (signal != SIGHUP) {
+    stop_at_ = monotonic_ns() + kFarewell;
+  } else if (calls_.reload) {
+    calls_.reload();
+  }
   (void)::kill(worker_pid_, signal == SIGINT ? SIGTERM : signal);
+}
+
+int Keeper::look_at_the_clock() {
+  const std::uint64_t now = monotonic_ns();
+  std::uint64_t next = ~std::uint64_t{0};
+  // It is stuck, which its successor need not be.
+  const std::uint64_t heard_at = std::max(estate_.heard_at, started_at_);
+  if (now >= heard_at + kLongestSilenceNs) {
+    log(LogLevel::Error, "the worker has not been heard of for 20 s");
+    (void)::kill(worker_pid_, SIGKILL);
+  } else {
+    next = heard_at + kLongestSilenceNs;
+  }
+  if (stop_at_ != 0) {
+    if (now >= stop_at_) (void)::kill(worker_pid_, SIGKILL);
+    next = std::min(next, std::max(stop_at_, now + kMillisecond));
+  }
+  if (calls_.tick_ns != 0) {
+    if (now >= next_tick_) {
+      calls_.tick();
+      next_tick_ = now + calls_.tick_ns;
+    }
+    next = std::min(next, next_tick_);
+  }
+  if (next == ~std::uint64_t{0}) return -1;
+  return static_cast<int>((next - now) / kMillisecond + 1);
 }
 
 bool Keeper::bury_worker() {
@@ -121,7 +149,7 @@ bool Keeper::bury_worker() {
   while (ledger_ && estate_.read(ledger_)) {
   }
   ledger_ = {};
-  if (stopping_) return false;
+  if (stop_at_ != 0) return false;
   const std::uint64_t lived = monotonic_ns() - started_at_;
   pause_ns_ = lived > kLongEnough ? 0 : std::clamp(2 * pause_ns_, kMillisecond, kLongestPause);
   log(LogLevel::Error, "the worker " + fate_of(status) + "; another one takes over");

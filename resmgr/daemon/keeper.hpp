@@ -9,7 +9,7 @@
 // Lifetime: run() is the life of the process. Thread-safety: one thread; the process has no other,
 // for it forks.
 //
-//   Keeper keeper(std::move(regions), std::move(listener), work, log);
+//   Keeper keeper(std::move(regions), std::move(listener), {.work = work}, log);
 //   return keeper.run();
 #pragma once
 
@@ -38,40 +38,46 @@ struct Inheritance {
 
 class Keeper {
  public:
-  /// Returns the worker's exit status: 0 if it was told to end.
-  using Work = std::function<int(Inheritance)>;
+  struct Calls {
+    /// The worker's life; returns its exit status: 0 if it was told to end.
+    std::function<int(Inheritance)> work;
+    std::function<void()> ready = {};   ///< the first worker serves
+    std::function<void()> reload = {};  ///< SIGHUP came; the worker gets it afterwards
+    std::function<void()> tick = {};    ///< every `tick_ns`, where that is not 0
+    std::uint64_t tick_ns = 0;
+  };
 
-  Keeper(DomainRegions regions, PacketListener listener, Work work, LogSink log)
+  Keeper(DomainRegions regions, PacketListener listener, Calls calls, LogSink log)
       : regions_(std::move(regions)),
         listener_(std::move(listener)),
-        work_(std::move(work)),
+        calls_(std::move(calls)),
         log_(std::move(log)) {}
 
-  /// Called once when the first worker serves.
-  void on_ready(std::function<void()> call) { on_ready_ = std::move(call); }
   /// Until SIGTERM or SIGINT, which it passes on to the worker, as it does SIGHUP. Errors: System.
   [[nodiscard]] Result<void> run();
 
  private:
   [[nodiscard]] Result<void> start_worker();
   void read_ledger();
-  void pass_on(int signal) noexcept;
+  void pass_on(int signal);
+  /// Does what is due, and returns for how many ms there is nothing to do; -1: for ever.
+  [[nodiscard]] int look_at_the_clock();
   /// Returns whether another one has to be started.
   [[nodiscard]] bool bury_worker();
   void log(LogLevel level, std::string_view line) const;
 
   DomainRegions regions_;
   PacketListener listener_;
-  Work work_;
+  Calls calls_;
   LogSink log_;
-  std::function<void()> on_ready_;
   Estate estate_;
   PacketSocket ledger_;  ///< the keeper's end
   UniqueFd worker_;      ///< its pidfd
   pid_t worker_pid_ = 0;
   std::uint64_t started_at_ = 0;
   std::uint64_t pause_ns_ = 0;  ///< before the next worker
-  bool stopping_ = false;
+  std::uint64_t next_tick_ = 0;
+  std::uint64_t stop_at_ = 0;  ///< when a worker that was told to end is killed; 0: none was
 };
 
 }  // namespace resmgr::daemon

@@ -2,8 +2,9 @@
 #include "resmgr/daemon/ledger_channel.hpp"
 
 #include <array>
-#include <cstring>
 #include <span>
+
+#include "resmgr/base/clock.hpp"
 
 namespace resmgr::daemon {
 namespace {
@@ -17,7 +18,7 @@ struct LedgerEntry {
   std::uint64_t sequence = 0;
   std::uint64_t start_time = 0;
   std::uint32_t pid = 0;
-  std::uint32_t padding = 0;
+  std::uint32_t uid = 0;
 };
 
 // A keeper that is gone takes the worker with it: what could not be written down then is nobody's
@@ -32,7 +33,8 @@ LedgerEntry entry_of(EntryKind kind, const Client& client) noexcept {
           .client = client.index,
           .sequence = client.sequence,
           .start_time = client.start_time,
-          .pid = client.pid};
+          .pid = client.pid,
+          .uid = client.uid};
 }
 
 }  // namespace
@@ -72,6 +74,7 @@ Result<void> Estate::read(PacketSocket& socket) {
       if (packet->fd_count != 1) break;
       clients[entry.client] = {.client = {.pid = entry.pid,
                                           .start_time = entry.start_time,
+                                          .uid = entry.uid,
                                           .index = entry.client,
                                           .sequence = entry.sequence},
                                .pidfd = std::move(packet->fds[0])};
@@ -80,7 +83,7 @@ Result<void> Estate::read(PacketSocket& socket) {
       clients.erase(entry.client);
       break;
     case EntryKind::Ready:
-      ready = true;
+      heard_at = monotonic_ns();
       break;
   }
   return {};

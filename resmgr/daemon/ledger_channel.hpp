@@ -27,6 +27,10 @@
 
 namespace resmgr::daemon {
 
+/// How often a worker says that it serves; after how long a silence its keeper replaces it.
+inline constexpr std::uint64_t kHeartbeatNs = 5'000'000'000;
+inline constexpr std::uint64_t kLongestSilenceNs = 4 * kHeartbeatNs;
+
 class LedgerChannel final : public Ledger {
  public:
   explicit LedgerChannel(PacketSocket socket) noexcept : socket_(std::move(socket)) {}
@@ -35,7 +39,7 @@ class LedgerChannel final : public Ledger {
   void file_dropped(Handle handle) override;
   void client_came(const Client& client) override;
   void client_went(const Client& client) override;
-  /// The worker serves.
+  /// The worker serves; to be said again every kHeartbeatNs.
   void ready();
   /// For the event loop: readable when the keeper is gone.
   [[nodiscard]] int fd() const noexcept { return socket_.fd(); }
@@ -52,7 +56,8 @@ struct Estate {
   };
   std::unordered_map<Handle, UniqueFd> files;
   std::map<std::uint32_t, Survivor> clients;  ///< by index
-  bool ready = false;                         ///< the worker that writes serves
+  /// When the worker that writes last said that it serves, CLOCK_MONOTONIC; 0: not yet.
+  std::uint64_t heard_at = 0;
 
   /// Reads one entry; waits for it where the socket does. Errors: WouldBlock, Disconnected (the
   /// worker is gone and this was all), System.

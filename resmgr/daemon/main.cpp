@@ -3,20 +3,25 @@
 // resmgrd: serves a domain to many processes.
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #include <CLI/CLI.hpp>
 
 #include "resmgr/abi/socket_path.hpp"
 #include "resmgr/base/clock.hpp"
 #include "resmgr/daemon/keeper.hpp"
+#include "resmgr/daemon/log_output.hpp"
+#include "resmgr/daemon/service_manager.hpp"
 #include "resmgr/daemon/worker.hpp"
 
 namespace {
@@ -24,18 +29,17 @@ namespace {
 using resmgr::LogLevel;
 using resmgr::Result;
 
+namespace daemon = resmgr::daemon;
+
+constexpr const char* kConfigPath = "/etc/resmgr/resmgrd.toml";
+
 struct Options {
-  std::string domain{resmgr::kDefaultDomain};
+  std::string domain;
   std::string socket;
-  resmgr::Capacities capacities;
+  std::string config;
+  std::string check;
   bool poll = false;
 };
-
-void print(LogLevel level, std::string_view line) {
-  constexpr const char* kNames[] = {"info", "warning", "error"};
-  std::fprintf(stderr, "resmgrd: %s: %.*s\n", kNames[static_cast<int>(level)],
-               static_cast<int>(line.size()), line.data());
-}
 
 std::uint64_t random_id() noexcept {
   std::uint64_t id = 0;
@@ -44,30 +48,110 @@ std::uint64_t random_id() noexcept {
   return id;
 }
 
-Result<void> run(const Options& options) {
-  namespace daemon = resmgr::daemon;
-  const std::string path =
-      options.socket.empty() ? resmgr::listening_socket_path(options.domain) : options.socket;
+/// What the file says, and then the command line.
+Result<daemon::Config> configure(Options& options, const resmgr::LogSink& log) {
+  daemon::Config config;
+  // Nobody has to have a file; one that was named has to be there.
+  if (options.config.empty() && ::access(kConfigPath, F_OK) == 0) options.config = kConfigPath;
+  if (!options.config.empty()) {
+    auto loaded = daemon::load_config(options.config, log);
+    if (!loaded) return loaded;
+    config = *std::move(loaded);
+  }
+  if (!options.domain.empty()) config.domain.name = options.domain;
+  if (!options.socket.empty()) config.socket.path = options.socket;
+  if (config.socket.path.empty()) {
+    config.socket.path = resmgr::listening_socket_path(config.domain.name);
+  }
+  return config;
+}
+
+/// The socket that the service manager opened, or one of our own.
+Result<resmgr::PacketListener> listen(const daemon::Config& config,
+                                      daemon::ServiceManager& manager) {
+  auto passed = manager.listen_fds();
+  if (!passed.empty()) {
+    return resmgr::PacketListener::adopt(std::move(passed.front().fd),
+                                         resmgr::PacketMode::NonBlocking);
+  }
+  const std::string& path = config.socket.path;
   if (path.empty()) {
     return resmgr::fail(resmgr::ErrorCode::InvalidArgument,
                         "no place for a socket: set XDG_RUNTIME_DIR, or use --socket");
   }
   std::error_code ignored;  // listen() says what is wrong
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
-  auto listener = resmgr::PacketListener::listen(path, 0666, resmgr::PacketMode::NonBlocking);
+  auto listener =
+      resmgr::PacketListener::listen(path, config.socket.mode, resmgr::PacketMode::NonBlocking);
+  if (!listener) return listener;
+  const auto keep = static_cast<uid_t>(-1);
+  if ((config.socket.owner || config.socket.group) &&
+      ::chown(path.c_str(), config.socket.owner.value_or(keep),
+              config.socket.group.value_or(keep)) != 0) {
+    return resmgr::fail_errno(errno, "chown of the socket");
+  }
+  return listener;
+}
+
+Result<void> run(Options& options, daemon::LogOutput& output) {
+  const resmgr::LogSink log = output.sink();
+  auto config = configure(options, log);
+  if (!config) return std::unexpected(std::move(config.error()));
+  auto manager = daemon::ServiceManager::from_environment();
+  if (!manager) return std::unexpected(std::move(manager.error()));
+  auto listener = listen(*config, *manager);
   if (!listener) return std::unexpected(std::move(listener.error()));
-  auto regions = daemon::DomainRegions::create(options.capacities, {.domain_id = random_id()});
+  const resmgr::RegionIdentity identity{
+      .domain_id = random_id(),
+      .flags = config->domain.compact_handles ? RM_DOMAIN_COMPACT_HANDLES : 0u};
+  auto regions = daemon::DomainRegions::create(config->domain.capacities, identity);
   if (!regions) return std::unexpected(std::move(regions.error()));
-  daemon::WorkerOptions worker{.server = {.log = print},
-                               .backend = options.poll ? daemon::EventLoop::Backend::Poll
-                                                       : daemon::EventLoop::Backend::Automatic,
-                               .version = RESMGR_VERSION};
-  daemon::Keeper keeper(
-      std::move(*regions), std::move(*listener),
-      [&](daemon::Inheritance inheritance) { return work(std::move(inheritance), worker); }, print);
-  keeper.on_ready(
-      [&] { print(LogLevel::Info, "serves domain " + options.domain + " at " + path); });
-  return keeper.run();
+
+  const daemon::WorkerOptions worker{.config = *config,
+                                     .config_path = options.config,
+                                     .backend = options.poll
+                                                    ? daemon::EventLoop::Backend::Poll
+                                                    : daemon::EventLoop::Backend::Automatic,
+                                     .version = RESMGR_VERSION,
+                                     .log = log};
+  daemon::Keeper::Calls calls{
+      .work = [&](daemon::Inheritance inheritance) { return work(std::move(inheritance), worker); },
+      .ready =
+          [&] {
+            const std::string status =
+                "serves domain " + config->domain.name + " at " + config->socket.path;
+            log(LogLevel::Info, status);
+            (void)manager->ready(status);
+          },
+      .reload =
+          [&] {
+            if (options.config.empty()) return;
+            Options again = options;
+            if (auto loaded = configure(again, log)) {
+              *config = *std::move(loaded);
+              log(LogLevel::Info, "the configuration was read anew");
+            } else {
+              log(LogLevel::Error, loaded.error().message() + "; the old policy stays");
+            }
+          }};
+  if (const auto interval = manager->watchdog_interval()) {
+    calls.tick = [&] { (void)manager->ping_watchdog(); };
+    calls.tick_ns = static_cast<std::uint64_t>(std::chrono::nanoseconds(*interval).count()) / 2;
+  }
+  daemon::Keeper keeper(std::move(*regions), std::move(*listener), std::move(calls), log);
+  auto ended = keeper.run();
+  (void)manager->stopping();
+  return ended;
+}
+
+/// Mistakes go to standard output, for this is what was asked for.
+int check(const std::string& path) {
+  const auto loaded = daemon::load_config(path, [](LogLevel, std::string_view line) {
+    std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
+  });
+  if (loaded) return 0;
+  std::fprintf(stderr, "resmgrd: %s: %s\n", path.c_str(), loaded.error().message().c_str());
+  return 1;
 }
 
 }  // namespace
@@ -76,18 +160,22 @@ int main(int argc, char** argv) try {
   Options options;
   CLI::App app("Serves a domain of resources to many processes.", "resmgrd");
   app.set_version_flag("--version", "resmgrd " RESMGR_VERSION);
-  app.add_option("--domain", options.domain, "name of the domain")->capture_default_str();
+  app.add_option("--config", options.config,
+                 std::string("configuration (default: ") + kConfigPath + ", if it is there)");
+  app.add_option("--check", options.check, "tell the mistakes of that configuration, and end");
+  app.add_option("--domain", options.domain, "name of the domain (default: main)");
   app.add_option("--socket", options.socket, "where to listen, instead of /run/resmgr/DOMAIN.sock");
-  app.add_option("--resources", options.capacities.slots, "how many there can be")
-      ->capture_default_str();
   app.add_flag("--poll", options.poll, "wait by poll(2), not by io_uring");
   CLI11_PARSE(app, argc, argv);
-  if (auto served = run(options); !served) {
-    print(LogLevel::Error, served.error().message());
+  if (!options.check.empty()) return check(options.check);
+  (void)std::signal(SIGPIPE, SIG_IGN);
+  daemon::LogOutput output;
+  if (auto served = run(options, output); !served) {
+    output.write(LogLevel::Error, served.error().message());
     return 1;
   }
   return 0;
 } catch (const std::exception& error) {
-  print(LogLevel::Error, error.what());
+  std::fprintf(stderr, "resmgrd: %s\n", error.what());
   return 1;
 }

@@ -38,12 +38,14 @@ Result<UniqueFd> pidfd_by_pid(int socket, pid_t pid, PeerCalls& calls) noexcept 
 
 }  // namespace
 
-Result<Peer> Peer::of(const PacketSocket& connection, PeerCalls& calls) noexcept {
+Result<Peer> Peer::of(const PacketSocket& connection, PeerCalls& calls) {
   const auto who = calls.credentials(connection.fd());
   if (!who) return std::unexpected(who.error());
   if (who->pid <= 0) {
     return fail(ErrorCode::Unsupported, "the peer's PID namespace can't be seen from here");
   }
+  auto groups = calls.groups(connection.fd());
+  if (!groups) return std::unexpected(std::move(groups.error()));
   auto pidfd = calls.peer_pidfd(connection.fd());
   if (!pidfd && pidfd.error() == ErrorCode::Unsupported) {
     pidfd = pidfd_by_pid(connection.fd(), who->pid, calls);
@@ -53,7 +55,7 @@ Result<Peer> Peer::of(const PacketSocket& connection, PeerCalls& calls) noexcept
   // Alive now, it had its pid all along, so that the time is its own.
   if (ended(pidfd->get())) return fail(ErrorCode::Disconnected, "the peer has died");
   if (!started) return std::unexpected(started.error());
-  return Peer(*who, *std::move(pidfd), *started);
+  return Peer(*who, *std::move(groups), *std::move(pidfd), *started);
 }
 
 bool Peer::is_dead() const noexcept { return ended(pidfd_.get()); }

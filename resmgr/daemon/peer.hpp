@@ -22,6 +22,7 @@
 
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/packet_socket.hpp"
@@ -37,13 +38,16 @@ class Peer {
   /// process is dead, or, on such a kernel, has hung up), Unsupported (it is in a PID namespace
   /// that can't be seen from here, or the kernel has no pidfds), CapacityExceeded (no descriptor
   /// left), NotPermitted or NotFound (/proc hides it), System.
+  /// May throw std::bad_alloc.
   [[nodiscard]] static Result<Peer> of(const PacketSocket& connection,
-                                       PeerCalls& calls = PeerCalls::kernel()) noexcept;
+                                       PeerCalls& calls = PeerCalls::kernel());
 
   /// In our own PID namespace; above 0.
   [[nodiscard]] pid_t pid() const noexcept { return who_.pid; }
   [[nodiscard]] uid_t uid() const noexcept { return who_.uid; }
   [[nodiscard]] gid_t gid() const noexcept { return who_.gid; }
+  /// Supplementary ones.
+  [[nodiscard]] const std::vector<gid_t>& groups() const noexcept { return groups_; }
   /// When the process was started: clock ticks (1/100 s) since boot. exec does not change it.
   [[nodiscard]] std::uint64_t start_time() const noexcept { return start_time_; }
   /// Readable once the process is dead; close-on-exec, owned by this object.
@@ -52,10 +56,12 @@ class Peer {
   [[nodiscard]] bool is_dead() const noexcept;
 
  private:
-  Peer(const PeerCredentials& who, UniqueFd pidfd, std::uint64_t start_time) noexcept
-      : who_(who), pidfd_(std::move(pidfd)), start_time_(start_time) {}
+  Peer(const PeerCredentials& who, std::vector<gid_t> groups, UniqueFd pidfd,
+       std::uint64_t start_time) noexcept
+      : who_(who), groups_(std::move(groups)), pidfd_(std::move(pidfd)), start_time_(start_time) {}
 
   PeerCredentials who_;
+  std::vector<gid_t> groups_;
   UniqueFd pidfd_;
   std::uint64_t start_time_ = 0;
 };

@@ -14,6 +14,7 @@
 namespace resmgr::daemon {
 namespace {
 
+constexpr std::size_t kUsualGroups = 32;
 constexpr int kPeerPidfd = 77;  // SO_PEERPIDFD, which Debian 12's headers do not name
 
 // ESRCH, ENODATA: the process was waited for, so that even its pid is gone.
@@ -38,6 +39,18 @@ class KernelCalls final : public PeerCalls {
       return fail_errno(errno, "getsockopt(SO_PEERCRED)");
     }
     return PeerCredentials{.pid = peer.pid, .uid = peer.uid, .gid = peer.gid};
+  }
+
+  Result<std::vector<gid_t>> groups(int socket) override {
+    std::vector<gid_t> groups(kUsualGroups);
+    for (;;) {
+      socklen_t size = static_cast<socklen_t>(groups.size() * sizeof(gid_t));
+      const int status = ::getsockopt(socket, SOL_SOCKET, SO_PEERGROUPS, groups.data(), &size);
+      if (status != 0 && errno != ERANGE) return fail_errno(errno, "getsockopt(SO_PEERGROUPS)");
+      groups.resize(size / sizeof(gid_t));
+      // ERANGE says how many there are.
+      if (status == 0) return groups;
+    }
   }
 
   Result<UniqueFd> peer_pidfd(int socket) noexcept override {

@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/unique_fd.hpp"
@@ -34,6 +35,8 @@ class PeerCalls {
 
   /// SO_PEERCRED: who it was when the connection was made. Errors: System.
   [[nodiscard]] virtual Result<PeerCredentials> credentials(int socket) noexcept = 0;
+  /// SO_PEERGROUPS: its supplementary groups, then. Errors: System. May throw std::bad_alloc.
+  [[nodiscard]] virtual Result<std::vector<gid_t>> groups(int socket) = 0;
   /// SO_PEERPIDFD (Linux 6.5). Errors: Unsupported (an older kernel), Disconnected (the process is
   /// gone), CapacityExceeded, System.
   [[nodiscard]] virtual Result<UniqueFd> peer_pidfd(int socket) noexcept = 0;

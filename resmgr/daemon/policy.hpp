@@ -54,6 +54,12 @@ class DriverPolicy {
   /// with the rule as its detail.
   [[nodiscard]] Result<void> may_register(ResourceType type, std::string_view class_name,
                                           ResourcePriority priority, std::uint32_t owned) const;
+  /// That of who may not be the driver any more.
+  [[nodiscard]] static DriverPolicy nothing() {
+    DriverPolicy policy;
+    policy.may_register_ = policy.emergency_ = false;
+    return policy;
+  }
   /// In AcquisitionMode::Emergency.
   [[nodiscard]] bool may_use_emergency() const noexcept { return emergency_; }
 

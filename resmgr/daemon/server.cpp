@@ -22,22 +22,31 @@ std::string name_of(const Peer& peer) {
 
 }  // namespace
 
-Server::Server(EventLoop& loop, Clerk& clerk, PacketListener listener, ServerOptions options)
+Server::Server(EventLoop& loop, Clerk& clerk, PacketListener listener,
+               std::shared_ptr<const Policy> policy, ServerOptions options)
     : loop_(loop),
       clerk_(clerk),
       listener_(std::move(listener)),
+      policy_(std::move(policy)),
       options_(std::move(options)),
       in_(RM_WIRE_MAX_FRAME),
       out_(RM_WIRE_MAX_FRAME) {}
 
 Result<std::unique_ptr<Server>> Server::start(EventLoop& loop, Clerk& clerk,
-                                              PacketListener listener, ServerOptions options) {
+                                              PacketListener listener,
+                                              std::shared_ptr<const Policy> policy,
+                                              ServerOptions options) {
   struct Public : Server {  // make_unique needs a constructor it may call
-    Public(EventLoop& l, Clerk& c, PacketListener p, ServerOptions o)
-        : Server(l, c, std::move(p), std::move(o)) {}
+    Public(EventLoop& l, Clerk& c, PacketListener p, std::shared_ptr<const Policy> rules,
+           ServerOptions o)
+        : Server(l, c, std::move(p), std::move(rules), std::move(o)) {}
   };
-  std::unique_ptr<Server> server =
-      std::make_unique<Public>(loop, clerk, std::move(listener), std::move(options));
+  std::unique_ptr<Server> server = std::make_unique<Public>(loop, clerk, std::move(listener),
+                                                            std::move(policy), std::move(options));
+  clerk.set_policy(server->policy_);
+  clerk.set_audit(server->options_.audit);
+  clerk.inherit_orphans();
+  server->destroy_orphans(monotonic_ns());
   if (auto watched = loop.watch(server->door_, server->listener_.fd(), POLLIN); !watched) {
     return std::unexpected(std::move(watched.error()));
   }
@@ -72,11 +81,17 @@ void Server::accept() {
     return;
   }
   if (auto allowed = check(*peer); !allowed) {
-    log(LogLevel::Warning, name_of(*peer) + " is refused: " + allowed.error().message());
+    const std::string reason = allowed.error().message();
+    log(LogLevel::Warning, name_of(*peer) + " is refused: " + reason);
+    if (options_.audit) {
+      options_.audit->record(
+          {.event = AuditEvent::Refused, .pid = peer->pid(), .uid = peer->uid(), .detail = reason});
+    }
     return;
   }
-  auto session = Session::start(loop_, *this, std::move(*socket), std::move(*peer),
-                                monotonic_ns() + options_.hello_patience_ns);
+  const auto patience = static_cast<std::uint64_t>(policy_->limits().hello_deadline.count());
+  auto session =
+      Session::start(loop_, *this, std::move(*socket), std::move(*peer), monotonic_ns() + patience);
   if (!session) {
     log(LogLevel::Error, "no session: " + session.error().message());
     return;
@@ -91,10 +106,10 @@ Result<void> Server::check(const Peer& peer) const {
   }
   const auto same_uid = std::ranges::count_if(
       sessions_, [&](const Session& each) { return each.peer().uid() == peer.uid(); });
-  if (peer.uid() != 0 && static_cast<std::size_t>(same_uid) >= options_.sessions_of_a_uid) {
+  if (peer.uid() != 0 && same_uid >= policy_->limits().clients_per_uid) {
     return fail(ErrorCode::CapacityExceeded, "connections of one user");
   }
-  return options_.may_attach ? options_.may_attach(peer) : Result<void>();
+  return policy_->may_attach({peer.uid(), peer.gid(), peer.groups()});
 }
 
 Clerk::Answer Server::answer(Session& session, std::span<const std::byte> frame,
@@ -106,6 +121,7 @@ Clerk::Answer Server::answer(Session& session, std::span<const std::byte> frame,
     absent_.remove_and_dispose_if(
         [&](const Absent& absent) { return absent.index() == client.index; }, Dispose<Absent>());
     log(LogLevel::Info, name_of(session.peer()) + (client.returned ? " is back" : " attached"));
+    tell(AuditEvent::Attached, client, client.returned ? "again" : "");
   }
   return answer;
 }
@@ -114,6 +130,7 @@ void Server::ended(Session& session, std::string_view why) {
   const Client client = session.client();
   if (client.index != 0) {
     log(LogLevel::Info, name_of(session.peer()) + " is gone: " + std::string(why));
+    tell(client.left ? AuditEvent::Detached : AuditEvent::Died, client, why);
   }
   sessions_.erase_and_dispose(sessions_.iterator_to(session), Dispose<Session>());
   clerk_.bury(client);
@@ -129,7 +146,25 @@ void Server::died(Absent& absent) {
 }
 
 void Server::recover() {
-  if (clerk_.recover()) loop_.arm(rest_of_recovery_, monotonic_ns() + kRecoveryPause);
+  const std::uint64_t now = monotonic_ns();
+  if (clerk_.recover()) loop_.arm(rest_of_recovery_, now + kRecoveryPause);
+  destroy_orphans(now);
+}
+
+void Server::destroy_orphans(std::uint64_t now_ns) {
+  if (const auto next = clerk_.destroy_orphans(now_ns)) loop_.arm(orphans_grace_, *next);
+}
+
+void Server::set_policy(std::shared_ptr<const Policy> policy) {
+  policy_ = std::move(policy);
+  clerk_.set_policy(policy_);
+  for (Session& session : sessions_) clerk_.refresh_roles(session.client());
+}
+
+void Server::tell(AuditEvent event, const Client& client, std::string_view detail) const noexcept {
+  if (!options_.audit) return;
+  options_.audit->record(
+      {.event = event, .pid = static_cast<pid_t>(client.pid), .uid = client.uid, .detail = detail});
 }
 
 void Server::log(LogLevel level, const std::string& line) const noexcept {

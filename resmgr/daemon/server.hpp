@@ -6,15 +6,14 @@
 // buried whose process or connection ended. It also waits for clients that a predecessor had: they
 // come back to their places, or their processes end. What it is not: the keeper, which outlives it.
 //
-// Lifetime: borrows loop, clerk and gate. Thread-safety: that of the loop.
+// Lifetime: borrows loop, clerk and audit log. Thread-safety: that of the loop.
 //
-//   auto server = Server::start(*loop, clerk, std::move(listener), gate).value();
+//   auto server = Server::start(*loop, clerk, std::move(listener), policy, {}).value();
 //   return loop->run();
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -32,12 +31,9 @@
 namespace resmgr::daemon {
 
 struct ServerOptions {
-  std::uint64_t hello_patience_ns = 5'000'000'000;
-  std::size_t sessions = 256;          ///< at most, those without a place too
-  std::size_t sessions_of_a_uid = 64;  ///< at most; root has no such limit
-  /// Whether that process may attach. Errors: NotPermitted.
-  std::function<Result<void>(const Peer&)> may_attach = {};
+  std::size_t sessions = 1024;  ///< at most, those without a place too
   LogSink log = {};
+  AuditLog* audit = nullptr;  ///< null: nothing is written down
 };
 
 class Server : private SessionOwner {
@@ -45,11 +41,15 @@ class Server : private SessionOwner {
   /// Errors: those of EventLoop::watch().
   [[nodiscard]] static Result<std::unique_ptr<Server>> start(EventLoop& loop, Clerk& clerk,
                                                              PacketListener listener,
+                                                             std::shared_ptr<const Policy> policy,
                                                              ServerOptions options);
   ~Server() override;
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
+  /// From here on, also for those who are there: nobody is sent away, but what its drivers may
+  /// register is asked anew.
+  void set_policy(std::shared_ptr<const Policy> policy);
   /// A client of a predecessor: it has its place until its process ends. Errors: those of
   /// EventLoop::watch().
   Result<void> expect(const Client& client, UniqueFd pidfd);
@@ -95,7 +95,17 @@ class Server : private SessionOwner {
     Server& server_;
   };
 
-  Server(EventLoop& loop, Clerk& clerk, PacketListener listener, ServerOptions options);
+  class OrphansGrace final : public Timer {
+   public:
+    explicit OrphansGrace(Server& server) noexcept : server_(server) {}
+
+   private:
+    void expired(std::uint64_t now_ns) override { server_.destroy_orphans(now_ns); }
+    Server& server_;
+  };
+
+  Server(EventLoop& loop, Clerk& clerk, PacketListener listener,
+         std::shared_ptr<const Policy> policy, ServerOptions options);
 
   // SessionOwner
   Clerk::Answer answer(Session& session, std::span<const std::byte> frame,
@@ -108,6 +118,8 @@ class Server : private SessionOwner {
   [[nodiscard]] Result<void> check(const Peer& peer) const;
   void died(Absent& absent);
   void recover();
+  void destroy_orphans(std::uint64_t now_ns);
+  void tell(AuditEvent event, const Client& client, std::string_view detail = {}) const noexcept;
   void log(LogLevel level, const std::string& line) const noexcept;
 
   template <typename Node>
@@ -118,6 +130,7 @@ class Server : private SessionOwner {
   EventLoop& loop_;
   Clerk& clerk_;
   PacketListener listener_;
+  std::shared_ptr<const Policy> policy_;
   ServerOptions options_;
   std::vector<std::byte> in_;
   std::vector<std::byte> out_;
@@ -126,6 +139,7 @@ class Server : private SessionOwner {
   Door door_{*this};
   Reopening reopening_{*this};
   RestOfRecovery rest_of_recovery_{*this};
+  OrphansGrace orphans_grace_{*this};
 };
 
 }  // namespace resmgr::daemon

@@ -22,7 +22,10 @@ Session::Session(EventLoop& loop, SessionOwner& owner, PacketSocket socket, Peer
       peer_(std::move(peer)),
       client_{.pid = static_cast<std::uint32_t>(peer_.pid()),
               .start_time = peer_.start_time(),
-              .pidfd = peer_.pidfd()} {}
+              .pidfd = peer_.pidfd(),
+              .uid = peer_.uid(),
+              .gid = peer_.gid(),
+              .groups = peer_.groups()} {}
 
 Result<std::unique_ptr<Session>> Session::start(EventLoop& loop, SessionOwner& owner,
                                                 PacketSocket socket, Peer peer,

@@ -2,33 +2,84 @@
 #include "resmgr/daemon/worker.hpp"
 
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <csignal>
+#include <memory>
 #include <string>
 #include <utility>
+
+#include "resmgr/base/clock.hpp"
+#include "resmgr/daemon/audit_log.hpp"
+#include "resmgr/daemon/policy.hpp"
 
 namespace resmgr::daemon {
 namespace {
 
+/// SIGTERM ends the worker, SIGHUP has it read its files anew.
 class Signals final : public Watcher {
  public:
-  explicit Signals(EventLoop& loop) noexcept : loop_(loop) {}
+  Signals(EventLoop& loop, Server& server, AuditLog& audit, const WorkerOptions& options) noexcept
+      : loop_(loop), server_(server), audit_(audit), options_(options) {}
 
   Result<void> start() {
     sigset_t signals;
     ::sigemptyset(&signals);
-    ::sigaddset(&signals, SIGTERM);
+    for (const int signal : {SIGTERM, SIGHUP}) ::sigaddset(&signals, signal);
     fd_ = UniqueFd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!fd_) return fail_errno(errno, "signalfd");
     return loop_.watch(*this, fd_.get(), POLLIN);
   }
 
  private:
-  void ready(unsigned) override { loop_.stop(); }
+  void ready(unsigned) override {
+    signalfd_siginfo signal{};
+    if (::read(fd_.get(), &signal, sizeof(signal)) != static_cast<ssize_t>(sizeof(signal))) return;
+    if (signal.ssi_signo == SIGHUP) {
+      reload();
+    } else {
+      loop_.stop();
+    }
+  }
+  void reload() {
+    if (auto opened = audit_.reopen(); !opened) {
+      tell(LogLevel::Error, "the audit log can't be opened anew: " + opened.error().message());
+    }
+    if (options_.config_path.empty()) return;
+    // Its mistakes were told by the keeper, who reads it first.
+    const auto config = load_config(options_.config_path, {});
+    if (!config) return;
+    server_.set_policy(std::make_shared<Policy>(*config, ::geteuid()));
+    audit_.record({.event = AuditEvent::PolicyReloaded, .detail = options_.config_path});
+  }
+  void tell(LogLevel level, const std::string& line) const {
+    if (options_.log) options_.log(level, line);
+  }
 
   EventLoop& loop_;
+  Server& server_;
+  AuditLog& audit_;
+  const WorkerOptions& options_;
   UniqueFd fd_;
+};
+
+class Heartbeat final : public Timer {
+ public:
+  Heartbeat(EventLoop& loop, LedgerChannel& ledger, AuditLog& audit) noexcept
+      : loop_(loop), ledger_(ledger), audit_(audit) {}
+  void beat() {
+    ledger_.ready();
+    audit_.report_left_out();
+    loop_.arm(*this, monotonic_ns() + kHeartbeatNs);
+  }
+
+ private:
+  void expired(std::uint64_t) override { beat(); }
+
+  EventLoop& loop_;
+  LedgerChannel& ledger_;
+  AuditLog& audit_;
 };
 
 class KeeperWatch final : public Watcher {
@@ -41,36 +92,56 @@ class KeeperWatch final : public Watcher {
   EventLoop& loop_;
 };
 
-Result<void> serve(Inheritance inheritance, WorkerOptions& options) {
+Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
+  auto audit = AuditLog::open({.path = options.config.log.audit}, options.log);
+  if (!audit) return std::unexpected(std::move(audit.error()));
   auto state = DomainState::take_over(std::move(inheritance.regions));
   if (!state) return std::unexpected(std::move(state.error()));
+  (*state)->engine().order().set_policy(options.config.domain.order_policy);
   auto loop = EventLoop::create(options.backend);
   if (!loop) return std::unexpected(std::move(loop.error()));
   Clerk clerk(**state, options.version, inheritance.ledger);
   for (auto& [handle, file] : inheritance.estate.files) clerk.inherit(handle, std::move(file));
-  auto server =
-      Server::start(**loop, clerk, std::move(inheritance.listener), std::move(options.server));
+  auto server = Server::start(**loop, clerk, std::move(inheritance.listener),
+                              std::make_shared<Policy>(options.config, ::geteuid()),
+                              {.log = options.log, .audit = &*audit});
   if (!server) return std::unexpected(std::move(server.error()));
   for (auto& [index, survivor] : inheritance.estate.clients) {
     auto expected = (*server)->expect(survivor.client, std::move(survivor.pidfd));
     if (!expected) return expected;
   }
-  Signals signals(**loop);
+  Signals signals(**loop, **server, *audit, options);
   if (auto watched = signals.start(); !watched) return watched;
   KeeperWatch keeper(**loop);
   if (auto watched = (*loop)->watch(keeper, inheritance.ledger.fd(), 0); !watched) return watched;
-  inheritance.ledger.ready();
+  Heartbeat heartbeat(**loop, inheritance.ledger, *audit);
+  heartbeat.beat();
   return (*loop)->run();
 }
 
 }  // namespace
 
-int work(Inheritance inheritance, WorkerOptions options) {
-  const LogSink log = options.server.log;
+int work(Inheritance inheritance, const WorkerOptions& options) {
   auto served = serve(std::move(inheritance), options);
   if (served) return 0;
-  if (log) log(LogLevel::Error, "the worker can't go on: " + served.error().message());
+  if (options.log) {
+    options.log(LogLevel::Error, "the worker can't go on: " + served.error().message());
+  }
   return 1;
+}
+
+Result<Config> load_config(const std::string& path, const LogSink& log) {
+  const auto text = load_text(path);
+  if (!text) return std::unexpected(text.error());
+  ConfigResult read = read_config(*text, path);
+  if (read.mistakes.empty()) return std::move(read.config);
+  for (const Mistake& mistake : read.mistakes) {
+    if (log) {
+      log(LogLevel::Error, path + ":" + std::to_string(mistake.line) + ":" +
+                               std::to_string(mistake.column) + ": " + mistake.reason);
+    }
+  }
+  return fail(ErrorCode::InvalidArgument, "the configuration has mistakes");
 }
 
 }  // namespace resmgr::daemon

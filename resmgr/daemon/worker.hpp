@@ -10,8 +10,10 @@
 //   }, log);
 #pragma once
 
+#include <string>
 #include <string_view>
 
+#include "resmgr/daemon/config.hpp"
 #include "resmgr/daemon/event_loop.hpp"
 #include "resmgr/daemon/keeper.hpp"
 #include "resmgr/daemon/server.hpp"
@@ -19,13 +21,19 @@
 namespace resmgr::daemon {
 
 struct WorkerOptions {
-  ServerOptions server;
+  const Config& config;     ///< the policy to begin with, the audit log, the order of locks
+  std::string config_path;  ///< read anew on SIGHUP; empty: there is none
   EventLoop::Backend backend = EventLoop::Backend::Automatic;
   std::string_view version;  ///< what clients are told; static text
+  LogSink log = {};
 };
 
 /// Returns 0 when it was told to end, by SIGTERM or because its keeper is gone, and 1 if it can't
 /// work.
-[[nodiscard]] int work(Inheritance inheritance, WorkerOptions options);
+[[nodiscard]] int work(Inheritance inheritance, const WorkerOptions& options);
+
+/// The file's configuration if it has no mistakes; if it has, each is told to `log`, as
+/// FILE:LINE:COLUMN: REASON. Errors: those of load_text(); InvalidArgument (mistakes).
+[[nodiscard]] Result<Config> load_config(const std::string& path, const LogSink& log);
 
 }  // namespace resmgr::daemon

@@ -39,6 +39,7 @@ class OldKernel final : public PeerCalls {
   Result<PeerCredentials> credentials(int socket) noexcept override {
     return kernel().credentials(socket);
   }
+  Result<std::vector<gid_t>> groups(int socket) override { return kernel().groups(socket); }
   Result<UniqueFd> peer_pidfd(int /*socket*/) noexcept override {
     return fail(ErrorCode::Unsupported);
   }
@@ -137,6 +138,9 @@ TEST_P(Peers, AreWhoConnected) {
     EXPECT_EQ(peer->gid(), ::getgid());
     EXPECT_EQ(peer->start_time(), PeerCalls::kernel().start_time(child.pid()));
     EXPECT_GE(peer->start_time(), PeerCalls::kernel().start_time(::getpid()).value());
+    std::vector<gid_t> own(static_cast<std::size_t>(::getgroups(0, nullptr)));
+    EXPECT_EQ(::getgroups(static_cast<int>(own.size()), own.data()), static_cast<int>(own.size()));
+    EXPECT_EQ(peer->groups(), own);
     EXPECT_FALSE(peer->is_dead());
     EXPECT_NE(::fcntl(peer->pidfd(), F_GETFD) & FD_CLOEXEC, 0);
     EXPECT_EQ(open_fds(), before + 1);
@@ -261,6 +265,7 @@ class FakeCalls final : public PeerCalls {
   Result<PeerCredentials> credentials(int /*socket*/) noexcept override {
     return PeerCredentials{.pid = pid, .uid = 1, .gid = 2};
   }
+  Result<std::vector<gid_t>> groups(int) override { return std::vector<gid_t>{}; }
   Result<UniqueFd> peer_pidfd(int /*socket*/) noexcept override { return pidfd(from_socket); }
   Result<UniqueFd> open_pidfd(pid_t asked) noexcept override {
     EXPECT_EQ(asked, pid);
