@@ -201,7 +201,8 @@ struct rm_context {
   uint32_t tid;       /* kernel thread id of a thread's own context, else 0 */
   uint32_t wait_link; /* list of this context's nodes, by the context */
   uint32_t waits_seq; /* odd while that list is edited */
-  uint32_t reserved0[10];
+  uint32_t processor; /* where it last began to wait, plus 1: a hint; 0: not known */
+  uint32_t reserved0[9];
   /* line 1: what a pair writes */
   uint64_t hold_bitmap;    /* entries in use, by the context's thread */
   uint64_t foreign_freed;  /* entries freed from other threads, by atomic or */

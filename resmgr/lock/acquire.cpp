@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "resmgr/base/processor.hpp"
 #include "resmgr/base/spin.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/planted_bug.hpp"
@@ -205,6 +206,7 @@ void LockEngine::help_if_idle(Context& context, rm_slot& slot, Handle handle) no
 bool LockEngine::watch(Context& context, rm_slot& slot, Handle handle, const Request& request,
                        Grant& grant) noexcept {
   if (!may_spin_ || request.kind == HoldKind::Shared) return false;
+  if (holder_needs_this_processor(context, slot)) return false;
   const std::uint64_t start = Clock::now();
   do {
     for (int i = 0; i < 8; ++i) cpu_relax();
@@ -218,6 +220,15 @@ bool LockEngine::watch(Context& context, rm_slot& slot, Handle handle, const Req
     if (stays_free && attempt(context, slot, handle, request, grant)) return true;
   } while (Clock::elapsed_ns(start) < kWatchNs);
   return false;
+}
+
+// Who spins where the holder last waited keeps him from going on, and waits for himself. It is no
+// more than likely that he is there still, and nothing is lost but the spin if he is not.
+bool LockEngine::holder_needs_this_processor(Context& context, const rm_slot& slot) noexcept {
+  const std::uint32_t here = current_processor() + 1;
+  store_relaxed(context.record->processor, here);
+  const rm_context* const holder = t_.context(StateWord{load_relaxed(slot.word)}.owner());
+  return holder && load_relaxed(holder->processor) == here;
 }
 
 // Of a hold that began: exclusive, or shared with this cell.

@@ -198,6 +198,7 @@ class LockEngine {
   // acquire.cpp
   void note_hold(Context& context, rm_slot& slot, rm_cell* cell, Handle handle,
                  const std::source_location& place, Grant& grant) noexcept;
+  [[nodiscard]] bool holder_needs_this_processor(Context& context, const rm_slot& slot) noexcept;
   [[nodiscard]] std::uint64_t stamp(Context& context) noexcept;
   void sample_hold(rm_slot& slot, std::uint64_t acquired_at) noexcept;
   void trace(Context& context, rm_trace_op operation, Handle handle, std::uint8_t mode,

@@ -125,9 +125,9 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
 }
 
 // Spins, then sleeps in bounded pieces, until the node is decided. Returns the outcome.
-unsigned LockEngine::await(Context&, Wait& wait) noexcept {
+unsigned LockEngine::await(Context& context, Wait& wait) noexcept {
   rm_node& node = *wait.waiter.node;
-  if (may_spin_) {
+  if (may_spin_ && !holder_needs_this_processor(context, wait.slot)) {
     const std::uint64_t until = std::min(wait.deadline_ns, Clock::now() + kSpinNs);
     do {
       for (int i = 0; i < 4; ++i) cpu_relax();
