@@ -168,6 +168,32 @@ Result<Handle> ResourceManager::register_resource(std::string_view name,
   return register_typed(name, metadata, std::move(options), 0);
 }
 
+Result<std::vector<Result<Handle>>> ResourceManager::register_resources(
+    std::span<const NamedResource> resources, DriverId driver) {
+  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
+  if (!domain_->knows_driver(driver.value)) {
+    return fail(ErrorCode::InvalidArgument, "no such driver");
+  }
+  return guard("registration", [&]() -> Result<std::vector<Result<Handle>>> {
+    std::vector<std::vector<PairText>> pairs;
+    std::vector<resmgr::Description> descriptions;
+    std::vector<resmgr::client::NewResource> wanted;
+    pairs.reserve(resources.size());
+    descriptions.reserve(resources.size());  // what follows points into it
+    wanted.reserve(resources.size());
+    for (const NamedResource& each : resources) {
+      pairs.push_back(views(each.metadata));
+      descriptions.push_back(convert::description(
+          each.metadata, {.driver = driver, .cookie = each.cookie}, 0, pairs.back()));
+      wanted.push_back({.name = each.name, .description = descriptions.back()});
+    }
+    std::vector<Result<Handle>> outcomes(resources.size(), Handle());
+    auto done = domain_->register_many(wanted, descriptions, outcomes);
+    if (!done) return std::unexpected(std::move(done.error()));
+    return outcomes;
+  });
+}
+
 Result<Handle> ResourceManager::register_typed(std::string_view name,
                                                const ResourceMetadata& metadata,
                                                RegisterOptions&& options, std::uint64_t type_tag) {

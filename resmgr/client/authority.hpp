@@ -71,6 +71,12 @@ class Authority {
                                                             const NewResource& needed,
                                                             LocalPart& needed_part) = 0;
 
+  /// Many that have neither files nor hooks, in as few messages as can be. `outcomes`: what became
+  /// of each, in their order. Errors: Disconnected, System; those that were reached are registered
+  /// then, and the rest says so too.
+  [[nodiscard]] virtual Result<void> register_many(std::span<const NewResource> resources,
+                                                   std::span<Result<Handle>> outcomes) = 0;
+
   /// Unregistering: begun; then the caller takes the resource for itself; then it is finished, or
   /// cancelled. Errors: those of RegistryWriter::begin_unregister().
   [[nodiscard]] virtual Result<void> begin_unregister(Handle handle,

@@ -106,6 +106,11 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] Result<std::uint32_t> register_driver(std::string_view name);
   /// Takes what `registration` owns.
   [[nodiscard]] Result<Handle> register_resource(std::string_view name, Registration& registration);
+  /// Many without files or hooks; `descriptions` are those that `resources` point at. See
+  /// Authority::register_many().
+  Result<void> register_many(std::span<const NewResource> resources,
+                             std::span<Description> descriptions,
+                             std::span<Result<Handle>> outcomes);
   /// Registers two, of which the first needs the second: both or none. Returns the first. REQUIRES:
   /// no hooks, and files at hand.
   [[nodiscard]] Result<Handle> register_with_needed(std::string_view name,

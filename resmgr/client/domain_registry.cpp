@@ -90,6 +90,15 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration& re
   return registered;
 }
 
+Result<void> Domain::register_many(std::span<const NewResource> resources,
+                                   std::span<Description> descriptions,
+                                   std::span<Result<Handle>> outcomes) {
+  if (closed()) return fail(ErrorCode::Disconnected);
+  const std::uint64_t now = Clock::coarse();
+  for (Description& each : descriptions) each.created_at = now;
+  return authority_->register_many(resources, outcomes);
+}
+
 Result<Handle> Domain::register_with_needed(std::string_view name, Registration& registration,
                                             std::string_view needed_name, Registration& needed) {
   if (closed()) return fail(ErrorCode::Disconnected);

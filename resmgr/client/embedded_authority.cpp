@@ -48,6 +48,18 @@ Result<Handle> EmbeddedAuthority::register_with_needed(const NewResource& resour
   return published;
 }
 
+Result<void> EmbeddedAuthority::register_many(std::span<const NewResource> resources,
+                                              std::span<Result<Handle>> outcomes) {
+  struct Nothing final : LocalPart {
+    [[nodiscard]] Result<void> keep(Handle) noexcept override { return {}; }
+    void drop(Handle) noexcept override {}
+  } nothing;
+  for (std::size_t i = 0; i < resources.size(); ++i) {
+    outcomes[i] = register_resource(resources[i], nothing);
+  }
+  return {};
+}
+
 // A slot with all that is to be behind it.
 Result<registry::PreparedSlot> EmbeddedAuthority::prepare(const NewResource& resource,
                                                           LocalPart& part) {

@@ -33,6 +33,8 @@ class EmbeddedAuthority final : public Authority {
   [[nodiscard]] Result<Handle> register_with_needed(const NewResource& resource, LocalPart& part,
                                                     const NewResource& needed,
                                                     LocalPart& needed_part) override;
+  [[nodiscard]] Result<void> register_many(std::span<const NewResource> resources,
+                                           std::span<Result<Handle>> outcomes) override;
   [[nodiscard]] Result<void> begin_unregister(Handle handle,
                                               const registry::Leaving* leaving) override;
   void cancel_unregister(Handle handle) noexcept override;

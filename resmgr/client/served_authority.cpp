@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "resmgr/abi/registration.hpp"
-#include "resmgr/abi/replies.hpp"
 #include "resmgr/abi/requests.hpp"
 #include "resmgr/base/clock.hpp"
 
@@ -134,14 +133,10 @@ Result<Handle> ServedAuthority::register_all(std::span<const NewResource* const>
         }
         auto registered = wire::RegisteredReply::decode(reply.frame);
         if (!registered) return std::unexpected(std::move(registered.error()));
-        const wire::RegistrationOutcome outcome = registered->at(0);
-        first = outcome.handle;
-        if (!outcome.error) return {};
-        if (reply.repeated && *outcome.error == ErrorCode::AlreadyExists) {
-          first = own(resources.front()->name);
-          if (!first.is_null()) return {};
-        }
-        return fail(*outcome.error, "registration");
+        auto outcome = outcome_of(registered->at(0), resources.front()->name, reply.repeated);
+        if (!outcome) return std::unexpected(std::move(outcome.error()));
+        first = *outcome;
+        return {};
       });
   if (!done) return std::unexpected(std::move(done.error()));
   return first;
@@ -166,6 +161,61 @@ Result<Handle> ServedAuthority::register_with_needed(const NewResource& resource
     return std::unexpected(std::move(kept.error()));
   }
   return handle;
+}
+
+Result<void> ServedAuthority::register_many(std::span<const NewResource> resources,
+                                            std::span<Result<Handle>> outcomes) {
+  for (std::size_t done = 0; done < resources.size();) {
+    std::size_t sent = 0;
+    auto called = link_->call(
+        [&](std::uint64_t id, std::span<std::byte> out) -> Result<std::size_t> {
+          wire::RegisterWriter writer(id, out);
+          for (sent = 0; done + sent < resources.size(); ++sent) {
+            const NewResource& resource = resources[done + sent];
+            auto added = writer.add({.name = resource.name, .description = resource.description});
+            if (added) continue;
+            if (added.error() == ErrorCode::CapacityExceeded && sent != 0) break;
+            outcomes[done + sent] = std::unexpected(std::move(added.error()));
+            break;
+          }
+          return sent != 0 ? writer.finish() : fail(ErrorCode::InvalidArgument, "registration");
+        },
+        {},
+        [&](const Link::Attempt& reply) -> Result<void> {
+          if (reply.frame.type == wire::FrameType::Result) {
+            auto result = result_of(reply);
+            if (!result) return std::unexpected(std::move(result.error()));
+          }
+          auto registered = wire::RegisteredReply::decode(reply.frame);
+          if (!registered) return std::unexpected(std::move(registered.error()));
+          if (registered->count() != sent) return fail(ErrorCode::InvalidArgument, "batch");
+          for (std::uint32_t i = 0; i < sent; ++i) {
+            outcomes[done + i] =
+                outcome_of(registered->at(i), resources[done + i].name, reply.repeated);
+          }
+          return {};
+        });
+    // The first of the rest is one that can't be sent at all: its own error is there.
+    if (!called && sent == 0) {
+      ++done;
+      continue;
+    }
+    if (!called) {
+      for (; done < resources.size(); ++done) outcomes[done] = std::unexpected(called.error());
+      return called;
+    }
+    done += sent;
+  }
+  return {};
+}
+
+Result<Handle> ServedAuthority::outcome_of(const wire::RegistrationOutcome& outcome,
+                                           std::string_view name, bool repeated) const {
+  if (!outcome.error) return outcome.handle;
+  if (repeated && *outcome.error == ErrorCode::AlreadyExists) {
+    if (const Handle handle = own(name); !handle.is_null()) return handle;
+  }
+  return fail(*outcome.error, "registration");
 }
 
 // Whose resources leave together is not told: of two drivers that use each other's the daemon lets

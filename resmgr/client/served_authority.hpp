@@ -19,6 +19,7 @@
 #include <string_view>
 #include <utility>
 
+#include "resmgr/abi/replies.hpp"
 #include "resmgr/client/authority.hpp"
 #include "resmgr/client/link.hpp"
 #include "resmgr/lock/region.hpp"
@@ -46,6 +47,8 @@ class ServedAuthority : public Authority {
   [[nodiscard]] Result<Handle> register_with_needed(const NewResource& resource, LocalPart& part,
                                                     const NewResource& needed,
                                                     LocalPart& needed_part) override;
+  [[nodiscard]] Result<void> register_many(std::span<const NewResource> resources,
+                                           std::span<Result<Handle>> outcomes) override;
   [[nodiscard]] Result<void> begin_unregister(Handle handle,
                                               const registry::Leaving* leaving) override;
   void cancel_unregister(Handle handle) noexcept override;
@@ -76,6 +79,8 @@ class ServedAuthority : public Authority {
                    std::optional<ErrorCode> done_before = {});
   [[nodiscard]] Result<Handle> register_all(std::span<const NewResource* const> resources);
   [[nodiscard]] Handle own(std::string_view name) const noexcept;
+  [[nodiscard]] Result<Handle> outcome_of(const wire::RegistrationOutcome& outcome,
+                                          std::string_view name, bool repeated) const;
 
   std::unique_ptr<Link> link_;
   registry::RegistryView view_;

@@ -389,5 +389,27 @@ TEST(DefaultInstance, IsOneAndUsable) {
   EXPECT_TRUE(instance.register_resource("default/a", {}));
 }
 
+TEST_F(ResourceManagerTest, ManyAreRegisteredAtOnceAndEachHasItsOwnOutcome) {
+  (void)add("there");
+  const DriverId driver = manager_->register_driver("dma").value();
+  const std::array<NamedResource, 4> wanted{
+      {{.name = "a", .cookie = 5},
+       {.name = "there"},
+       {.name = "not a name"},
+       {.name = "b", .metadata = {.priority = ResourcePriority::High}}}};
+  const auto outcomes = manager_->register_resources(wanted, driver);
+  ASSERT_TRUE(outcomes);
+  ASSERT_EQ(outcomes->size(), 4u);
+  EXPECT_EQ(manager_->find("a").value(), outcomes->at(0).value());
+  EXPECT_EQ(manager_->info(outcomes->at(0).value()).value().owner.value, driver.value);
+  EXPECT_EQ(code_of(outcomes->at(1)), ErrorCode::AlreadyExists);
+  EXPECT_EQ(code_of(outcomes->at(2)), ErrorCode::InvalidName);
+  EXPECT_EQ(manager_->info(outcomes->at(3).value()).value().metadata.priority,
+            ResourcePriority::High);
+  EXPECT_EQ(code_of(manager_->register_resources(wanted, DriverId{77})),
+            ErrorCode::InvalidArgument);
+  EXPECT_TRUE(manager_->register_resources({}).value().empty());
+}
+
 }  // namespace
 }  // namespace hal

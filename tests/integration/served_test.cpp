@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "tests/integration/served_support.hpp"
 
@@ -170,6 +171,28 @@ TEST_F(ServedTest, UnregisteringNeedsTheOwnerAndNobodyElse) {
   EXPECT_EQ(child.wait(), 0);
   EXPECT_TRUE(manager->unregister_resource(handle, 10s));
   EXPECT_EQ(manager->find("gone").error(), ErrorCode::NotFound);
+}
+
+// More than one message holds, with some that can't be among them.
+TEST_F(ServedTest, ThousandsAreRegisteredAtOnce) {
+  constexpr std::size_t kCount = 3'000;
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    names.push_back(i % 1'000 == 7 ? "no name" : "frame/" + std::to_string(i));
+  }
+  std::vector<NamedResource> wanted;
+  for (const std::string& name : names) wanted.push_back({.name = name, .cookie = wanted.size()});
+  const auto outcomes = manager->register_resources(wanted);
+  ASSERT_TRUE(outcomes) << outcomes.error().message();
+  for (std::size_t i = 0; i < kCount; ++i) {
+    if (i % 1'000 == 7) {
+      EXPECT_EQ(outcomes->at(i).error(), ErrorCode::InvalidName);
+    } else {
+      ASSERT_TRUE(outcomes->at(i)) << names[i];
+      EXPECT_EQ(outcomes->at(i).value(), manager->find(names[i]).value());
+    }
+  }
+  EXPECT_EQ(manager->size(), kCount - 3);
 }
 
 TEST_F(ServedTest, AForkedChildIsNotTheClient) {

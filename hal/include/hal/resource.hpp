@@ -115,6 +115,13 @@ struct RegisterOptions {
   ResourceHooks hooks = {};
 };
 
+/// One of many to be registered at once; see ResourceManager::register_resources().
+struct NamedResource {
+  std::string_view name;
+  ResourceMetadata metadata = {};
+  std::uint64_t cookie = 0;  ///< as in RegisterOptions
+};
+
 /// What the manager knows of a resource. A snapshot.
 struct ResourceInfo {
   Handle handle;

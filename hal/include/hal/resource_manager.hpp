@@ -181,6 +181,12 @@ class HAL_EXPORT ResourceManager {
   [[nodiscard]] Result<Handle> register_resource(std::string_view name,
                                                  const ResourceMetadata& metadata,
                                                  RegisterOptions options = {});
+  /// Registers many that have neither memory nor hooks, some hundred in one message where the
+  /// domain is served. Returns what became of each, in their order, with the errors of
+  /// register_resource(). Errors of the whole: InvalidArgument (no such driver), Disconnected,
+  /// System.
+  [[nodiscard]] Result<std::vector<Result<Handle>>> register_resources(
+      std::span<const NamedResource> resources, DriverId driver = {});
   /// Unregisters: waits up to `timeout` (0 or less: not at all) for holders, removes waiters with
   /// StaleHandle. Errors: InUse (held, by the caller too; needed by another resource; being
   /// unregistered already; or used: shared with a driver that has resources of its own registered,
