@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/bench/served_handoff.hpp"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <thread>
+#include <utility>
+
+#include "tests/bench/must.hpp"
+
+namespace bench {
+namespace {
+
+void wake(std::atomic<std::uint32_t>& word) {
+  (void)::syscall(SYS_futex, &word, FUTEX_WAKE, 1, nullptr);
+}
+
+void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t value) {
+  (void)::syscall(SYS_futex, &word, FUTEX_WAIT, value, nullptr);
+}
+
+}  // namespace
+
+LockDuel::LockDuel(ServedDomain& domain, unsigned processor) : manager_(domain.manager()) {
+  for (std::size_t i = 0; i < handles_.size(); ++i) {
+    handles_[i] = must(manager_.register_resource("duel/" + std::to_string(i), {}));
+  }
+  mine_ = must(manager_.try_acquire(handles_[0]));
+  partner_ = std::make_unique<Other>([this, &domain, processor] {
+    pin(processor);
+    const auto manager = domain.connect();
+    auto theirs = must(manager->try_acquire(handles_[1]));
+    board_->ready.store(1);
+    for (unsigned turn = 0;; turn = 1 - turn) {
+      auto next = must(manager->acquire_scoped_resource(handles_[turn]));
+      theirs = std::move(next);
+    }
+  });
+  while (board_->ready.load() == 0) std::this_thread::yield();
+}
+
+LockDuel::~LockDuel() {
+  partner_.reset();
+  mine_ = {};
+  for (const hal::Handle handle : handles_) {
+    (void)manager_.unregister_resource(handle, std::chrono::seconds(1));
+  }
+}
+
+void LockDuel::play(std::uint64_t operations) {
+  for (; operations != 0; --operations) {
+    mine_ = {};
+    turn_ = 1 - turn_;
+    mine_ = must(manager_.acquire_scoped_resource(handles_[turn_]));
+  }
+}
+
+WordDuel::WordDuel(Wait wait, unsigned processor) : wait_(wait) {
+  partner_ = std::make_unique<Other>([this, processor] {
+    pin(processor);
+    for (;;) {
+      while (board_->turn.load(std::memory_order_acquire) != 1) {
+        if (wait_ == Wait::Futex || board_->playing.load() == 0) {
+          sleep_on(board_->turn, 0);
+        } else {
+          __builtin_ia32_pause();
+        }
+      }
+      pass(*board_, wait_, 0);
+    }
+  });
+}
+
+void WordDuel::play(std::uint64_t operations) {
+  board_->playing.store(1);
+  bool asleep = true;
+  for (; operations != 0; --operations) {
+    // Before its last turn, so that the partner ends asleep.
+    if (operations == 1) board_->playing.store(0);
+    pass(*board_, asleep ? Wait::Futex : wait_, 1);
+    asleep = false;
+    await(*board_, wait_, 0);
+  }
+}
+
+void WordDuel::pass(Board& board, Wait wait, std::uint32_t to) {
+  board.turn.store(to, std::memory_order_release);
+  if (wait == Wait::Futex) wake(board.turn);
+}
+
+void WordDuel::await(Board& board, Wait wait, std::uint32_t turn) {
+  while (board.turn.load(std::memory_order_acquire) != turn) {
+    if (wait == Wait::Futex) {
+      sleep_on(board.turn, 1 - turn);
+    } else {
+      __builtin_ia32_pause();
+    }
+  }
+}
+
+}  // namespace bench

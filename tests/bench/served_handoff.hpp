@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Hand-offs between two processes, and the bare ones that they are compared with.
+//
+// What it is: for each kind a partner process that plays, on a processor of choice, until the
+// object goes; this process plays against it. One operation is there and back: two hand-offs. What
+// it is not: two threads. Thread-safety: one thread.
+//
+//   LockDuel ours(domain, 1);
+//   ours.play(1000);
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+#include "tests/bench/served_processes.hpp"
+#include "tests/bench/shared_memory.hpp"
+
+namespace bench {
+
+/// Two processes that pass each other two resources: each lets go of what the other waits for, and
+/// waits for what the other has. Who comes too early or too late gets his all the same.
+class LockDuel {
+ public:
+  /// The partner runs on `processor`. Throws std::runtime_error, Skip.
+  LockDuel(ServedDomain& domain, unsigned processor);
+  ~LockDuel();
+  void play(std::uint64_t operations);
+
+ private:
+  struct Board {
+    std::atomic<std::uint32_t> ready{0};
+  };
+  Shared<Board> board_;
+  hal::ResourceManager& manager_;
+  std::array<hal::Handle, 2> handles_;
+  hal::ScopedResource mine_;
+  unsigned turn_ = 0;  ///< which of the two is mine
+  std::unique_ptr<Other> partner_;
+};
+
+/// The same by a word in shared memory: asleep on a futex, or looking at it all the time.
+class WordDuel {
+ public:
+  enum class Wait { Futex, Spin };
+  WordDuel(Wait wait, unsigned processor);
+  /// Starts and ends with the partner asleep.
+  void play(std::uint64_t operations);
+
+ private:
+  struct Board {
+    std::atomic<std::uint32_t> turn{0};
+    std::atomic<std::uint32_t> playing{0};  ///< else the partner sleeps, and needs no processor
+  };
+  static void pass(Board& board, Wait wait, std::uint32_t to);
+  static void await(Board& board, Wait wait, std::uint32_t turn);
+
+  Wait wait_;
+  Shared<Board> board_;
+  std::unique_ptr<Other> partner_;
+};
+
+}  // namespace bench
