@@ -3,7 +3,6 @@
 // Life of a domain, its contexts, and the names it lends to the lock engine.
 #include "resmgr/client/domain.hpp"
 
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -15,6 +14,7 @@
 #include <new>
 #include <utility>
 
+#include "resmgr/base/random.hpp"
 #include "resmgr/client/embedded_authority.hpp"
 #include "resmgr/client/forks.hpp"
 #include "resmgr/client/served_authority.hpp"
@@ -28,13 +28,6 @@ std::uint64_t next_serial() noexcept {
   return serial.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 constexpr std::uint64_t kNoSerial = std::numeric_limits<std::uint64_t>::max();
-
-std::uint64_t random_id() noexcept {
-  std::uint64_t id = 0;
-  // Without entropy (early boot) the time tells domains of one machine apart.
-  if (::getrandom(&id, sizeof(id), 0) != sizeof(id)) id = monotonic_ns();
-  return id;
-}
 
 std::string place_text(const std::source_location& place) {
   if (place.line() == 0) return "an unknown place";

@@ -23,6 +23,15 @@ Result<wire::ResultReply> result_of(const Link::Attempt& reply) {
   return result;
 }
 
+// A refusal is of the whole request.
+Result<wire::RegisteredReply> registered_of(const Link::Attempt& reply) {
+  if (reply.frame.type == wire::FrameType::Result) {
+    auto result = result_of(reply);
+    if (!result) return std::unexpected(std::move(result.error()));
+  }
+  return wire::RegisteredReply::decode(reply.frame);
+}
+
 bool belongs_to(const rm_region_header& header, const wire::ClientPlace& place) noexcept {
   return header.domain_id == place.domain_id && header.epoch == place.epoch;
 }
@@ -127,11 +136,7 @@ Result<Handle> ServedAuthority::register_all(std::span<const NewResource* const>
       },
       std::span(files).first(file_count),
       [&](const Link::Attempt& reply) -> Result<void> {
-        if (reply.frame.type == wire::FrameType::Result) {
-          auto result = result_of(reply);
-          if (!result) return std::unexpected(std::move(result.error()));
-        }
-        auto registered = wire::RegisteredReply::decode(reply.frame);
+        auto registered = registered_of(reply);
         if (!registered) return std::unexpected(std::move(registered.error()));
         auto outcome = outcome_of(registered->at(0), resources.front()->name, reply.repeated);
         if (!outcome) return std::unexpected(std::move(outcome.error()));
@@ -182,11 +187,7 @@ Result<void> ServedAuthority::register_many(std::span<const NewResource> resourc
         },
         {},
         [&](const Link::Attempt& reply) -> Result<void> {
-          if (reply.frame.type == wire::FrameType::Result) {
-            auto result = result_of(reply);
-            if (!result) return std::unexpected(std::move(result.error()));
-          }
-          auto registered = wire::RegisteredReply::decode(reply.frame);
+          auto registered = registered_of(reply);
           if (!registered) return std::unexpected(std::move(registered.error()));
           if (registered->count() != sent) return fail(ErrorCode::InvalidArgument, "batch");
           for (std::uint32_t i = 0; i < sent; ++i) {

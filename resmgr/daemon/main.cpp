@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // resmgrd: serves a domain to many processes.
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -18,7 +17,7 @@
 #include <CLI/CLI.hpp>
 
 #include "resmgr/abi/socket_path.hpp"
-#include "resmgr/base/clock.hpp"
+#include "resmgr/base/random.hpp"
 #include "resmgr/daemon/keeper.hpp"
 #include "resmgr/daemon/log_output.hpp"
 #include "resmgr/daemon/service_manager.hpp"
@@ -40,13 +39,6 @@ struct Options {
   std::string check;
   bool poll = false;
 };
-
-std::uint64_t random_id() noexcept {
-  std::uint64_t id = 0;
-  // Without entropy (early boot) the time tells domains of one machine apart.
-  if (::getrandom(&id, sizeof(id), 0) != sizeof(id)) id = resmgr::monotonic_ns();
-  return id;
-}
 
 /// What the file says, and then the command line.
 Result<daemon::Config> configure(Options& options, const resmgr::LogSink& log) {
@@ -102,7 +94,7 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
   auto listener = listen(*config, *manager);
   if (!listener) return std::unexpected(std::move(listener.error()));
   const resmgr::RegionIdentity identity{
-      .domain_id = random_id(),
+      .domain_id = resmgr::random_id(),
       .flags = config->domain.compact_handles ? RM_DOMAIN_COMPACT_HANDLES : 0u};
   auto regions = daemon::DomainRegions::create(config->domain.capacities, identity);
   if (!regions) return std::unexpected(std::move(regions.error()));
