@@ -21,6 +21,7 @@ namespace hal {
 using resmgr::fail;
 using resmgr::PairText;
 using resmgr::client::Domain;
+using resmgr::client::LinkState;
 
 namespace {
 
@@ -30,6 +31,18 @@ bool is_too_short(const UniqueFd& fd, std::uint64_t bytes) noexcept {
   struct stat status{};
   return ::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode) &&
          static_cast<std::uint64_t>(status.st_size) < bytes;
+}
+
+ConnectionState public_state(LinkState state) noexcept {
+  switch (state) {
+    case LinkState::Lost:
+      return ConnectionState::Lost;
+    case LinkState::Restored:
+      return ConnectionState::Restored;
+    case LinkState::Ended:
+      break;
+  }
+  return ConnectionState::Ended;
 }
 
 std::vector<PairText> views(const ResourceMetadata& metadata) {
@@ -100,12 +113,17 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::connect(ConnectOptions
     const std::vector<std::string> paths = options.socket.empty()
                                                ? resmgr::candidate_socket_paths(options.domain)
                                                : std::vector{options.socket};
+    std::function<void(LinkState)> on_state;
+    if (options.on_connection) {
+      on_state = [tell = options.on_connection](LinkState state) { tell(public_state(state)); };
+    }
     Result<std::shared_ptr<Domain>> domain = fail(ErrorCode::Disconnected);
     for (const std::string& path : paths) {
       domain = Domain::connect({.socket_path = path,
                                 .patience_ns = static_cast<std::uint64_t>(
                                     std::max(options.patience.count(), 1'000'000l)),
-                                .log = options.log});
+                                .log = options.log,
+                                .on_state = on_state});
       if (domain || domain.error() != ErrorCode::Disconnected) break;
     }
     if (!domain) return std::unexpected(std::move(domain.error()));

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/client/link.hpp"
 
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <chrono>
 #include <ctime>
 #include <new>
+#include <system_error>
 #include <utility>
 
 #include "resmgr/abi/replies.hpp"
@@ -40,6 +44,11 @@ void pause_for(std::uint64_t ns) noexcept {
   (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
 }
 
+bool has_hung_up(int socket) noexcept {
+  pollfd wait{socket, POLLRDHUP, 0};
+  return ::poll(&wait, 1, 0) > 0;
+}
+
 bool is_loss(const Error& error) noexcept { return error == ErrorCode::Disconnected; }
 
 }  // namespace
@@ -50,16 +59,26 @@ Result<std::unique_ptr<Link>> Link::connect(LinkOptions options) try {
   };
   std::unique_ptr<Link> link = std::make_unique<Public>(std::move(options));
   link->buffer_.resize(RM_WIRE_MAX_FRAME);
-  const std::lock_guard lock(link->mutex_);
-  if (auto opened = link->open_connection(); !opened) {
-    return std::unexpected(std::move(opened.error()));
+  link->changed_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!link->changed_) return fail_errno(errno, "eventfd");
+  {
+    const std::lock_guard lock(link->mutex_);
+    if (auto opened = link->open_connection(); !opened) {
+      return std::unexpected(std::move(opened.error()));
+    }
   }
+  link->watcher_ = std::thread([&self = *link] { self.watch(); });
   return link;
 } catch (const std::bad_alloc&) {
   return fail_errno(ENOMEM, "connection to resmgrd");
+} catch (const std::system_error& error) {
+  return fail_errno(error.code().value(), "thread of the connection to resmgrd");
 }
 
-Link::~Link() { close(); }
+Link::~Link() {
+  close();
+  if (watcher_.joinable()) watcher_.join();
+}
 
 Result<void> Link::open_connection() {
   auto socket = PacketSocket::connect(options_.socket_path, PacketMode::Blocking);
@@ -73,8 +92,11 @@ Result<void> Link::open_connection() {
 }
 
 void Link::set_socket(PacketSocket socket) noexcept {
-  const std::lock_guard lock(socket_mutex_);
-  std::swap(socket_, socket);
+  {
+    const std::lock_guard lock(socket_mutex_);
+    std::swap(socket_, socket);
+  }
+  (void)::eventfd_write(changed_.get(), 1);
 }
 
 // The first time it asks for a place; after that for the one it has.
@@ -99,6 +121,7 @@ Result<void> Link::greet() {
         const wire::ClientPlace& place = welcome->regions.client;
         if (known) {
           if (place == place_) return {};
+          over_.store(true);
           closed_.store(true);
           return fail(ErrorCode::Disconnected, "the daemon has another domain now: attach again");
         }
@@ -121,8 +144,12 @@ Result<void> Link::name_drivers() {
   return {};
 }
 
-Result<void> Link::connect_again(std::uint64_t deadline_ns) {
+void Link::lose() noexcept {
   log(LogLevel::Warning, "the connection to resmgrd is lost; holds and waits go on without it");
+  set_socket({});
+}
+
+Result<void> Link::connect_again(std::uint64_t deadline_ns) {
   for (std::uint64_t pause = kFirstPause;; pause = std::min(2 * pause, kLongestPause)) {
     if (closed_.load()) return fail(ErrorCode::Disconnected);
     auto opened = open_connection();
@@ -135,6 +162,56 @@ Result<void> Link::connect_again(std::uint64_t deadline_ns) {
       return fail(ErrorCode::Disconnected, "resmgrd does not come back");
     }
     pause_for(pause);
+  }
+}
+
+void Link::watch() noexcept {
+  std::uint32_t told_of = 0;  // reconnections
+  bool lost = false;
+  std::uint64_t pause = kFirstPause;
+  while (!closed_.load()) {
+    wait_for_change(pause);
+    if (closed_.load()) break;
+    bool connected = false;
+    if (const std::unique_lock lock(mutex_, std::try_to_lock); lock) {
+      if (socket_ && has_hung_up(socket_.fd())) lose();
+      // Once: between two attempts others may ask, and see for themselves.
+      if (!socket_) (void)connect_again(0);
+      connected = static_cast<bool>(socket_);
+    } else {
+      // Who has it is asking for something, and sees what happens.
+      const std::lock_guard socket_lock(socket_mutex_);
+      connected = static_cast<bool>(socket_);
+    }
+    const std::uint32_t now = reconnections_.load();
+    if (!lost && (!connected || now != told_of)) tell(LinkState::Lost);
+    lost = !connected;
+    if (connected && now != std::exchange(told_of, now)) tell(LinkState::Restored);
+    pause = connected ? kFirstPause : std::min(2 * pause, kLongestPause);
+  }
+  if (over_.load()) tell(LinkState::Ended);
+}
+
+void Link::wait_for_change(std::uint64_t pause_ns) noexcept {
+  int socket = -1;
+  {
+    const std::lock_guard lock(socket_mutex_);
+    socket = socket_.fd();
+  }
+  // What comes are answers, which are not for us: hanging up alone is.
+  std::array<pollfd, 2> waits{pollfd{changed_.get(), POLLIN, 0}, pollfd{socket, POLLRDHUP, 0}};
+  const int limit = socket < 0 ? static_cast<int>(pause_ns / 1'000'000 + 1) : -1;
+  (void)::poll(waits.data(), waits.size(), limit);
+  eventfd_t count = 0;
+  (void)::eventfd_read(changed_.get(), &count);
+}
+
+void Link::tell(LinkState state) const noexcept {
+  if (!options_.on_state) return;
+  try {
+    options_.on_state(state);
+  } catch (...) {
+    // An author's function that throws must not break what it was told about.
   }
 }
 
@@ -166,8 +243,9 @@ Result<void> Link::exchange(const Encode& encode, std::span<const int> fds, cons
 Result<void> Link::call(const Encode& encode, std::span<const int> fds, const Read& read) {
   // First: in a child of fork() nobody may hold the mutex, and it is taken all the same.
   if (closed_.load()) return fail(ErrorCode::Disconnected);
-  const std::lock_guard lock(mutex_);
   const std::uint64_t deadline = monotonic_ns() + options_.patience_ns;
+  const std::unique_lock lock(mutex_, std::chrono::nanoseconds(options_.patience_ns));
+  if (!lock) return fail(ErrorCode::Disconnected, "resmgrd does not come back");
   for (bool repeated = false;; repeated = true) {
     if (closed_.load()) return fail(ErrorCode::Disconnected);
     if (!socket_) {
@@ -175,7 +253,7 @@ Result<void> Link::call(const Encode& encode, std::span<const int> fds, const Re
     }
     auto done = exchange(encode, fds, read, repeated);
     if (done || !is_loss(done.error()) || closed_.load()) return done;
-    set_socket({});
+    lose();
     if (monotonic_ns() > deadline) return done;
   }
 }
@@ -187,6 +265,7 @@ void Link::remember_driver(std::string_view name) {
 
 void Link::close() noexcept {
   if (closed_.exchange(true)) return;
+  (void)::eventfd_write(changed_.get(), 1);
   std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock) {
     // Wakes who waits for an answer; no goodbye then, but the end of the connection says as much.
@@ -194,15 +273,19 @@ void Link::close() noexcept {
     if (socket_) (void)::shutdown(socket_.fd(), SHUT_RDWR);
   }
   if (!lock) lock.lock();
-  if (!socket_) return;
-  constexpr std::uint64_t kGoodbyePatience = kSecond / 2;
-  (void)limit_waits(socket_.fd(), kGoodbyePatience);
-  (void)exchange(
-      [](std::uint64_t id, std::span<std::byte> out) {
-        return wire::encode(wire::SignalRequest{.signal = wire::Signal::Goodbye}, id, out);
-      },
-      {}, [](const Attempt&) -> Result<void> { return {}; }, false);
+  if (socket_) {
+    constexpr std::uint64_t kGoodbyePatience = kSecond / 2;
+    (void)limit_waits(socket_.fd(), kGoodbyePatience);
+    (void)exchange(
+        [](std::uint64_t id, std::span<std::byte> out) {
+          return wire::encode(wire::SignalRequest{.signal = wire::Signal::Goodbye}, id, out);
+        },
+        {}, [](const Attempt&) -> Result<void> { return {}; }, false);
+  }
   set_socket({});
+  lock.unlock();
+  // From its own callback: the destructor waits for it then.
+  if (watcher_.joinable() && watcher_.get_id() != std::this_thread::get_id()) watcher_.join();
 }
 
 void Link::after_fork_in_child() noexcept {

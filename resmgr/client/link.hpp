@@ -24,6 +24,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "resmgr/abi/client_place.hpp"
@@ -35,11 +37,20 @@
 
 namespace resmgr::client {
 
+enum class LinkState : std::uint8_t {
+  Lost,      ///< changes wait; what is registered is acquired and released as before
+  Restored,  ///< under the same place in the domain
+  Ended,     ///< the daemon has another domain now: this one is over
+};
+
 struct LinkOptions {
   std::string socket_path;
   /// How long a request waits for a daemon that is away, and for one that does not answer.
   std::uint64_t patience_ns = 10'000'000'000;
   LogSink log = {};
+  /// Called by a thread of the link's own, under no lock, and so late that a state may be over
+  /// already. May call anything, close() too.
+  std::function<void(LinkState)> on_state = {};
 };
 
 class Link {
@@ -92,28 +103,39 @@ class Link {
  private:
   explicit Link(LinkOptions options) : options_(std::move(options)) {}
 
+  /// The watcher's life: sees that the daemon hangs up though nobody asks for anything, and
+  /// connects again.
+  void watch() noexcept;
+  void tell(LinkState state) const noexcept;
+  /// Waits until the socket hangs up or is another one, or for so long where there is none.
+  void wait_for_change(std::uint64_t pause_ns) noexcept;
+
   void set_socket(PacketSocket socket) noexcept;
   // REQUIRES of all that follow: mutex_ held.
   [[nodiscard]] Result<void> open_connection();
   [[nodiscard]] Result<void> greet();
   [[nodiscard]] Result<void> name_drivers();
   [[nodiscard]] Result<void> connect_again(std::uint64_t deadline_ns);
+  void lose() noexcept;
   /// One request and one answer on the connection there is.
   [[nodiscard]] Result<void> exchange(const Encode& encode, std::span<const int> fds,
                                       const Read& read, bool repeated);
   void log(LogLevel level, std::string_view line) const noexcept;
 
   LinkOptions options_;
-  std::mutex mutex_;
-  std::mutex socket_mutex_;  ///< held for moments: which socket it is
+  std::timed_mutex mutex_;
+  mutable std::mutex socket_mutex_;  ///< held for moments: which socket it is
   PacketSocket socket_;
   std::atomic<bool> closed_{false};
+  std::atomic<bool> over_{false};  ///< the daemon has another domain
   std::vector<std::byte> buffer_;
   std::uint64_t next_request_ = 1;
   wire::ClientPlace place_;
   Regions regions_;
   std::vector<std::string> drivers_;
   std::atomic<std::uint32_t> reconnections_{0};
+  UniqueFd changed_;  ///< eventfd: the socket is another one, or the link is closed
+  std::thread watcher_;
 };
 
 }  // namespace resmgr::client

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What dies in a served domain, and what is left of it.
+#include <atomic>
 #include <csignal>
+#include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/integration/served_support.hpp"
 
@@ -108,6 +111,41 @@ TEST_F(ServedDeathTest, WhoDiesWhileThereIsNoWorkerIsBuriedByTheNext) {
   auto hold = manager->acquire_scoped_resource(handle);
   ASSERT_TRUE(hold);
   EXPECT_TRUE(hold->inconsistent());
+}
+
+// Without anybody asking for anything.
+TEST_F(ServedDeathTest, ALostConnectionIsToldAndRestored) {
+  std::mutex mutex;
+  std::vector<ConnectionState> states;
+  auto watched = ResourceManager::connect(
+      {.socket = daemon.socket(), .on_connection = [&](ConnectionState state) {
+         const std::lock_guard lock(mutex);
+         states.push_back(state);
+       }});
+  ASSERT_TRUE(watched);
+  const auto seen = [&] {
+    const std::lock_guard lock(mutex);
+    return states;
+  };
+  daemon.kill_worker();
+  EXPECT_TRUE(eventually([&] { return seen().size() == 2; }));
+  EXPECT_EQ(seen(), (std::vector{ConnectionState::Lost, ConnectionState::Restored}));
+  EXPECT_TRUE((*watched)->register_resource("after", {}));
+}
+
+TEST_F(ServedDeathTest, AnotherDomainAtTheSamePathIsNotTakenForTheOldOne) {
+  std::atomic<bool> ended = false;
+  auto watched = ResourceManager::connect(
+      {.socket = daemon.socket(), .on_connection = [&](ConnectionState state) {
+         if (state == ConnectionState::Ended) ended = true;
+       }});
+  ASSERT_TRUE(watched);
+  daemon.start_anew();
+  EXPECT_TRUE(eventually([&] { return ended.load(); }));
+  EXPECT_EQ((*watched)->register_resource("x", {}).error(), ErrorCode::Disconnected);
+  // What is held and waited for in the old memory is nobody else's any more, and harms nobody.
+  EXPECT_TRUE((*watched)->try_acquire(handle));
+  EXPECT_NE(daemon.connect(), nullptr);
 }
 
 TEST_F(ServedDeathTest, WorkersComeAsOftenAsTheyGo) {

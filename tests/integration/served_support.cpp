@@ -41,13 +41,26 @@ Daemon::Daemon(const std::vector<std::string>& arguments) {
   // Clients of other users come by here.
   std::filesystem::permissions(folder_, std::filesystem::perms(0755));
   socket_ = folder_ + "/test.sock";
+  arguments_ = arguments;
+  start();
+}
+
+void Daemon::start_anew() {
+  const pid_t last = worker();
+  EXPECT_EQ(::kill(keeper_, SIGKILL), 0);
+  EXPECT_EQ(status_of(keeper_), -SIGKILL);
+  EXPECT_TRUE(eventually([&] { return ::kill(last, 0) != 0; })) << "the worker outlives its keeper";
+  start();
+}
+
+void Daemon::start() {
   const char* const program = std::getenv("RESMGRD");
   if (!program) {
     ADD_FAILURE() << "RESMGRD does not say where the daemon is";
     return;
   }
   std::vector<std::string> words{program, "--socket", socket_};
-  words.insert(words.end(), arguments.begin(), arguments.end());
+  words.insert(words.end(), arguments_.begin(), arguments_.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);

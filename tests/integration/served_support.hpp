@@ -45,12 +45,17 @@ class Daemon {
   [[nodiscard]] pid_t worker() const;
   /// Kills the worker, and returns when it is dead.
   void kill_worker() const;
+  /// Kills keeper and worker, and starts another one at the same place.
+  void start_anew();
   /// Ends it, and returns its exit status; -1 if it was killed.
   int stop();
 
  private:
+  void start();
+
   std::string folder_;
   std::string socket_;
+  std::vector<std::string> arguments_;
   pid_t keeper_ = 0;
 };
 

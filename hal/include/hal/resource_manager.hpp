@@ -84,6 +84,13 @@ struct ManagerOptions {
   LogSink log = {};
 };
 
+/// How a client stands to its resmgrd.
+enum class ConnectionState : std::uint8_t {
+  Lost,  ///< registering and sharing wait; what is registered is acquired and released as before
+  Restored,  ///< all is as it was
+  Ended,     ///< resmgrd has another domain now: this one is over, connect() anew
+};
+
 /// A domain that resmgrd serves, and how to be its client.
 struct ConnectOptions {
   std::string domain = "main";
@@ -93,6 +100,10 @@ struct ConnectOptions {
   /// How long registering, sharing and the like wait for a resmgrd that is being restarted.
   std::chrono::nanoseconds patience = std::chrono::seconds(10);
   LogSink log = {};
+  /// Told of each change, by a thread of the manager's own, one at a time, under no lock; it may be
+  /// over by then. May call any function of the manager, but not destroy it. Connecting again needs
+  /// no help.
+  std::function<void(ConnectionState)> on_connection = {};
 };
 
 /// How to acquire. Plain aggregate, cheap to build in place.
