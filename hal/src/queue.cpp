@@ -152,11 +152,15 @@ Result<Queue> Queue::open(ResourceManager& manager, std::string_view name, Drive
     if (!handle) return std::unexpected(std::move(handle.error()));
     auto info = manager.info(*handle);
     if (!info) return std::unexpected(std::move(info.error()));
-    if (info->metadata.type != ResourceType::Communication || info->metadata.class_name != kClass ||
-        !info->has_fd) {
+    const auto no_queue = [] {
       return resmgr::fail(ErrorCode::InvalidArgument, "the resource is no queue");
+    };
+    if (info->metadata.type != ResourceType::Communication || info->metadata.class_name != kClass) {
+      return no_queue();
     }
     auto memory = manager.fd(*handle, driver);
+    // Whether there is a file, of another process's resource, only the authority knows.
+    if (!memory && memory.error() == ErrorCode::Unsupported) return no_queue();
     if (!memory) return std::unexpected(std::move(memory.error()));
     UniqueFd bell;
     auto needed = manager.teardown_order(*handle);

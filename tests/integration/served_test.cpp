@@ -7,8 +7,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <span>
 #include <string>
 #include <vector>
+
+#include <hal/queue.hpp>
 
 #include "tests/integration/served_support.hpp"
 
@@ -151,6 +154,41 @@ TEST_F(ServedTest, ATypedResourceIsOpenedByTheSecondProcess) {
     return (*opened)->value == 8 ? 0 : 4;
   });
   EXPECT_EQ(child.wait(), 0);
+}
+
+TEST_F(ServedTest, AQueueIsOpenedByTheSecondProcess) {
+  const DriverId consumer = manager->register_driver("consumer").value();
+  const DriverId producer = manager->register_driver("producer").value();
+  auto queue = Queue::create(*manager, "queue", {.message_bytes = 1, .driver = consumer}).value();
+  const Handle no_queue = manager
+                              ->register_resource("none",
+                                                  {.type = ResourceType::Communication,
+                                                   .class_name = "queue",
+                                                   .flags = ResourceFlags::Shareable},
+                                                  {.driver = consumer})
+                              .value();
+  const auto send = [&] {
+    Child child([&](Child::Talk&) {
+      auto theirs = daemon.connect();
+      const DriverId driver = theirs->register_driver("producer").value();
+      if (Queue::open(*theirs, "none", driver).error() == ErrorCode::InvalidArgument) return 2;
+      auto opened = Queue::open(*theirs, "queue", driver);
+      if (!opened) return opened.error() == ErrorCode::NotPermitted ? 1 : 3;
+      const std::byte message{7};
+      return opened->try_push({&message, 1}) ? 0 : 4;
+    });
+    return child.wait();
+  };
+  EXPECT_EQ(send(), 1);
+  for (const Handle each : {queue.handle(), no_queue}) {
+    ASSERT_TRUE(manager->share_resource(each, consumer, producer, Rights::Read | Rights::Write));
+  }
+  EXPECT_EQ(send(), 2);
+  ASSERT_TRUE(manager->unregister_resource(no_queue));
+  EXPECT_EQ(send(), 0);
+  std::byte message{};
+  EXPECT_TRUE(queue.try_pop({&message, 1}));
+  EXPECT_EQ(message, std::byte{7});
 }
 
 TEST_F(ServedTest, UnregisteringNeedsTheOwnerAndNobodyElse) {

@@ -132,7 +132,7 @@ struct ResourceInfo {
   Lifecycle state = Lifecycle::Deallocated;
   std::uint64_t cookie = 0;
   std::uint64_t age_ns = 0;
-  bool has_fd = false;
+  bool has_fd = false;  ///< that this process knows of: its own, or one that it asked for
 };
 
 /// Counters of one resource since its registration.
