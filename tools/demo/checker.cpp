@@ -16,13 +16,15 @@ constexpr std::chrono::milliseconds kHiccup{10};
 
 }  // namespace
 
-Checker::Checker(Hardware& hardware, const InputFile& file, const Options& options,
-                 Latencies& latencies)
-    : hardware_(hardware),
+Checker::Checker(const Pool& pool, Buffers buffers, hal::DriverId role, const InputFile& file,
+                 const Options& options, Latencies& latencies)
+    : pool_(pool),
+      buffers_(buffers),
+      role_(role),
       file_(file),
       options_(options),
-      acquirer_(hardware.manager(), latencies),
-      again_(hardware.frame_bytes()),
+      acquirer_(pool.manager, latencies),
+      again_(pool.frame_bytes),
       chance_(options.seed) {}
 
 Checker::~Checker() {
@@ -61,27 +63,26 @@ void Checker::run(std::promise<Outcome<void>> started) {
 // The last frame of the pool, as if it had just been checked: the producer, who has the first,
 // can't come past it before the checker went on.
 Outcome<hal::ScopedResource> Checker::take_place() {
-  if (auto named = hardware_.manager().set_thread_driver(hardware_.checker()); !named) {
+  if (auto named = pool_.manager.set_thread_driver(role_); !named) {
     return failed("naming the checker", named.error());
   }
-  return acquirer_.acquire(hardware_.frames().back().buffer->handle(), hal::HoldKind::Shared);
+  return acquirer_.acquire(pool_.frames.back(), hal::HoldKind::Shared);
 }
 
 Outcome<void> Checker::check_frames(hal::ScopedResource hold) {
-  for (std::size_t index = 0;; index = (index + 1) % hardware_.frames().size()) {
-    const Frame& frame = hardware_.frames()[index];
-    auto next = acquirer_.acquire(frame.buffer->handle(), hal::HoldKind::Shared);
+  for (std::size_t index = 0;; index = (index + 1) % pool_.frames.size()) {
+    auto next = acquirer_.acquire(pool_.frames[index], hal::HoldKind::Shared);
     if (!next) return std::unexpected(std::move(next.error()));
     hold = std::move(*next);  // which releases the frame before
-    if (frame.note.end) return {};
-    if (auto checked = check(frame, hold); !checked) return checked;
+    if (pool_.notes[index].end) return {};
+    if (auto checked = check(index, hold); !checked) return checked;
     maybe_hiccup();
   }
 }
 
-Outcome<void> Checker::check(const Frame& frame, const hal::ScopedResource& hold) {
-  const FrameNote& note = frame.note;
-  auto access = frame.buffer->begin_cpu_access(hold, drivers::gpu::CpuAccess::Read);
+Outcome<void> Checker::check(std::size_t index, const hal::ScopedResource& hold) {
+  const FrameNote& note = pool_.notes[index];
+  auto access = buffers_[index]->begin_cpu_access(hold, drivers::gpu::CpuAccess::Read);
   if (!access) return failed("reading a frame", access.error());
   const std::uint32_t buffer_crc = drivers::dma::crc32c(0, access->bytes().first(note.bytes));
 

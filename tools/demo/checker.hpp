@@ -6,8 +6,8 @@
 // next one acquired before the last is let go (see producer.hpp). The file's CRC comes from a
 // second reading of the file, by tables; the frame's from the buffer as the checker sees it; the
 // engine's was computed by the DMA engine. What it is not: a second look at the same memory.
-// Lifetime: hardware and file outlive it; the producer must be told to end before it is destroyed.
-// Thread-safety: one thread uses it; its own thread works.
+// Lifetime: pool, buffers and file outlive it; the producer must be told to end before it is
+// destroyed. Thread-safety: one thread uses it; its own thread works.
 //
 //   checker.start();         // returns when the checker has its place in the pool
 //   auto result = checker.finish();
@@ -17,18 +17,21 @@
 #include <cstddef>
 #include <cstdint>
 #include <future>
+#include <memory>
 #include <optional>
 #include <random>
+#include <span>
 #include <thread>
 #include <vector>
 
 #include <hal/refs.hpp>
 
+#include "drivers/gpu/buffer.hpp"
 #include "tools/demo/acquirer.hpp"
 #include "tools/demo/failure.hpp"
-#include "tools/demo/hardware.hpp"
 #include "tools/demo/input_file.hpp"
 #include "tools/demo/options.hpp"
+#include "tools/demo/pool.hpp"
 
 namespace demo {
 
@@ -50,7 +53,11 @@ struct CheckResult {
 
 class Checker {
  public:
-  Checker(Hardware& hardware, const InputFile& file, const Options& options, Latencies& latencies);
+  using Buffers = std::span<const std::shared_ptr<drivers::gpu::Buffer>>;
+
+  /// Works for the driver `role`. `buffers`: those of the pool.
+  Checker(const Pool& pool, Buffers buffers, hal::DriverId role, const InputFile& file,
+          const Options& options, Latencies& latencies);
   Checker(const Checker&) = delete;
   Checker& operator=(const Checker&) = delete;
   /// Waits for the end of the frames.
@@ -60,16 +67,18 @@ class Checker {
   /// Waits for the end of the frames.
   [[nodiscard]] Outcome<CheckResult> finish();
   /// Becomes true when the checker gives up before the end.
-  [[nodiscard]] const std::atomic<bool>& gave_up() const noexcept { return gave_up_; }
+  [[nodiscard]] bool gave_up() const noexcept { return gave_up_.load(std::memory_order_relaxed); }
 
  private:
   void run(std::promise<Outcome<void>> started);
   Outcome<hal::ScopedResource> take_place();
   Outcome<void> check_frames(hal::ScopedResource hold);
-  Outcome<void> check(const Frame& frame, const hal::ScopedResource& hold);
+  Outcome<void> check(std::size_t index, const hal::ScopedResource& hold);
   void maybe_hiccup();
 
-  Hardware& hardware_;
+  const Pool& pool_;
+  Buffers buffers_;
+  hal::DriverId role_;
   const InputFile& file_;
   const Options& options_;
   Acquirer acquirer_;

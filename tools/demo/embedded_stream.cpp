@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tools/demo/stream.hpp"
+#include "tools/demo/embedded_stream.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -7,8 +7,8 @@
 
 namespace demo {
 
-Outcome<std::unique_ptr<Stream>> Stream::open(Hardware& hardware) {
-  auto stream = std::make_unique<Stream>(Key());
+Outcome<std::unique_ptr<Stream>> EmbeddedStream::open(Hardware& hardware) {
+  auto stream = std::make_unique<EmbeddedStream>(Key());
   if (auto acquired = stream->acquire(hardware); !acquired) {
     return std::unexpected(acquired.error());
   }
@@ -18,7 +18,7 @@ Outcome<std::unique_ptr<Stream>> Stream::open(Hardware& hardware) {
   return stream;
 }
 
-Outcome<void> Stream::acquire(Hardware& hardware) {
+Outcome<void> EmbeddedStream::acquire(Hardware& hardware) {
   using namespace std::chrono_literals;
   hal::ResourceManager& manager = hardware.manager();
   auto holds = manager.acquire_aggregate(hardware.stream(),
@@ -30,39 +30,39 @@ Outcome<void> Stream::acquire(Hardware& hardware) {
   };
   auto timer = hardware.timers().open(part(hardware.timers().handles()[0]));
   if (!timer) return failed("opening the timer", timer.error());
-  timer_ = *timer;
+  parts_.timer = *timer;
   auto channel = hardware.dma().open(part(hardware.dma().handles()[0]));
   if (!channel) return failed("opening the DMA channel", channel.error());
-  channel_ = *channel;
+  parts_.channel = *channel;
   auto window = manager.map(hardware.window(), hardware.dma().id());
   if (!window) return failed("mapping the input window", window.error());
-  window_ = *window;
+  parts_.window = *window;
   return {};
 }
 
-Outcome<void> Stream::attach(Hardware& hardware) {
-  auto window = channel_->attach_source(window_);
+Outcome<void> EmbeddedStream::attach(Hardware& hardware) {
+  auto window = parts_.channel->attach_source(parts_.window);
   if (!window) return failed("attaching the input window", window.error());
-  window_id_ = *window;
-  for (const Frame& frame : hardware.frames()) {
+  parts_.window_id = *window;
+  for (const auto& buffer : hardware.buffers()) {
     // By the rights that the GPU driver gave to the DMA driver.
-    auto memory = hardware.manager().map(frame.buffer->handle(), hardware.dma().id());
+    auto memory = hardware.manager().map(buffer->handle(), hardware.dma().id());
     if (!memory) return failed("mapping a frame", memory.error());
-    auto id = channel_->attach_buffer(*memory);
+    auto id = parts_.channel->attach_buffer(*memory);
     if (!id) return failed("attaching a frame", id.error());
-    frame_ids_.push_back(*id);
+    parts_.frame_ids.push_back(*id);
   }
   return {};
 }
 
-Stream::~Stream() {
+EmbeddedStream::~EmbeddedStream() {
   // What fails here ends with the drivers.
-  if (timer_ != nullptr) static_cast<void>(timer_->disarm());
-  if (channel_ == nullptr) return;
-  static_cast<void>(channel_->quiesce(drivers::dma::Channel::kForever));
-  for (const auto id : frame_ids_) static_cast<void>(channel_->detach_buffer(id));
-  if (window_id_ != drivers::dma::BufferId()) {
-    static_cast<void>(channel_->detach_buffer(window_id_));
+  if (parts_.timer != nullptr) static_cast<void>(parts_.timer->disarm());
+  if (parts_.channel == nullptr) return;
+  static_cast<void>(parts_.channel->quiesce(drivers::dma::Channel::kForever));
+  for (const auto id : parts_.frame_ids) static_cast<void>(parts_.channel->detach_buffer(id));
+  if (parts_.window_id != drivers::dma::BufferId()) {
+    static_cast<void>(parts_.channel->detach_buffer(parts_.window_id));
   }
 }
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "drivers/gpu/format.hpp"
+#include "tools/demo/leaks.hpp"
 
 namespace demo {
 namespace {
@@ -18,11 +19,6 @@ using hal::Rights;
 
 constexpr Rights kWriter = Rights::Acquire | Rights::Read | Rights::Write;
 constexpr Rights kReader = Rights::Acquire | Rights::Read;
-
-std::string hold_text(const hal::Participant& who) {
-  return fmt::format("{} is held by {} (context {})", who.resource.data(),
-                     who.driver[0] != '\0' ? who.driver.data() : "an unnamed driver", who.context);
-}
 
 }  // namespace
 
@@ -65,8 +61,9 @@ Outcome<void> Hardware::add_frames(const Options& options) {
         return failed("sharing a frame buffer", shared.error());
       }
     }
-    frames_.push_back({.buffer = std::move(*buffer), .note = {}});
+    buffers_.push_back(std::move(*buffer));
   }
+  notes_.resize(buffers_.size());
   return {};
 }
 
@@ -93,6 +90,12 @@ Outcome<void> Hardware::add_stream() {
   return {};
 }
 
+Pool Hardware::pool() {
+  Pool pool{.manager = *manager_, .frames = {}, .notes = notes_, .frame_bytes = frame_bytes()};
+  for (const auto& buffer : buffers_) pool.frames.push_back(buffer->handle());
+  return pool;
+}
+
 std::string Hardware::name_of(hal::Handle handle) const {
   const auto info = manager_->info(handle);
   return info ? info->name : "a resource that is gone";
@@ -104,11 +107,11 @@ std::string Hardware::driver_of(hal::Handle handle) const {
 }
 
 void Hardware::describe(const Options& options, Screen& screen) const {
-  const auto& layout = frames_.front().buffer->layout();
+  const auto& layout = buffers_.front()->layout();
   const hal::Handle timer = timers_->handles()[0];
   const hal::Handle channel = dma_->handles()[0];
-  const hal::Handle first = frames_.front().buffer->handle();
-  const hal::Handle last = frames_.back().buffer->handle();
+  const hal::Handle first = buffers_.front()->handle();
+  const hal::Handle last = buffers_.back()->handle();
   const std::string pace = options.rate_hz == 0 ? std::string("not used: as fast as it goes")
                                                 : fmt::format("{} ticks a second", options.rate_hz);
   screen.line("timer", name_of(timer) + " of " + driver_of(timer) + "; " + pace);
@@ -123,13 +126,7 @@ void Hardware::describe(const Options& options, Screen& screen) const {
 }
 
 std::vector<std::string> Hardware::close() {
-  std::vector<std::string> left;
-  if (const auto holds = manager_->holds()) {
-    for (const hal::Participant& who : *holds) left.push_back(hold_text(who));
-  } else {
-    left.push_back(fmt::format("what is held is not known: {}", holds.error().message()));
-  }
-
+  std::vector<std::string> left = hold_lines(*manager_);
   // Somebody may be about to let go; whoever takes longer than this does not.
   constexpr std::chrono::seconds kPatience{1};
   const auto expect = [&](std::string_view what, const hal::Result<void>& gone) {

@@ -6,7 +6,7 @@
 // driver; the frames shared with the DMA driver, which writes them, and with the checker, which
 // reads them; demo/input, a window of memory that the file is read into; and demo/stream, an
 // aggregate of all that a producer needs as a whole: timer, channel and window. What it is not: who
-// uses it; see stream.hpp and checker.hpp.
+// uses it; see embedded_stream.hpp and checker.hpp.
 //
 // Lifetime: ends after all holds and users. Thread-safety: as the manager; create() and close() by
 // one thread.
@@ -31,23 +31,10 @@
 #include "drivers/timer/timer_driver.hpp"
 #include "tools/demo/failure.hpp"
 #include "tools/demo/options.hpp"
+#include "tools/demo/pool.hpp"
 #include "tools/demo/screen.hpp"
 
 namespace demo {
-
-/// What is in a frame. Guarded by the hold on the frame's buffer, as the pixels are.
-struct FrameNote {
-  std::uint64_t number = 0;
-  std::uint64_t offset = 0;      ///< in the file
-  std::uint64_t bytes = 0;       ///< of the file; zeros follow
-  std::uint32_t engine_crc = 0;  ///< what the DMA engine read back
-  bool end = false;              ///< nothing is in it, and nothing follows
-};
-
-struct Frame {
-  std::shared_ptr<drivers::gpu::Buffer> buffer;
-  FrameNote note;
-};
 
 class Hardware {
   struct Key {};  // only create() has one
@@ -65,11 +52,15 @@ class Hardware {
   [[nodiscard]] drivers::dma::DmaDriver& dma() noexcept { return *dma_; }
   /// The role that checks.
   [[nodiscard]] hal::DriverId checker() const noexcept { return checker_; }
-  [[nodiscard]] std::span<Frame> frames() noexcept { return frames_; }
+  /// The frames' buffers.
+  [[nodiscard]] std::span<const std::shared_ptr<drivers::gpu::Buffer>> buffers() const noexcept {
+    return buffers_;
+  }
   /// Bytes of each.
   [[nodiscard]] std::uint64_t frame_bytes() const noexcept {
-    return frames_.front().buffer->layout().size_bytes;
+    return buffers_.front()->layout().size_bytes;
   }
+  [[nodiscard]] Pool pool();
   [[nodiscard]] hal::Handle window() const noexcept { return window_; }
   [[nodiscard]] hal::Handle stream() const noexcept { return stream_; }
   void describe(const Options& options, Screen& screen) const;
@@ -93,7 +84,8 @@ class Hardware {
   std::unique_ptr<drivers::timer::TimerDriver> timers_;
   std::unique_ptr<drivers::gpu::GpuDriver> gpu_;
   std::unique_ptr<drivers::dma::DmaDriver> dma_;
-  std::vector<Frame> frames_;
+  std::vector<std::shared_ptr<drivers::gpu::Buffer>> buffers_;
+  std::vector<FrameNote> notes_;  // of each, guarded by the hold on it
   hal::Handle window_;
   hal::Handle stream_;
 };

@@ -18,37 +18,40 @@ using std::chrono::nanoseconds;
 // A copy of one frame takes microseconds; an engine that needs this long is stuck.
 constexpr std::chrono::seconds kEnginePatience{10};
 
-std::optional<std::uint64_t> count_frames(const Options& options, const InputFile& file,
-                                          std::uint64_t frame_bytes) {
+}  // namespace
+
+std::optional<std::uint64_t> frames_to_move(const Options& options, const InputFile& file,
+                                            std::uint64_t frame_bytes) {
   if (options.frames) return options.frames;
   const auto size = file.size();
   if (!size) return {};
   return *size / frame_bytes + (*size % frame_bytes != 0 ? 1 : 0);
 }
 
-}  // namespace
-
-Producer::Producer(Hardware& hardware, const InputFile& file, const Options& options,
-                   Interrupt& interrupt, Latencies& latencies, const std::atomic<bool>& stop)
-    : hardware_(hardware),
+Producer::Producer(const Pool& pool, hal::DriverId role, OpenStream open_stream,
+                   const InputFile& file, const Options& options, Interrupt& interrupt,
+                   Latencies& latencies, std::function<bool()> stop)
+    : pool_(pool),
+      role_(role),
+      open_stream_(std::move(open_stream)),
       file_(file),
       options_(options),
       interrupt_(interrupt),
-      stop_(stop),
-      acquirer_(hardware.manager(), latencies),
-      total_(count_frames(options, file, hardware.frame_bytes())) {}
+      stop_(std::move(stop)),
+      acquirer_(pool.manager, latencies),
+      total_(frames_to_move(options, file, pool.frame_bytes)) {}
 
 Producer::~Producer() { end(); }
 
 Outcome<void> Producer::begin() {
   // Blame and cycles name the driver that this thread works for.
-  if (auto named = hardware_.manager().set_thread_driver(hardware_.dma().id()); !named) {
+  if (auto named = pool_.manager.set_thread_driver(role_); !named) {
     return failed("naming the producer", named.error());
   }
-  auto stream = Stream::open(hardware_);
+  auto stream = open_stream_();
   if (!stream) return std::unexpected(std::move(stream.error()));
   stream_ = std::move(*stream);
-  auto first = acquirer_.acquire(hardware_.frames()[0].buffer->handle(), hal::HoldKind::Exclusive);
+  auto first = acquirer_.acquire(pool_.frames[0], hal::HoldKind::Exclusive);
   if (!first) return std::unexpected(std::move(first.error()));
   hold_ = std::move(*first);
   return {};
@@ -73,7 +76,7 @@ Outcome<void> Producer::move_frames(Screen& screen) {
     if (!go) return std::unexpected(std::move(go.error()));
     if (*go == Step::End) return {};
 
-    FrameNote& note = hardware_.frames()[index_].note;
+    FrameNote& note = pool_.notes[index_];
     auto more = read(note);
     if (!more) return std::unexpected(std::move(more.error()));
     if (*more == Step::End) return {};
@@ -88,7 +91,7 @@ Outcome<void> Producer::move_frames(Screen& screen) {
 }
 
 Outcome<Producer::Step> Producer::pace() {
-  if (stop_.load(std::memory_order_relaxed)) return Step::End;
+  if (stop_()) return Step::End;
   interrupted_ = interrupt_.requested();
   while (!interrupted_ && options_.rate_hz != 0 && ticks_left_ == 0) {
     auto tick = stream_->timer().poll();
@@ -121,40 +124,47 @@ Outcome<Producer::Step> Producer::read(FrameNote& note) {
 }
 
 Outcome<void> Producer::transfer(FrameNote& note) {
+  for (;;) {
+    const auto crc = run_engine(note);
+    if (crc) {
+      note.engine_crc = *crc;
+      return {};
+    }
+    if (auto recovered = stream_->recover(crc.error()); !recovered) return recovered;
+  }
+}
+
+hal::Result<std::uint32_t> Producer::run_engine(const FrameNote& note) {
   const auto frame = stream_->frame_id(index_);
-  const std::uint64_t rest = hardware_.frame_bytes() - note.bytes;
+  const std::uint64_t rest = pool_.frame_bytes - note.bytes;
   std::vector<Descriptor> work{
       Descriptor::copy({stream_->window_id(), 0, note.bytes}, {frame, 0, note.bytes}),
       Descriptor::crc32c({frame, 0, note.bytes})};
   // Nothing of the frame's last content shows behind a shorter one.
   if (rest != 0) work.push_back(Descriptor::fill({frame, note.bytes, rest}, 0));
 
-  auto& channel = stream_->channel();
-  auto ticket = channel.submit(work);
-  if (!ticket) return failed("submitting to the DMA engine", ticket.error());
+  const auto ticket = stream_->submit(work, note.number);
+  if (!ticket) return std::unexpected(ticket.error());
   const auto deadline = drivers::dma::Channel::Clock::now() + kEnginePatience;
-  if (auto done = channel.wait(*ticket, deadline); !done) {
-    return failed("the DMA engine", done.error());
+  if (auto done = stream_->channel().wait(*ticket, deadline); !done) {
+    return std::unexpected(std::move(done.error()));
   }
   const auto read_back = ticket->outcome(1);
   const auto crc = read_back ? read_back->crc32c : std::nullopt;
-  if (!crc) return failed("the DMA engine", "gave no CRC");
-  note.engine_crc = *crc;
-  return {};
+  if (!crc) return resmgr::fail(hal::ErrorCode::System, "an outcome without its CRC");
+  return *crc;
 }
 
 Outcome<void> Producer::corrupt(const FrameNote& note) {
-  auto access =
-      hardware_.frames()[index_].buffer->begin_cpu_access(hold_, drivers::gpu::CpuAccess::Write);
-  if (!access) return failed("writing into a frame", access.error());
-  access->writable()[note.bytes / 2] ^= std::byte{1};
+  auto memory = pool_.manager.map(pool_.frames[index_], role_);
+  if (!memory) return failed("writing into a frame", memory.error());
+  (*memory)[note.bytes / 2] ^= std::byte{1};
   return {};
 }
 
 Outcome<void> Producer::take_next_frame() {
-  const std::size_t next = (index_ + 1) % hardware_.frames().size();
-  auto hold =
-      acquirer_.acquire(hardware_.frames()[next].buffer->handle(), hal::HoldKind::Exclusive);
+  const std::size_t next = (index_ + 1) % pool_.frames.size();
+  auto hold = acquirer_.acquire(pool_.frames[next], hal::HoldKind::Exclusive);
   if (!hold) return std::unexpected(std::move(hold.error()));
   hold_ = std::move(*hold);  // which releases the frame that was filled
   index_ = next;
@@ -164,7 +174,7 @@ Outcome<void> Producer::take_next_frame() {
 
 void Producer::end() noexcept {
   if (!hold_) return;
-  hardware_.frames()[index_].note = {.end = true};
+  pool_.notes[index_] = {.end = true};
   // The hold is ours: nobody fences it here.
   static_cast<void>(hold_.release());
 }

@@ -7,16 +7,16 @@
 // checker goes round the pool in the same way, a frame or more behind. As each side always holds
 // one, neither can overtake the other: who is faster waits, in the resource manager, for the other
 // one's frame. (With three frames or more that never closes a circle.)
-// Lifetime: hardware, file and interrupt outlive it. Thread-safety: one thread, whose own context
+// Lifetime: pool, file and interrupt outlive it. Thread-safety: one thread, whose own context
 // holds the frames.
 //
 //   producer.begin();   // has the first frame; now the checker may come
 //   producer.run(screen);
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -25,20 +25,26 @@
 #include "drivers/timer/timer.hpp"
 #include "tools/demo/acquirer.hpp"
 #include "tools/demo/failure.hpp"
-#include "tools/demo/hardware.hpp"
 #include "tools/demo/input_file.hpp"
 #include "tools/demo/interrupt.hpp"
 #include "tools/demo/options.hpp"
+#include "tools/demo/pool.hpp"
 #include "tools/demo/screen.hpp"
 #include "tools/demo/stream.hpp"
 
 namespace demo {
 
+/// Frames that will be moved, where that is known.
+[[nodiscard]] std::optional<std::uint64_t> frames_to_move(const Options& options,
+                                                          const InputFile& file,
+                                                          std::uint64_t frame_bytes);
+
 class Producer {
  public:
-  /// Stops before its end when `stop` becomes true.
-  Producer(Hardware& hardware, const InputFile& file, const Options& options, Interrupt& interrupt,
-           Latencies& latencies, const std::atomic<bool>& stop);
+  /// Works for the driver `role`, and stops before its end when `stop` says so.
+  Producer(const Pool& pool, hal::DriverId role, OpenStream open_stream, const InputFile& file,
+           const Options& options, Interrupt& interrupt, Latencies& latencies,
+           std::function<bool()> stop);
   Producer(const Producer&) = delete;
   Producer& operator=(const Producer&) = delete;
   /// Tells the checker that nothing follows, if run() did not.
@@ -62,18 +68,22 @@ class Producer {
   Outcome<Step> pace();
   /// Reads the next piece of the file into the window and sets the note's place in the file.
   Outcome<Step> read(FrameNote& note);
-  /// Window to frame, and reads it back for its CRC.
+  /// Window to frame, and reads it back for its CRC; again where the stream had to recover.
   Outcome<void> transfer(FrameNote& note);
+  /// That, once.
+  hal::Result<std::uint32_t> run_engine(const FrameNote& note);
   Outcome<void> corrupt(const FrameNote& note);
   Outcome<void> take_next_frame();
   void end() noexcept;
   void show_progress(Screen& screen) const;
 
-  Hardware& hardware_;
+  const Pool& pool_;
+  hal::DriverId role_;
+  OpenStream open_stream_;
   const InputFile& file_;
   const Options& options_;
   Interrupt& interrupt_;
-  const std::atomic<bool>& stop_;
+  std::function<bool()> stop_;
   Acquirer acquirer_;
   std::optional<std::uint64_t> total_;  ///< frames, where that is known
 

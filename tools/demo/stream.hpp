@@ -1,60 +1,67 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Stream: the hardware that a producer uses, acquired as a whole.
+// Stream: the hardware that a producer uses, wherever its drivers run.
 //
-// What it is: a hold on the aggregate demo/stream with its timer, its DMA channel and its input
-// window, all or nothing, and the memory that the channel was given. What it is not: a hold on any
-// frame. Lifetime: the hardware outlives it; its end disarms, detaches and releases.
-// Thread-safety: one thread at a time.
+// What it is: a timer, a DMA channel, and the memory that the channel was given. What it is not: a
+// hold on any frame. Lifetime: what it was opened from outlives it; its end disarms the timer and
+// lets go. Thread-safety: one thread at a time.
 //
-//   auto stream = Stream::open(hardware);
-//   (*stream)->timer().arm_after(0ms, 1ms);
+//   stream->timer().arm_after(0ms, 1ms);
+//   auto ticket = stream->submit(work, number);
+//   if (auto done = stream->channel().wait(*ticket, deadline); !done)
+//   stream->recover(done.error());
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
-#include <hal/refs.hpp>
-
 #include "drivers/dma/channel.hpp"
 #include "drivers/timer/timer.hpp"
 #include "tools/demo/failure.hpp"
-#include "tools/demo/hardware.hpp"
 
 namespace demo {
 
 class Stream {
-  struct Key {};  // only open() has one
-
  public:
-  [[nodiscard]] static Outcome<std::unique_ptr<Stream>> open(Hardware& hardware);
-  explicit Stream(Key) noexcept {}
+  Stream() = default;
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
-  ~Stream();
+  virtual ~Stream() = default;
 
-  [[nodiscard]] drivers::timer::Timer& timer() noexcept { return *timer_; }
-  [[nodiscard]] drivers::dma::Channel& channel() noexcept { return *channel_; }
+  [[nodiscard]] drivers::timer::Timer& timer() noexcept { return *parts_.timer; }
+  /// Another one after recover().
+  [[nodiscard]] drivers::dma::Channel& channel() noexcept { return *parts_.channel; }
   /// Memory of one frame that the file is read into, and its name on the channel.
-  [[nodiscard]] std::span<std::byte> window() noexcept { return window_; }
-  [[nodiscard]] drivers::dma::BufferId window_id() const noexcept { return window_id_; }
+  [[nodiscard]] std::span<std::byte> window() noexcept { return parts_.window; }
+  [[nodiscard]] drivers::dma::BufferId window_id() const noexcept { return parts_.window_id; }
   /// A frame's name on the channel.
   [[nodiscard]] drivers::dma::BufferId frame_id(std::size_t index) const {
-    return frame_ids_[index];
+    return parts_.frame_ids[index];
   }
 
- private:
-  Outcome<void> acquire(Hardware& hardware);
-  Outcome<void> attach(Hardware& hardware);
+  /// As Channel::submit(); `number` is the frame's.
+  [[nodiscard]] virtual hal::Result<drivers::dma::Ticket> submit(
+      std::span<const drivers::dma::Descriptor> work, std::uint64_t number);
+  /// Brings the channel back after `why`, so that the frame can be sent again. Fails where that is
+  /// beyond it, as for a driver of this process.
+  [[nodiscard]] virtual Outcome<void> recover(const hal::Error& why);
 
-  std::vector<hal::ScopedResource> holds_;
-  drivers::timer::Timer* timer_ = nullptr;
-  drivers::dma::Channel* channel_ = nullptr;
-  std::span<std::byte> window_;
-  drivers::dma::BufferId window_id_;
-  std::vector<drivers::dma::BufferId> frame_ids_;
+ protected:
+  struct Parts {
+    drivers::timer::Timer* timer = nullptr;
+    drivers::dma::Channel* channel = nullptr;
+    std::span<std::byte> window;
+    drivers::dma::BufferId window_id;
+    std::vector<drivers::dma::BufferId> frame_ids;
+  };
+  Parts parts_;
 };
+
+/// Opens it on the thread that will use it.
+using OpenStream = std::function<Outcome<std::unique_ptr<Stream>>()>;
 
 }  // namespace demo

@@ -5,16 +5,16 @@
 #include <chrono>
 #include <utility>
 
-#include "tools/demo/producer.hpp"
+#include "tools/demo/embedded_stream.hpp"
 
 namespace demo {
 namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Outcome<void> add_contention(Hardware& hardware, TransferResult& result) {
-  for (const Frame& frame : hardware.frames()) {
-    const auto stats = hardware.manager().get_resource_stats(frame.buffer->handle());
+Outcome<void> add_contention(const Pool& pool, TransferResult& result) {
+  for (const hal::Handle frame : pool.frames) {
+    const auto stats = pool.manager.get_resource_stats(frame);
     if (!stats) return failed("asking for statistics", stats.error());
     result.contended += stats->contended;
     result.longest_wait_ns = std::max(result.longest_wait_ns, stats->longest_wait_ns);
@@ -26,28 +26,37 @@ Outcome<void> add_contention(Hardware& hardware, TransferResult& result) {
 
 Outcome<TransferResult> transfer(Hardware& hardware, const InputFile& file, const Options& options,
                                  Interrupt& interrupt, Screen& screen) {
-  TransferResult result;
+  const Pool pool = hardware.pool();
   Latencies latencies;
-  Checker checker(hardware, file, options, latencies);
+  Checker checker(pool, hardware.buffers(), hardware.checker(), file, options, latencies);
   // Behind the checker, so that it ends first: the checker's end waits for that.
-  Producer producer(hardware, file, options, interrupt, latencies, checker.gave_up());
+  Producer producer(
+      pool, hardware.dma().id(), [&] { return EmbeddedStream::open(hardware); }, file, options,
+      interrupt, latencies, [&] { return checker.gave_up(); });
 
   if (auto begun = producer.begin(); !begun) return std::unexpected(std::move(begun.error()));
   if (auto started = checker.start(); !started) return std::unexpected(std::move(started.error()));
   const auto begin = Clock::now();
   const auto moved = producer.run(screen);
   auto checked = checker.finish();
-  result.seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  const std::chrono::duration<double> time = Clock::now() - begin;
   if (!moved) return std::unexpected(moved.error());
   if (!checked) return std::unexpected(std::move(checked.error()));
+  auto result = sum_up(producer, std::move(*checked), latencies, pool);
+  if (result) result->seconds = time.count();
+  return result;
+}
 
-  result.checked = std::move(*checked);
+Outcome<TransferResult> sum_up(const Producer& producer, CheckResult checked,
+                               const Latencies& latencies, const Pool& pool) {
+  TransferResult result;
+  result.checked = std::move(checked);
   result.interrupted = producer.interrupted();
   result.producer_waits = producer.waits();
   result.acquired_at_once = latencies.at_once();
   result.waited = latencies.waited();
   result.ticks = producer.ticks();
-  if (auto added = add_contention(hardware, result); !added) {
+  if (auto added = add_contention(pool, result); !added) {
     return std::unexpected(std::move(added.error()));
   }
   return result;

@@ -17,6 +17,8 @@
 #include "tools/demo/input_file.hpp"
 #include "tools/demo/interrupt.hpp"
 #include "tools/demo/options.hpp"
+#include "tools/demo/pool.hpp"
+#include "tools/demo/producer.hpp"
 #include "tools/demo/screen.hpp"
 
 namespace demo {
@@ -38,5 +40,9 @@ struct TransferResult {
 [[nodiscard]] Outcome<TransferResult> transfer(Hardware& hardware, const InputFile& file,
                                                const Options& options, Interrupt& interrupt,
                                                Screen& screen);
+
+/// What both sides counted, and the manager of the frames.
+[[nodiscard]] Outcome<TransferResult> sum_up(const Producer& producer, CheckResult checked,
+                                             const Latencies& latencies, const Pool& pool);
 
 }  // namespace demo
