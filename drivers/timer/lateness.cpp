@@ -38,6 +38,17 @@ void Lateness::record(std::chrono::nanoseconds late) noexcept {
   ++buckets_[bucket_of(ns)];
 }
 
+void Lateness::merge(const Lateness& other) noexcept {
+  if (other.samples_ == 0) return;
+  min_ns_ = samples_ == 0 ? other.min_ns_ : std::min(min_ns_, other.min_ns_);
+  max_ns_ = std::max(max_ns_, other.max_ns_);
+  sum_ns_ += other.sum_ns_;
+  samples_ += other.samples_;
+  for (std::size_t bucket = 0; bucket < kBuckets; ++bucket) {
+    buckets_[bucket] += other.buckets_[bucket];
+  }
+}
+
 std::chrono::nanoseconds Lateness::quantile(std::uint32_t permille) const noexcept {
   const std::uint64_t share = std::min<std::uint64_t>(permille, 1000);
   // Rounded up, and split so that the product can't overflow.

@@ -31,6 +31,8 @@ class Lateness {
  public:
   /// What is early (below 0) counts as 0.
   void record(std::chrono::nanoseconds late) noexcept;
+  /// Adds what `other` recorded, as if it had been recorded here.
+  void merge(const Lateness& other) noexcept;
   [[nodiscard]] LatenessSummary summary() const noexcept;
   /// The smallest time that at least `permille` of 1000 samples don't exceed, rounded up to the
   /// edge of its bucket, but never above the maximum; 0 without samples. `permille` above 1000 is

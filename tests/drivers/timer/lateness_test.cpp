@@ -48,6 +48,33 @@ TEST(Lateness, EarlyCountsAsNotLate) {
   EXPECT_EQ(lateness.summary().max, 0ns);
 }
 
+TEST(Lateness, MergedIsAsIfRecordedHere) {
+  std::mt19937_64 random(1);
+  Lateness all;
+  Lateness one;
+  Lateness other;
+  const auto expect_equal = [](const Lateness& expected, const Lateness& found) {
+    EXPECT_EQ(found.summary().samples, expected.summary().samples);
+    EXPECT_EQ(found.summary().min, expected.summary().min);
+    EXPECT_EQ(found.summary().max, expected.summary().max);
+    EXPECT_EQ(found.summary().mean, expected.summary().mean);
+    for (std::uint32_t permille = 0; permille <= 1000; permille += 50) {
+      EXPECT_EQ(found.quantile(permille), expected.quantile(permille)) << permille;
+    }
+  };
+  for (int i = 0; i < 1000; ++i) {
+    const nanoseconds sample(100 + static_cast<std::int64_t>(random() >> (24 + random() % 40)));
+    all.record(sample);
+    (i % 3 == 0 ? one : other).record(sample);
+  }
+  one.merge(Lateness());
+  Lateness merged;
+  merged.merge(one);
+  expect_equal(one, merged);
+  merged.merge(other);
+  expect_equal(all, merged);
+}
+
 TEST(Lateness, ExtremesStayInTheTable) {
   Lateness lateness;
   lateness.record(nanoseconds::max());
