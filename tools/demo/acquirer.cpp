@@ -30,6 +30,19 @@ Latencies::Summary Latencies::waited() const {
   return waited_.summary();
 }
 
+void Latencies::copy(drivers::timer::Lateness& at_once, drivers::timer::Lateness& waited) const {
+  const std::lock_guard lock(mutex_);
+  at_once = at_once_;
+  waited = waited_;
+}
+
+void Latencies::merge(const drivers::timer::Lateness& at_once,
+                      const drivers::timer::Lateness& waited) {
+  const std::lock_guard lock(mutex_);
+  at_once_.merge(at_once);
+  waited_.merge(waited);
+}
+
 Outcome<hal::ScopedResource> Acquirer::acquire(hal::Handle handle, hal::HoldKind kind) {
   const auto asked = Clock::now();
   auto tried = kind == hal::HoldKind::Shared ? manager_.try_acquire_shared(handle)

@@ -32,6 +32,9 @@ class Latencies {
   void record_waited(std::chrono::nanoseconds time);
   [[nodiscard]] Summary at_once() const;
   [[nodiscard]] Summary waited() const;
+  /// The histograms themselves, and those of another process.
+  void copy(drivers::timer::Lateness& at_once, drivers::timer::Lateness& waited) const;
+  void merge(const drivers::timer::Lateness& at_once, const drivers::timer::Lateness& waited);
 
  private:
   mutable std::mutex mutex_;  // for what follows

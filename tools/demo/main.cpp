@@ -18,6 +18,9 @@
 #include "tools/demo/refusals.hpp"
 #include "tools/demo/report.hpp"
 #include "tools/demo/screen.hpp"
+#include "tools/demo/served_hardware.hpp"
+#include "tools/demo/served_role.hpp"
+#include "tools/demo/served_transfer.hpp"
 #include "tools/demo/status.hpp"
 #include "tools/demo/transfer.hpp"
 
@@ -38,6 +41,25 @@ Outcome<void> move_file(const InputFile& file, const LogCollector& collector, In
   return {};
 }
 
+/// The same with a process for each driver.
+Outcome<void> move_file_served(const InputFile& file, const LogCollector& collector,
+                               Interrupt& interrupt, Screen& screen, Report& report) {
+  auto hardware = ServedHardware::create(report.options, collector.sink());
+  if (!hardware) return std::unexpected(std::move(hardware.error()));
+  (*hardware)->describe(screen);
+  Fate fate;
+  auto moved = served_transfer(**hardware, file, report.options, interrupt, screen, fate);
+  if (!moved) return std::unexpected(std::move(moved.error()));
+  report.transfer = std::move(*moved);
+  report.frame_bytes = (*hardware)->frame_bytes();
+  report.killed = Killed{.times = fate.killed,
+                         .promised = report.transfer.checked.frames > fate.frame ? 1u : 0u,
+                         .recovered = fate.recovered};
+  report.leaks = (*hardware)->close();
+  report.reports = (*hardware)->reports();
+  return {};
+}
+
 Outcome<Report> make_report(const Options& options, Interrupt& interrupt, Screen& screen) {
   const auto file = InputFile::open(options.input);
   if (!file) return std::unexpected(file.error());
@@ -45,7 +67,8 @@ Outcome<Report> make_report(const Options& options, Interrupt& interrupt, Screen
 
   Report report{.options = options, .input_bytes = file->size()};
   const LogCollector collector;
-  if (auto moved = move_file(*file, collector, interrupt, screen, report); !moved) {
+  const auto move = options.served ? move_file_served : move_file;
+  if (auto moved = move(*file, collector, interrupt, screen, report); !moved) {
     return std::unexpected(std::move(moved.error()));
   }
   if (options.corrupt_frame && *options.corrupt_frame >= report.transfer.checked.frames) {
@@ -62,7 +85,8 @@ Outcome<Report> make_report(const Options& options, Interrupt& interrupt, Screen
   // The managers are gone: nothing more will be reported.
   const auto reported = collector.leaks();
   report.leaks.insert(report.leaks.end(), reported.begin(), reported.end());
-  report.reports = collector.others();
+  const auto others = collector.others();
+  report.reports.insert(report.reports.end(), others.begin(), others.end());
   return report;
 }
 
@@ -70,6 +94,7 @@ int run(int argc, const char* const* argv) {
   const auto parsed = parse_options(argc, argv);
   if (const int* status = std::get_if<int>(&parsed)) return *status;
   const Options& options = std::get<Options>(parsed);
+  if (options.place.role != Role::Coordinator) return run_role(options);
   Screen screen(options.json);
 
   auto interrupt = Interrupt::create();

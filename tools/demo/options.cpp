@@ -4,6 +4,11 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+#include <array>
+#include <map>
+#include <utility>
+
 #include <hal/version.hpp>
 
 #include "drivers/gpu/layout.hpp"
@@ -13,7 +18,6 @@ namespace demo {
 namespace {
 
 constexpr std::uint32_t kMaxRateHz = 100'000;
-constexpr std::uint32_t kMaxPool = 64;
 // With two, each side would wait for the frame that the other one leaves last.
 constexpr std::uint32_t kMinPool = 3;
 
@@ -28,11 +32,35 @@ constexpr const char* kStatus =
     "An empty file has no frames, which is fine. The last frame may be a part of one.\n"
     "Acquire latencies are those of requests that were granted at once, two readings of the clock\n"
     "included; requests that had to wait are told apart. Quantiles are at most 1/32 too high.\n"
-    "Status: 0 all is well; 1 a CRC is wrong, something leaked, or a refusal did not come; 2 it "
-    "could\n"
-    "not run.";
+    "Status: 0 all is well; 1 a CRC is wrong, something leaked, a process ended badly, or a\n"
+    "refusal did not come; 2 it could not run.";
+
+constexpr std::array<std::pair<std::string_view, Role>, 4> kRoles{
+    {{"coordinator", Role::Coordinator},
+     {"timer driver", Role::Timer},
+     {"DMA driver", Role::Dma},
+     {"checker", Role::Checker}}};
 
 }  // namespace
+
+std::string_view role_name(Role role) noexcept {
+  return std::ranges::find(kRoles, role, &std::pair<std::string_view, Role>::second)->first;
+}
+
+std::vector<std::string> words_for_role(const Options& options, const Place& place) {
+  std::vector<std::string> words{"--role",    std::string(role_name(place.role)),
+                                 "--socket",  place.socket,
+                                 "--input",   options.input,
+                                 "--width",   std::to_string(options.width),
+                                 "--height",  std::to_string(options.height),
+                                 "--pool",    std::to_string(options.pool),
+                                 "--hiccups", std::to_string(options.hiccups_percent),
+                                 "--seed",    std::to_string(options.seed)};
+  if (options.corrupt_frame) {
+    words.insert(words.end(), {"--corrupt-frame", std::to_string(*options.corrupt_frame)});
+  }
+  return words;
+}
 
 std::variant<Options, int> parse_options(int argc, const char* const* argv) {
   Options options;
@@ -81,6 +109,16 @@ std::variant<Options, int> parse_options(int argc, const char* const* argv) {
   app.add_flag("--show-deadlock", options.show_deadlock,
                "provokes a deadlock and an inverted lock order: both are refused");
   app.add_flag("--json", options.json, "one JSON object on standard output, and nothing else");
+  app.add_flag("--served", options.served,
+               "each driver in a process of its own, around a resmgrd of their own; the DMA\n"
+               "driver is killed half-way through, and restarted");
+  app.add_option("--resmgrd", options.resmgrd, "the program that serves them")
+      ->type_name("PROGRAM")
+      ->capture_default_str();
+  // For the processes that it starts.
+  const std::map<std::string, Role> roles(kRoles.begin(), kRoles.end());
+  app.add_option("--role", options.place.role)->transform(CLI::Transformer(roles))->group("");
+  app.add_option("--socket", options.place.socket)->group("");
 
   try {
     app.parse(argc, argv);

@@ -122,7 +122,8 @@ void show_inversion(const Inversion& inversion, Screen& screen) {
 bool Report::all_well() const {
   const bool refused =
       !refusals || (refusals->deadlock.as_promised() && refusals->inversion.as_promised());
-  return crc_ok() && leaks.empty() && refused;
+  const bool killed_as_promised = !killed || killed->times == killed->promised;
+  return crc_ok() && leaks.empty() && refused && killed_as_promised;
 }
 
 double Report::bytes_per_second() const noexcept {
@@ -140,6 +141,10 @@ void show(const Report& report, Screen& screen) {
   show_checks(transfer.checked, screen);
   show_waits(report, screen);
   show_ticks(transfer, screen);
+  if (report.killed && report.killed->times != 0) {
+    screen.line("killed", fmt::format("the DMA driver, once; {} until its channel was usable again",
+                                      time_text(report.killed->recovered)));
+  }
   if (report.refusals) {
     show_deadlock(report.refusals->deadlock, screen);
     show_inversion(report.refusals->inversion, screen);

@@ -6,6 +6,7 @@
 // Lifetime and thread-safety: a plain value.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,12 +19,20 @@
 
 namespace demo {
 
+/// What happened to the DMA driver of a served run.
+struct Killed {
+  std::uint64_t times = 0;
+  std::uint64_t promised = 0;             ///< how often it was to be
+  std::chrono::nanoseconds recovered{0};  ///< from the kill until its channel was usable again
+};
+
 struct Report {
   Options options;
   std::optional<std::uint64_t> input_bytes = {};
   std::uint64_t frame_bytes = 0;
   TransferResult transfer = {};
   std::optional<Refusals> refusals = {};  ///< with --show-deadlock
+  std::optional<Killed> killed = {};      ///< with --served
   std::vector<std::string> leaks = {};    ///< one line each
   std::vector<std::string> reports = {};  ///< other lines that the managers reported
 

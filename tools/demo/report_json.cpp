@@ -90,6 +90,11 @@ std::string to_json(const Report& report) {
       {"leak_lines", report.leaks},
       {"reports", report.reports},
   };
+  if (report.killed) {
+    json["served"] = true;
+    json["killed"] = report.killed->times;
+    json["recovered_ns"] = report.killed->recovered.count();
+  }
   if (report.refusals) {
     const Refusals& refusals = *report.refusals;
     json["deadlock"] = refusal_json(error_of(refusals.deadlock), refusals.deadlock.as_promised());

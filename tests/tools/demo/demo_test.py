@@ -16,9 +16,9 @@ import tap
 
 # 16 pixels of four bytes are a line without padding.
 _WIDTH, _HEIGHT = 16, 4
-_FRAME = _WIDTH * _HEIGHT * 4
-_SHAPE = ["--width", str(_WIDTH), "--height", str(_HEIGHT)]
-_FAST = ["--rate", "0", "--hiccups", "0"]
+FRAME = _WIDTH * _HEIGHT * 4
+SHAPE = ["--width", str(_WIDTH), "--height", str(_HEIGHT)]
+FAST = ["--rate", "0", "--hiccups", "0"]
 
 _REQUIRED = {
     "frames": int,
@@ -37,17 +37,17 @@ _RUNS = {
     "an empty file has no frames": (0, [], 0, 0),
     "an empty file stays empty however often it starts over": (0, ["--frames", "9"], 0, 0),
     "one byte is one frame": (1, [], 1, 1),
-    "one byte less than a frame": (_FRAME - 1, [], 1, _FRAME - 1),
-    "exactly one frame": (_FRAME, [], 1, _FRAME),
-    "one byte more than a frame": (_FRAME + 1, [], 2, _FRAME + 1),
-    "more frames than the pool has": (37 * _FRAME + 5, [], 38, 37 * _FRAME + 5),
-    "the smallest pool": (37 * _FRAME, ["--pool", "3"], 37, 37 * _FRAME),
-    "a pool larger than the file": (5 * _FRAME, ["--pool", "64"], 5, 5 * _FRAME),
-    "fewer frames than the file has": (5 * _FRAME, ["--frames", "2"], 2, 2 * _FRAME),
-    "more frames than the file has": (_FRAME + 1, ["--frames", "5"], 5, 3 * _FRAME + 2),
-    "no frames at all": (_FRAME, ["--frames", "0"], 0, 0),
-    "paced by the timer": (5 * _FRAME, ["--rate", "2000"], 5, 5 * _FRAME),
-    "a checker that is often late": (20 * _FRAME, ["--hiccups", "50"], 20, 20 * _FRAME),
+    "one byte less than a frame": (FRAME - 1, [], 1, FRAME - 1),
+    "exactly one frame": (FRAME, [], 1, FRAME),
+    "one byte more than a frame": (FRAME + 1, [], 2, FRAME + 1),
+    "more frames than the pool has": (37 * FRAME + 5, [], 38, 37 * FRAME + 5),
+    "the smallest pool": (37 * FRAME, ["--pool", "3"], 37, 37 * FRAME),
+    "a pool larger than the file": (5 * FRAME, ["--pool", "64"], 5, 5 * FRAME),
+    "fewer frames than the file has": (5 * FRAME, ["--frames", "2"], 2, 2 * FRAME),
+    "more frames than the file has": (FRAME + 1, ["--frames", "5"], 5, 3 * FRAME + 2),
+    "no frames at all": (FRAME, ["--frames", "0"], 0, 0),
+    "paced by the timer": (5 * FRAME, ["--rate", "2000"], 5, 5 * FRAME),
+    "a checker that is often late": (20 * FRAME, ["--hiccups", "50"], 20, 20 * FRAME),
 }
 
 # name: (options, a word of the message)
@@ -70,14 +70,14 @@ def main():
         folder = pathlib.Path(name)
         for case, (size, options, frames, length) in _RUNS.items():
             report.run(case, runs_well, demo, sample(folder, size), options, frames, length)
-        report.run("a byte that flips is found", finds_corruption, demo, sample(folder, 7 * _FRAME))
+        report.run("a byte that flips is found", finds_corruption, demo, sample(folder, 7 * FRAME))
         report.run("a byte that flips in a part of a frame", finds_corruption_in_part, demo, folder)
         for case, (options, word) in _REFUSED.items():
             report.run("refuses " + case, refuses, demo, sample(folder, 1), options, word)
         report.run("refuses a pipe", refuses_pipe, demo)
         report.run("refuses output that can't be written", refuses_full_output, demo)
-        report.run("shows both refusals", shows_refusals, demo, sample(folder, _FRAME))
-        report.run("explains them in words", explains_refusals, demo, sample(folder, _FRAME))
+        report.run("shows both refusals", shows_refusals, demo, sample(folder, FRAME))
+        report.run("explains them in words", explains_refusals, demo, sample(folder, FRAME))
         report.run("reports when it is interrupted", reports_when_interrupted, demo)
     return report.finish()
 
@@ -99,7 +99,7 @@ def run(demo, *options, **where):
 
 def run_json(demo, path, *options):
     """Returns the status and the object that the demo printed."""
-    done = run(demo, "--json", "--input", path, *_SHAPE, *_FAST, *options)
+    done = run(demo, "--json", "--input", path, *SHAPE, *FAST, *options)
     try:
         return done.returncode, json.loads(done.stdout)
     except ValueError as error:
@@ -111,12 +111,16 @@ def differences(expected, found):
             if found.get(key) != value]
 
 
+def missing(said):
+    return [f"{key} is missing or odd" for key, kind in _REQUIRED.items()
+            if not isinstance(said.get(key), kind)]
+
+
 def runs_well(demo, path, options, frames, length):
     status, said = run_json(demo, path, *options)
-    types = [key for key, kind in _REQUIRED.items() if not isinstance(said.get(key), kind)]
     expected = {"frames": frames, "bytes": length, "crc_ok": True, "leaks": 0,
-                "frame_bytes": _FRAME, "wrong_frames": 0, "reports": []}
-    problems = differences(expected, said) + [f"{key} is missing or odd" for key in types]
+                "frame_bytes": FRAME, "wrong_frames": 0, "reports": []}
+    problems = differences(expected, said) + missing(said)
     if said.get("acquire_ns_p50", 0) > said.get("acquire_ns_p99", 0):
         problems.append("p50 is above p99")
     return problems + ([f"status {status}"] if status != 0 else [])
@@ -127,7 +131,7 @@ def finds_corruption(demo, path):
     expected = {"frames": 7, "crc_ok": False, "wrong_frames": 1, "leaks": 0}
     problems = differences(expected, said) + ([f"status {status}"] if status != 1 else [])
     wrong = said["first_wrong"][0] if said.get("first_wrong") else {}
-    problems += differences({"frame": 5, "offset": 5 * _FRAME, "bytes": _FRAME}, wrong)
+    problems += differences({"frame": 5, "offset": 5 * FRAME, "bytes": FRAME}, wrong)
     # The byte flips behind the engine's back: engine and file agree, the buffer does not.
     if wrong.get("file_crc32c") != wrong.get("engine_crc32c"):
         problems.append("the engine is blamed")
@@ -143,7 +147,7 @@ def finds_corruption_in_part(demo, folder):
 
 
 def refuses(demo, path, options, word):
-    return not_refused(run(demo, "--json", "--input", path, *_FAST, *options), word)
+    return not_refused(run(demo, "--json", "--input", path, *FAST, *options), word)
 
 
 def not_refused(done, word):
@@ -164,7 +168,7 @@ def refuses_pipe(demo):
 
 def refuses_full_output(demo):
     with open("/dev/full", "w", encoding="utf-8") as full:
-        done = run(demo, "--json", *_FAST, "--frames", "1", stdout=full)
+        done = run(demo, "--json", *FAST, "--frames", "1", stdout=full)
     problems = [f"status {done.returncode}"] if done.returncode != 2 else []
     return problems + ([] if "written" in done.stderr else [f"it said {done.stderr!r}"])
 
@@ -185,7 +189,7 @@ def shows_refusals(demo, path):
 
 
 def explains_refusals(demo, path):
-    done = run(demo, "--input", path, *_SHAPE, *_FAST, "--show-deadlock")
+    done = run(demo, "--input", path, *SHAPE, *FAST, "--show-deadlock")
     wanted = [
         "camera holds camera0/frame and asks for encoder0/frame",
         "was refused before it could wait for ever",
@@ -200,7 +204,7 @@ def explains_refusals(demo, path):
 
 
 def reports_when_interrupted(demo):
-    command = [str(demo), "--input", "/dev/zero", *_SHAPE]
+    command = [str(demo), "--input", "/dev/zero", *SHAPE]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as endless:
         # The line before the frames start to move.
         for line in endless.stdout:
