@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "resmgr/client/derived_lifecycle.hpp"
 #include "resmgr/client/domain.hpp"
 #include "resmgr/registry/slot_attributes.hpp"
 
@@ -182,15 +183,11 @@ Result<void> Domain::teardown(Handle handle, std::uint64_t deadline_ns) {
 }
 
 Lifecycle Domain::lifecycle(const registry::EntryCopy& entry) const noexcept {
-  if (entry.state != Lifecycle::Ready && entry.state != Lifecycle::Allocated) return entry.state;
-  const lock::StateWord word = engine_.word(entry.handle.slot());
-  if (!word.is_tenant(entry.handle.generation())) return Lifecycle::Deallocated;
-  if (word.has(RM_WORD_QUARANTINED)) return Lifecycle::Quarantined;
-  if (word.owner() != 0) return Lifecycle::Locked;
-  bool held = false;
-  engine_.for_each_holder(entry.handle, [&](const Participant&) { held = true; });
-  if (held) return Lifecycle::Active;
-  return entry.state;
+  return derived_lifecycle(entry, engine_.word(entry.handle.slot()), [&] {
+    bool held = false;
+    engine_.for_each_holder(entry.handle, [&](const Participant&) { held = true; });
+    return held;
+  });
 }
 
 }  // namespace resmgr::client

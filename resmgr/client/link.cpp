@@ -126,7 +126,8 @@ Result<void> Link::greet() {
           return fail(ErrorCode::Disconnected, "the daemon has another domain now: attach again");
         }
         place_ = place;
-        regions_ = {place, std::move(reply.fds[0]), std::move(reply.fds[1])};
+        regions_ = {place, std::move(reply.fds[0]), std::move(reply.fds[1]),
+                    std::string(welcome->version)};
         return {};
       },
       false);

@@ -60,6 +60,7 @@ class Link {
     wire::ClientPlace place;
     UniqueFd registry;
     UniqueFd locks;
+    std::string daemon_version;  ///< printable
   };
   /// The answer to a request.
   struct Attempt {

@@ -59,7 +59,7 @@ Result<ServedAuthority::Attached> ServedAuthority::attach(LinkOptions options) {
   std::unique_ptr<ServedAuthority> authority =
       std::make_unique<Public>(std::move(*link), *registry);
   return Attached{std::move(*registry), std::move(*locks), std::move(authority),
-                  regions.place.client};
+                  regions.place.client, std::move(regions.daemon_version)};
 }
 
 template <typename Request>

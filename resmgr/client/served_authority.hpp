@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -35,7 +36,8 @@ class ServedAuthority : public Authority {
     registry::RegistryRegion registry;
     lock::LockRegion locks;
     std::unique_ptr<ServedAuthority> authority;
-    std::uint32_t client;  ///< which record of the lock region this process is
+    std::uint32_t client;        ///< which record of the lock region this process is
+    std::string daemon_version;  ///< of the daemon that gave the place
   };
   /// Errors: those of Link::connect(), and of attaching to the regions.
   [[nodiscard]] static Result<Attached> attach(LinkOptions options);
