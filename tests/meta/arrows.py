@@ -34,6 +34,8 @@ ARROWS = {
     "drivers/gpu": ("public",),
     "bpf": ("resmgr/abi",),
     "tools": ("public", "drivers", *_LIBRARY),
+    # Reads the configuration that resmgrd reads, and knows processes as it does.
+    "tools/resmgrctl": ("public", *_LIBRARY, "resmgr/daemon"),
     "tests": ("public", "hal", "drivers", "tools", "resmgr"),
 }
 

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/resmgrctl/options.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <string>
+#include <vector>
+
+#include "resmgr/base/types.hpp"
+#include "tools/resmgrctl/status.hpp"
+
+namespace resmgrctl {
+namespace {
+
+using resmgr::Lifecycle;
+using resmgr::ResourceType;
+
+constexpr const char* kAbout =
+    "Shows a domain of resources that resmgrd serves: who holds, who waits and for whom, and what "
+    "is\nwrong. Changes nothing.";
+
+constexpr const char* kStatus =
+    "Status: 0 done, and nothing is wrong; 1 doctor or policy check found something; 2 it could "
+    "not be\ndone, or can't be told.";
+
+// The names of an enumeration that is numbered from 0.
+template <typename Enum>
+std::vector<std::string> names_of(std::uint8_t count) {
+  std::vector<std::string> names;
+  for (std::uint8_t value = 0; value < count; ++value) {
+    names.emplace_back(resmgr::to_string(static_cast<Enum>(value)));
+  }
+  return names;
+}
+
+constexpr std::uint8_t kStates = static_cast<std::uint8_t>(Lifecycle::Quarantined) + 1;
+constexpr std::uint32_t kMaxBetweenMs = 60'000;
+
+GraphFormat format_of(const std::string& name) {
+  if (name == "svg") return GraphFormat::SvgImage;
+  return name == "json" ? GraphFormat::JsonObject : GraphFormat::DotText;
+}
+
+class Parser {
+ public:
+  explicit Parser(Options& options) : options_(options) {
+    app_.footer(kStatus);
+    app_.set_version_flag("--version", "resmgrctl " RESMGR_VERSION);
+    app_.require_subcommand(1);
+    app_.get_formatter()->column_width(32);
+    add_status();
+    add_list();
+    add_show();
+    add_people("holders", Verb::Holders, "who holds what: driver, process, context, age");
+    add_people("waiters", Verb::Waiters, "who waits for what and since when, and for whom");
+    add_graph();
+    add_doctor();
+    add_snapshot();
+    add_policy();
+  }
+
+  [[nodiscard]] std::optional<int> parse(int argc, const char* const* argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+      return app_.exit(error) == 0 ? kDone : kCantTell;
+    }
+    return std::nullopt;
+  }
+
+ private:
+  CLI::App* add_verb(CLI::App& parent, const char* name, Verb verb, const char* about) {
+    CLI::App* const app = parent.add_subcommand(name, about);
+    app->option_defaults()->take_last();
+    app->callback([this, verb] { options_.verb = verb; });
+    return app;
+  }
+  void add_json(CLI::App& app) {
+    app.add_flag("--json", options_.json, "one JSON object on standard output, and nothing else");
+  }
+  void add_live(CLI::App& app) {
+    add_json(app);
+    auto* const domain =
+        app.add_option("--domain", options_.where.domain, "which one of this machine")
+            ->type_name("NAME")
+            ->capture_default_str();
+    app.add_option("--socket", options_.where.socket, "where its resmgrd listens")
+        ->type_name("PATH")
+        ->excludes(domain);
+  }
+  void add_where(CLI::App& app) {
+    add_live(app);
+    app.add_option("--snapshot", options_.where.snapshot, "a file of 'snapshot', not a live domain")
+        ->type_name("FILE")
+        ->excludes(app.get_option("--domain"))
+        ->excludes(app.get_option("--socket"));
+  }
+  void add_between(CLI::App& app) {
+    app.add_option("--between", options_.between_ms, "time between its looks")
+        ->type_name("MS")
+        ->check(CLI::Range(1u, kMaxBetweenMs))
+        ->capture_default_str();
+  }
+
+  void add_status() {
+    add_where(*add_verb(app_, "status", Verb::Status, "the domain, and how much of it is used"));
+  }
+  void add_list() {
+    CLI::App& list = *add_verb(app_, "list", Verb::List, "its resources");
+    Filter& filter = options_.filter;
+    list.add_option("--driver", filter.driver, "those that this driver owns")->type_name("D");
+    list.add_option("--type", filter.type, "those of this type")
+        ->type_name("T")
+        ->check(CLI::IsMember(names_of<ResourceType>(resmgr::kResourceTypes)));
+    list.add_option("--class", filter.class_name, "those of this class")->type_name("C");
+    list.add_option("--state", filter.state, "those in this state")
+        ->type_name("S")
+        ->check(CLI::IsMember(names_of<Lifecycle>(kStates)));
+    list.add_flag("--held", filter.held, "those that somebody holds");
+    list.add_flag("--waiting", filter.waiting, "those that somebody waits for");
+    add_where(list);
+  }
+  void add_show() {
+    CLI::App& show = *add_verb(app_, "show", Verb::Show, "everything about one resource");
+    show.add_option("NAME", options_.resource, "its name")->required();
+    add_where(show);
+  }
+  void add_people(const char* name, Verb verb, const char* about) {
+    CLI::App& people = *add_verb(app_, name, verb, about);
+    people.add_option("NAME", options_.resource, "of this resource alone");
+    add_where(people);
+  }
+  void add_graph() {
+    CLI::App& graph =
+        *add_verb(app_, "graph", Verb::Graph, "waits, holds, dependencies and uses as a graph");
+    graph
+        .add_option_function<std::string>(
+            "--format", [this](const std::string& name) { options_.format = format_of(name); },
+            "which language; svg needs Graphviz")
+        ->type_name("FORMAT")
+        ->check(CLI::IsMember(std::vector<std::string>{"dot", "svg", "json"}))
+        ->default_str("dot");
+    add_where(graph);
+  }
+  void add_doctor() {
+    CLI::App& doctor = *add_verb(app_, "doctor", Verb::Doctor, "what is wrong with it");
+    add_between(doctor);
+    add_where(doctor);
+  }
+  void add_snapshot() {
+    CLI::App& snapshot = *add_verb(app_, "snapshot", Verb::Snapshot, "saves it for later");
+    snapshot.add_option("FILE", options_.file, "where to")->required();
+    add_between(snapshot);
+    add_live(snapshot);
+  }
+  void add_policy() {
+    CLI::App& policy = *app_.add_subcommand("policy", "the configuration of resmgrd");
+    policy.require_subcommand(1);
+    CLI::App& check =
+        *add_verb(policy, "check", Verb::PolicyCheck, "all mistakes of a configuration file");
+    check.add_option("FILE", options_.file, "the file")->required();
+    add_json(check);
+  }
+
+  Options& options_;
+  CLI::App app_{kAbout, "resmgrctl"};
+};
+
+}  // namespace
+
+std::variant<Options, int> parse_options(int argc, const char* const* argv) {
+  Options options;
+  Parser parser(options);
+  if (const auto status = parser.parse(argc, argv)) return *status;
+  return options;
+}
+
+}  // namespace resmgrctl

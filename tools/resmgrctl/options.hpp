@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Options: resmgrctl's command line.
+//
+// What it is: the verb and its words, checked as far as that needs no domain. What it is not:
+// state. Lifetime and thread-safety: plain values.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+
+#include "tools/resmgrctl/source.hpp"
+
+namespace resmgrctl {
+
+enum class Verb : std::uint8_t {
+  Status,
+  List,
+  Show,
+  Holders,
+  Waiters,
+  Graph,
+  Doctor,
+  Snapshot,
+  PolicyCheck,
+};
+
+/// Which resources `list` shows: those that are all of it.
+struct Filter {
+  std::optional<std::string> driver = {};  ///< of the owner
+  std::optional<std::string> type = {};    ///< as to_string() names it
+  std::optional<std::string> class_name = {};
+  std::optional<std::string> state = {};  ///< likewise
+  bool held = false;
+  bool waiting = false;
+};
+
+enum class GraphFormat : std::uint8_t { DotText, SvgImage, JsonObject };
+
+struct Options {
+  Verb verb = Verb::Status;
+  Where where = {};
+  bool json = false;
+  Filter filter = {};
+  std::optional<std::string> resource = {};  ///< show, holders, waiters
+  GraphFormat format = GraphFormat::DotText;
+  std::uint32_t between_ms = 100;  ///< doctor, snapshot
+  std::string file = {};           ///< snapshot, policy check
+};
+
+/// The options, or the status to end with: for --help and --version, which print to standard
+/// output, and for words that make no sense, after a line to standard error.
+[[nodiscard]] std::variant<Options, int> parse_options(int argc, const char* const* argv);
+
+}  // namespace resmgrctl
