@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs resmgrctl on a resmgrd with two clients, and compares its manual with its --help.
+
+Usage: resmgrctl_test.py RESMGRCTL RESMGRD CLIENT MANUAL
+"""
+
+import contextlib
+import json
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import tap
+
+_VERBS = [
+    "status",
+    "list",
+    "show",
+    "holders",
+    "waiters",
+    "graph",
+    "doctor",
+    "snapshot",
+    "policy check",
+]
+_PATIENCE_S = 60
+
+
+class Client:
+    """A process that registers, acquires and releases as it is told."""
+
+    def __init__(self, program, socket, driver):
+        self._process = subprocess.Popen(
+            [program, socket, driver], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.pid = self._process.pid
+
+    def start(self, line):
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+
+    def hear(self):
+        return self._process.stdout.readline().strip()
+
+    def do(self, line):
+        self.start(line)
+        answer = self.hear()
+        if answer != "done":
+            raise RuntimeError(f"{line}: {answer}")
+
+    def kill(self):
+        self._process.kill()
+        self._process.wait()
+
+
+class Domain:
+    """A resmgrd of its own, and resmgrctl asked about it."""
+
+    def __init__(self, resmgrctl, resmgrd, folder):
+        self._resmgrctl = resmgrctl
+        self.socket = str(folder / "test.sock")
+        self._daemon = subprocess.Popen([resmgrd, "--socket", self.socket])
+        eventually(lambda: self.run("status").returncode == 0)
+
+    def run(self, *words, where=None):
+        where = ["--socket", self.socket] if where is None else where
+        return subprocess.run(
+            [self._resmgrctl, *words, *where], capture_output=True, text=True, timeout=_PATIENCE_S
+        )
+
+    def ask(self, *words, where=None):
+        """Returns the JSON of a verb that has to succeed."""
+        answer = self.run(*words, "--json", where=where)
+        if answer.returncode != 0:
+            raise RuntimeError(f"{words}: {answer.returncode}: {answer.stdout}{answer.stderr}")
+        return json.loads(answer.stdout)
+
+    def end(self):
+        if self._daemon.poll() is None:
+            self._daemon.send_signal(signal.SIGTERM)
+        self._daemon.wait(_PATIENCE_S)
+
+
+def eventually(condition):
+    end = time.monotonic() + _PATIENCE_S
+    while not condition():
+        if time.monotonic() > end:
+            raise RuntimeError("it did not happen")
+        time.sleep(0.01)
+
+
+def differences(expected, found):
+    """Returns a line for each key of `expected` that `found` has not, or with another value."""
+    return [
+        f"{key}: {found.get(key)!r}, expected {value!r}"
+        for key, value in expected.items()
+        if found.get(key) != value
+    ]
+
+
+def check_holders(domain, holder, where):
+    found = domain.ask("holders", where=where)["holders"]
+    if len(found) != 1:
+        return [f"{len(found)} holders"]
+    expected = {
+        "resource": "frame/0",
+        "driver": "camera",
+        "pid": holder.pid,
+        "kind": "exclusive",
+        "process": "alive",
+    }
+    return differences(expected, found[0])
+
+
+def check_waiters(domain, holder, waiter, where):
+    found = domain.ask("waiters", "frame/0", where=where)["waiters"]
+    if len(found) != 1:
+        return [f"{len(found)} waiters"]
+    expected = {"driver": "display", "pid": waiter.pid, "mode": "exclusive", "priority": "normal"}
+    problems = differences(expected, found[0])
+    blockers = found[0]["waits_for"]
+    if len(blockers) != 1:
+        return [*problems, f"waits for {blockers}"]
+    return problems + differences(
+        {"driver": "camera", "pid": holder.pid, "because": "holds"}, blockers[0]
+    )
+
+
+def check_status(domain, where):
+    status = domain.ask("status", where=where)
+    expected = {"holding": 1, "waiting": 1, "deadlocks": 0, "schema": 1, "layout": "1.0"}
+    problems = differences(expected, status)
+    problems += differences({"used": 2}, status["resources"])
+    if not re.fullmatch(r"\d+\.\d+\.\d+", status["domain"]["daemon_version"]):
+        problems.append(f"version {status['domain']['daemon_version']}")
+    return problems
+
+
+def check_list(domain, where):
+    def names(*filters):
+        return [r["name"] for r in domain.ask("list", *filters, where=where)["resources"]]
+
+    return differences(
+        {
+            "all": ["frame/0", "frame/1"],
+            "held": ["frame/0"],
+            "waiting": ["frame/0"],
+            "ready": ["frame/1"],
+            "memory": ["frame/0", "frame/1"],
+            "hardware": [],
+            "of nobody": [],
+        },
+        {
+            "all": names(),
+            "held": names("--held"),
+            "waiting": names("--waiting"),
+            "ready": names("--state", "ready"),
+            "memory": names("--type", "memory"),
+            "hardware": names("--type", "hardware"),
+            "of nobody": names("--driver", "nobody"),
+        },
+    )
+
+
+def check_show(domain, holder, where):
+    shown = domain.ask("show", "frame/0", where=where)["resource"]
+    problems = differences(
+        {"state": "locked", "owner": "camera", "owner_pid": holder.pid, "size_bytes": 4096}, shown
+    )
+    if len(shown["waiters"]) != 1 or len(shown["holders"]) != 1:
+        problems.append(f"{len(shown['holders'])} holders, {len(shown['waiters'])} waiters")
+    return problems
+
+
+def check_graph(domain, where):
+    edges = domain.ask("graph", where=where)["edges"]
+    kinds = sorted(edge["kind"] for edge in edges)
+    problems = [] if kinds == ["holds", "waits"] else [f"edges {kinds}"]
+    dot = domain.run("graph", "--format", "dot", where=where).stdout
+    if not dot.startswith("digraph") or '-> "resource frame/0"' not in dot:
+        problems.append(dot)
+    return problems
+
+
+def check_doctor(domain, where):
+    diagnosis = domain.ask("doctor", where=where)
+    return differences({"healthy": True, "findings": [], "untold": []}, diagnosis)
+
+
+def check_failures(domain, folder):
+    other = folder / "other"
+    other.write_text("not a snapshot")
+    bad = folder / "bad.toml"
+    bad.write_text("[domain]\nslots = 0\n")
+    missing = ["--socket", str(folder / "missing.sock")]
+    cases = {
+        "no daemon": (["status"], missing, 2, "no resmgrd at"),
+        "no such resource": (["show", "frame/9"], None, 2, "resmgrctl list"),
+        "a foreign file": (["status"], ["--snapshot", str(other)], 2, "is no snapshot"),
+        "a folder that is not there": (["snapshot", "/no/where"], None, 2, "No such file"),
+        "no verb": ([], [], 2, "subcommand"),
+        "an unknown state": (["list", "--state", "happy"], None, 2, "--state"),
+        "a mistake": (["policy", "check", str(bad)], [], 1, f"{bad}:2:"),
+        "no configuration": (["policy", "check", "/no/where"], [], 2, "/no/where"),
+    }
+    problems = []
+    for name, (words, where, status, text) in cases.items():
+        answer = domain.run(*words, where=where)
+        said = answer.stderr + (answer.stdout if status == 1 else "")
+        if answer.returncode != status or text not in said:
+            problems.append(f"{name}: status {answer.returncode}, said {said!r}")
+    return problems
+
+
+def options_of_help(resmgrctl, verb):
+    text = subprocess.run(
+        [resmgrctl, *verb.split(), "--help"], capture_output=True, text=True, check=True
+    ).stdout
+    return set(re.findall(r"^\s+(--[a-z-]+)", text, re.MULTILINE)) - {"--help"}
+
+
+def options_of_manual(text):
+    """Returns {verb: its options} of the manual's subsections of VERBS."""
+    section = text.split(".Sh VERBS", 1)[1].split("\n.Sh ", 1)[0]
+    found = {}
+    for part in section.split("\n.Ss ")[1:]:
+        verb = re.sub(r" \[?[A-Z]+\]?$", "", part.splitlines()[0])
+        found[verb] = {"-" + option for option in re.findall(r"^\.It Fl (-\S+)", part, re.M)}
+    return found
+
+
+def compare_manual(resmgrctl, text):
+    top = subprocess.run([resmgrctl, "--help"], capture_output=True, text=True, check=True).stdout
+    listed = re.findall(r"^  ([a-z]+) ", top.split("Subcommands:", 1)[1], re.MULTILINE)
+    problems = differences({"verbs": [verb.split()[0] for verb in _VERBS]}, {"verbs": listed})
+    manual = options_of_manual(text)
+    problems += differences({"verbs": _VERBS}, {"verbs": list(manual)})
+    for verb in _VERBS:
+        problems += differences(
+            {verb: options_of_help(resmgrctl, verb)}, {verb: manual.get(verb, set())}
+        )
+    return problems
+
+
+def compare_checks(sources, text):
+    """The manual's list of findings is that of the checks."""
+    section = text.split(".Sh FINDINGS", 1)[1].split("\n.Sh ", 1)[0]
+    items = " ".join(re.findall(r"^\.It (.*)", section, re.MULTILINE))
+    told = set(re.findall(r"\b[a-z]+(?:-[a-z]+)+\b", items))
+    code = "".join(path.read_text() for path in sources)
+    made = set(re.findall(r'"([a-z]+(?:-[a-z]+)+)"', code))
+    return [f"only in the manual: {name}" for name in told - made] + [
+        f"not in the manual: {name}" for name in made - told
+    ]
+
+
+def main():
+    resmgrctl, resmgrd, client, manual = sys.argv[1:5]
+    report = tap.Report()
+    text = pathlib.Path(manual).read_text()
+    report.run("the manual tells the options that --help does", compare_manual, resmgrctl, text)
+    sources = sorted(pathlib.Path(manual).parents[1].glob("doctor_*.cpp"))
+    report.run("the manual tells the checks that there are", compare_checks, sources, text)
+    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
+        folder = pathlib.Path(name)
+        domain = Domain(resmgrctl, resmgrd, folder)
+        stack.callback(domain.end)
+        holder = Client(client, domain.socket, "camera")
+        stack.callback(holder.kill)
+        waiter = Client(client, domain.socket, "display")
+        stack.callback(waiter.kill)
+        holder.do("register frame/0")
+        holder.do("register frame/1")
+        holder.do("acquire frame/0")
+        waiter.start("acquire frame/0")
+        eventually(lambda: domain.ask("waiters")["waiters"])
+        saved = folder / "saved"
+        domain.ask("snapshot", str(saved), "--between", "1")
+        for source, where in {"live": None, "saved": ["--snapshot", str(saved)]}.items():
+            report.run(f"{source}: status", check_status, domain, where)
+            report.run(f"{source}: list", check_list, domain, where)
+            report.run(f"{source}: show", check_show, domain, holder, where)
+            report.run(f"{source}: holders", check_holders, domain, holder, where)
+            report.run(f"{source}: waiters", check_waiters, domain, holder, waiter, where)
+            report.run(f"{source}: graph", check_graph, domain, where)
+            report.run(f"{source}: doctor", check_doctor, domain, where)
+        report.run("what can't be done says why", check_failures, domain, folder)
+        holder.do("release")
+        report.case("the waiter got it", [] if waiter.hear() == "done" else ["it did not"])
+        found = domain.ask("holders")["holders"]
+        problems = differences({"pid": waiter.pid}, found[0] if found else {})
+        report.case("and is the holder", problems)
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
