@@ -1,136 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the clerk answers, to clients that have no process: each maps the regions from the
-// descriptors it was given, and acquires with an engine of its own.
-#include "resmgr/daemon/clerk.hpp"
-
+// What the clerk answers, to clients that have no process.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cstddef>
-#include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
-#include "resmgr/lock/context_table.hpp"
-#include "tests/lock/fixture.hpp"
+#include "tests/daemon/clerk_support.hpp"
 
 namespace resmgr::daemon::test {
 namespace {
-
-using lock::test::FakeNames;
-using lock::test::trying;
-
-constexpr Capacities kCapacities{.slots = 64,
-                                 .contexts = 16,
-                                 .clients = 5,
-                                 .nodes = 64,
-                                 .cells = 64,
-                                 .classes = 16,
-                                 .drivers = 16,
-                                 .pairs = 64,
-                                 .dependencies = 16,
-                                 .shares = 16};
-
-UniqueFd memory(std::size_t bytes) {
-  UniqueFd fd(::memfd_create("test", MFD_CLOEXEC));
-  EXPECT_EQ(::ftruncate(fd.get(), static_cast<off_t>(bytes)), 0);
-  return fd;
-}
-
-bool can_map_writable(int fd) {
-  void* at = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (at == MAP_FAILED) return false;
-  ::munmap(at, 4096);
-  return true;
-}
-
-/// Who talks to the clerk.
-class Peer {
- public:
-  Peer(Clerk& clerk, std::string_view name = {}) : clerk_(clerk) {
-    const auto bytes = wire::encode(wire::Hello{.driver = name}, 1, in_).value();
-    auto answer = ask(bytes);
-    const auto welcome = wire::Welcome::decode(wire::read_frame(reply(answer)).value()).value();
-    place = welcome.regions.client;
-    driver = welcome.driver;
-    registry_fd = std::move(answer.fds[0]);
-    auto region = lock::LockRegion::attach(std::move(answer.fds[1]));
-    region_ = std::make_unique<lock::LockRegion>(std::move(*region));
-    engine = std::make_unique<lock::LockEngine>(region_->tables(), names_);
-    contexts = std::make_unique<lock::ContextTable>(region_->tables(), *engine);
-    context = contexts->open(client.index, driver, 0, lock::this_thread()).value();
-  }
-
-  Clerk::Answer ask(std::size_t bytes, std::span<UniqueFd> fds = {}) {
-    return clerk_.answer(client, std::span(in_).first(bytes), fds, out_);
-  }
-  [[nodiscard]] std::span<const std::byte> reply(const Clerk::Answer& answer) const {
-    return std::span(out_).first(answer.bytes);
-  }
-  /// The code of a plain reply; none if it was done.
-  template <typename Request>
-  std::optional<ErrorCode> request(const Request& what, std::span<UniqueFd> fds = {}) {
-    const auto bytes = wire::encode(what, 7, in_).value();
-    last = ask(bytes, fds);
-    const auto frame = wire::read_frame(reply(last)).value();
-    EXPECT_EQ(frame.request_id, 7u);
-    return wire::ResultReply::decode(frame).value().error;
-  }
-  std::vector<wire::RegistrationOutcome> add(std::span<const wire::Record> records,
-                                             std::span<UniqueFd> fds = {}) {
-    wire::RegisterWriter writer(9, in_);
-    for (const wire::Record& record : records) EXPECT_TRUE(writer.add(record));
-    last = ask(writer.finish().value(), fds);
-    const auto answered =
-        wire::RegisteredReply::decode(wire::read_frame(reply(last)).value()).value();
-    std::vector<wire::RegistrationOutcome> outcomes;
-    for (std::uint32_t i = 0; i < answered.count(); ++i) outcomes.push_back(answered.at(i));
-    return outcomes;
-  }
-  wire::RegistrationOutcome add(const wire::Record& record, std::span<UniqueFd> fds = {}) {
-    return add(std::span(&record, 1), fds).at(0);
-  }
-  Handle added(std::string_view name) {
-    return add({.name = name, .description = {.owner_driver = driver}}).handle;
-  }
-
-  Client client{.pid = 4711, .start_time = 1};
-  wire::ClientPlace place;
-  std::uint32_t driver = 0;
-  UniqueFd registry_fd;
-  Clerk::Answer last;
-  std::unique_ptr<lock::LockEngine> engine;
-  std::unique_ptr<lock::ContextTable> contexts;
-  lock::Context* context = nullptr;
-
- private:
-  Clerk& clerk_;
-  FakeNames names_;
-  std::unique_ptr<lock::LockRegion> region_;
-  std::vector<std::byte> in_ = std::vector<std::byte>(RM_WIRE_MAX_FRAME);
-  std::vector<std::byte> out_ = std::vector<std::byte>(RM_WIRE_MAX_FRAME);
-};
-
-class ClerkTest : public ::testing::Test {
- protected:
-  [[nodiscard]] Lifecycle state_of(Handle handle) const {
-    return state->view().read(handle).value().state;
-  }
-
-  std::unique_ptr<DomainState> state = DomainState::create(kCapacities, {.domain_id = 42}).value();
-  Clerk clerk{*state, "test 1.0"};
-};
 
 TEST_F(ClerkTest, HelloTellsAClientItsPlaceAndGivesTheRegions) {
   Peer a(clerk, "dma-edu");
@@ -355,17 +242,6 @@ TEST_F(ClerkTest, TheDeadLeaveTheirHoldsToOthersAndTheirResourcesAsOrphans) {
             ErrorCode::NotPermitted);
 }
 
-/// Says hello for one who does nothing else, and returns what it was refused with.
-std::optional<ErrorCode> greet(Clerk& clerk, Client& client, const wire::ClientPlace& before = {}) {
-  std::vector<std::byte> in(RM_WIRE_MAX_FRAME);
-  std::vector<std::byte> out(RM_WIRE_MAX_FRAME);
-  const auto bytes = wire::encode(wire::Hello{.before = before}, 1, in).value();
-  const auto answer = clerk.answer(client, std::span(in).first(bytes), {}, out);
-  const auto frame = wire::read_frame(std::span(out).first(answer.bytes)).value();
-  if (frame.type == wire::FrameType::Welcome) return {};
-  return wire::ResultReply::decode(frame).value().error;
-}
-
 TEST_F(ClerkTest, APlaceIsGivenAgainOnceItsLastOwnerIsForgotten) {
   std::vector<Client> all(kCapacities.clients - 1);
   for (Client& client : all) EXPECT_FALSE(greet(clerk, client));
@@ -386,117 +262,6 @@ TEST_F(ClerkTest, AClientThatFreesAnothersRecordDoesNotGetItsPlaceGivenAway) {
   Client next{.pid = 6, .start_time = 1};
   EXPECT_FALSE(greet(clerk, next));
   EXPECT_NE(next.index, victim.index);
-}
-
-/// What a clerk had written down, for the next.
-class Notes final : public Ledger {
- public:
-  void file_kept(Handle handle, int file) override {
-    files[handle] = UniqueFd(::fcntl(file, F_DUPFD_CLOEXEC, 0));
-  }
-  void file_dropped(Handle handle) override { files.erase(handle); }
-  void client_came(const Client& client) override { clients.push_back(client); }
-  void client_went(const Client& client) override {
-    std::erase_if(clients, [&](const Client& each) { return each.index == client.index; });
-  }
-
-  std::map<Handle, UniqueFd> files;
-  std::vector<Client> clients;
-};
-
-TEST_F(ClerkTest, ASuccessorServesTheClientsThatComeBack) {
-  Notes notes;
-  auto first = std::make_unique<Clerk>(*state, "1", notes);
-  Peer peer(*first, "dma");
-  std::array fds{memory(4096)};
-  const Handle handle = peer.add({.name = "dma/0",
-                                  .description = {.size_bytes = 4096, .owner_driver = peer.driver},
-                                  .fd = 0},
-                                 fds)
-                            .handle;
-  ASSERT_EQ(notes.clients.size(), 1u);
-  ASSERT_EQ(notes.files.size(), 1u);
-  first.reset();
-
-  Clerk second(*state, "2", notes);
-  for (const Client& client : notes.clients) second.inherit(client);
-  for (auto& [key, file] : notes.files) second.inherit(key, std::move(file));
-  // Neither another process nor one that was there before has that place.
-  Client other{.pid = 1, .start_time = 1};
-  EXPECT_FALSE(greet(second, other, peer.place));
-  EXPECT_FALSE(other.returned);
-  EXPECT_NE(other.index, peer.client.index);
-  wire::ClientPlace older = peer.place;
-  ++older.sequence;
-  Client again{.pid = 4711, .start_time = 1};
-  EXPECT_FALSE(greet(second, again, older));
-  EXPECT_FALSE(again.returned);
-
-  Client same{.pid = 4711, .start_time = 1};
-  EXPECT_FALSE(greet(second, same, peer.place));
-  EXPECT_TRUE(same.returned);
-  EXPECT_EQ(same.index, peer.client.index);
-  EXPECT_EQ(same.sequence, peer.client.sequence);
-  // Once.
-  Client twice{.pid = 4711, .start_time = 1};
-  EXPECT_FALSE(greet(second, twice, peer.place));
-  EXPECT_FALSE(twice.returned);
-
-  // What it owned is still its own, with the file behind it.
-  std::vector<std::byte> in(RM_WIRE_MAX_FRAME);
-  std::vector<std::byte> out(RM_WIRE_MAX_FRAME);
-  const auto bytes =
-      wire::encode(wire::OpenFdRequest{.handle = handle, .rights = Rights::Read}, 4, in).value();
-  const auto answer = second.answer(same, std::span(in).first(bytes), {}, out);
-  EXPECT_EQ(answer.fd_count, 1u);
-}
-
-// Killed after the slot was closed, with somebody waiting, and before the entry went.
-TEST(DomainStateTest, ASuccessorCompletesARemoval) {
-  auto regions = DomainRegions::create(kCapacities, {.domain_id = 42}).value();
-  const UniqueFd registry(::fcntl(regions.registry.fd(), F_DUPFD_CLOEXEC, 0));
-  auto locks = lock::LockRegion::attach(UniqueFd(::fcntl(regions.locks.fd(), F_DUPFD_CLOEXEC, 0)));
-  ASSERT_TRUE(locks);
-  FakeNames names;
-  lock::LockEngine engine(locks->tables(), names);
-  lock::ContextTable contexts(locks->tables(), engine);
-
-  auto writer = registry::RegistryWriter::open(regions.registry).value();
-  const auto prepared = writer.prepare("gone", {}).value();
-  engine.arm(prepared.slot, prepared.generation, prepared.class_id, 0);
-  const Handle gone = writer.publish(prepared).value();
-  const auto stays = writer.prepare("stays", {}).value();
-  engine.arm(stays.slot, stays.generation, stays.class_id, 0);
-  ASSERT_TRUE(writer.publish(stays));
-  ASSERT_TRUE(writer.begin_unregister(gone));
-  ASSERT_TRUE(writer.begin_unregister(stays.handle()));
-  lock::Context& holder = *contexts.open(1, 0, 0, lock::this_thread()).value();
-  ASSERT_TRUE(engine.acquire(holder, gone, trying()));
-  const std::uint32_t next = gone.generation() + 1;
-  store(locks->tables().slot(gone.slot())->word,
-        lock::StateWord::free(next).with(RM_WORD_ABSENT).with_latch(RM_AUTHORITY_CONTEXT).bits);
-
-  const auto state = DomainState::take_over(std::move(regions)).value();
-  EXPECT_TRUE(state->view().lookup("gone").is_null());
-  EXPECT_EQ(state->engine().word(gone.slot()).latch(), 0);
-  EXPECT_FALSE(state->view().lookup("stays").is_null());
-  // The slot can be used again.
-  EXPECT_EQ(state->writer().prepare("next", {}).value().slot, gone.slot());
-}
-
-TEST_F(ClerkTest, WhoDoesNotComeBackIsBuried) {
-  Notes notes;
-  auto first = std::make_unique<Clerk>(*state, "1", notes);
-  Peer peer(*first, "dma");
-  const Handle handle = peer.added("dma/0");
-  ASSERT_TRUE(peer.engine->acquire(*peer.context, handle, trying()));
-  first.reset();
-  Clerk second(*state, "2", notes);
-  second.inherit(notes.clients.at(0));
-  second.bury_absent(peer.client.index);
-  EXPECT_EQ(state->engine().word(handle.slot()).owner(), 0);
-  EXPECT_EQ(state_of(handle), Lifecycle::Orphaned);
-  EXPECT_TRUE(notes.clients.empty());
 }
 
 TEST_F(ClerkTest, OneThatNeedsTheNextComesWithItOrNotAtAll) {
