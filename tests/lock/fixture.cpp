@@ -30,6 +30,23 @@ std::uint64_t rounds_from_environment(std::uint64_t otherwise) {
   return number_from_environment("RESMGR_ROUNDS").value_or(otherwise);
 }
 
+void count_cells(const LockTables& t, Census& census) {
+  std::set<const rm_cell*> cells;
+  const TakenBits cell_bits = CellPool(t).bits();
+  for (std::uint32_t i = 0; i < cell_bits.high_water(); ++i) {
+    if (cell_bits.is_taken(i) || load(t.cells[i].flags) != 0) cells.insert(t.cells + i);
+  }
+  for (std::uint32_t slot = 0; slot < t.slot_count; ++slot) {
+    rm_cell* cell = t.cell(load(t.slots[slot].cell_link));
+    for (; cell != nullptr && cells.erase(cell) != 0; cell = t.cell(load(cell->next_link))) {
+      const CellWord word{load(cell->word)};
+      if (word.in_use()) ++census.cells_in_use;
+      if (!word.in_use() && word.context() != 0) ++census.cells_owned;
+    }
+  }
+  census.cells_lost = static_cast<std::uint32_t>(cells.size());
+}
+
 Census take_census(Domain& domain) {
   const LockTables& t = domain.tables();
   Census census;
@@ -45,20 +62,7 @@ Census take_census(Domain& domain) {
   });
   census.nodes_lost = static_cast<std::uint32_t>(nodes.size());
 
-  std::set<const rm_cell*> cells;
-  const TakenBits cell_bits = CellPool(t).bits();
-  for (std::uint32_t i = 0; i < cell_bits.high_water(); ++i) {
-    if (cell_bits.is_taken(i) || load(t.cells[i].flags) != 0) cells.insert(t.cells + i);
-  }
-  for (std::uint32_t slot = 0; slot < t.slot_count; ++slot) {
-    rm_cell* cell = t.cell(load(t.slots[slot].cell_link));
-    for (; cell != nullptr && cells.erase(cell) != 0; cell = t.cell(load(cell->next_link))) {
-      const CellWord word{load(cell->word)};
-      if (word.in_use()) ++census.cells_in_use;
-      if (!word.in_use() && word.context() != 0) ++census.cells_owned;
-    }
-  }
-  census.cells_lost = static_cast<std::uint32_t>(cells.size());
+  count_cells(t, census);
   return census;
 }
 

@@ -311,6 +311,8 @@ struct Census {
   std::uint32_t cells_owned = 0;  ///< parked by a context, not in use
 };
 [[nodiscard]] Census take_census(Domain& domain);
+/// The part of it that concerns cells.
+void count_cells(const LockTables& tables, Census& census);
 
 /// Whether the word says "free" and nothing else (INCONSISTENT and ABSENT apart, and SHARED, which
 /// who releases a shared hold leaves behind: the cells say that nobody holds, see Census).

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -72,6 +73,44 @@ bool step(pid_t child) {
   return ::waitpid(child, &status, 0) == child && WIFSTOPPED(status);
 }
 
+using Images = std::vector<std::vector<std::byte>>;
+
+// Calls `visit` with copies of the memories as they were at first and after each change.
+std::size_t step_through(std::span<const std::span<const std::byte>> memories,
+                         const std::function<void()>& operation,
+                         const std::function<void(const Images&)>& visit) {
+  const OnOneProcessor here;
+  Images images;
+  for (const auto memory : memories) images.emplace_back(memory.begin(), memory.end());
+  // Whether anything is new; the copies are up to date then.
+  const auto changed = [&] {
+    bool any = false;
+    for (std::size_t i = 0; i < images.size(); ++i) {
+      if (std::memcmp(images[i].data(), memories[i].data(), memories[i].size()) == 0) continue;
+      std::memcpy(images[i].data(), memories[i].data(), memories[i].size());
+      any = true;
+    }
+    return any;
+  };
+  const auto child = start_traced([&] {
+    operation();
+    return 0;
+  });
+  if (!child) return 0;
+
+  std::size_t stores = 1;
+  visit(images);
+  for (int status = 0;;) {
+    if (::ptrace(PTRACE_SINGLESTEP, *child, nullptr, nullptr) != 0) return 0;
+    if (::waitpid(*child, &status, 0) != *child) return 0;
+    if (WIFEXITED(status)) return WEXITSTATUS(status) == 0 ? stores : 0;
+    if (!WIFSTOPPED(status)) return 0;
+    if (!changed()) continue;
+    ++stores;
+    visit(images);
+  }
+}
+
 }  // namespace
 
 std::optional<std::string> stepping_is_impossible() {
@@ -91,26 +130,19 @@ std::optional<std::string> stepping_is_impossible() {
 std::size_t for_each_store(std::span<const std::byte> memory,
                            const std::function<void()>& operation,
                            const std::function<void(std::span<const std::byte>)>& visit) {
-  const OnOneProcessor here;
-  std::vector<std::byte> image(memory.begin(), memory.end());
-  const auto child = start_traced([&] {
-    operation();
-    return 0;
-  });
-  if (!child) return 0;
+  return step_through(std::span(&memory, 1), operation,
+                      [&](const Images& images) { visit(images.front()); });
+}
 
-  std::size_t images = 1;
-  visit(image);
-  for (int status = 0;;) {
-    if (::ptrace(PTRACE_SINGLESTEP, *child, nullptr, nullptr) != 0) return 0;
-    if (::waitpid(*child, &status, 0) != *child) return 0;
-    if (WIFEXITED(status)) return WEXITSTATUS(status) == 0 ? images : 0;
-    if (!WIFSTOPPED(status)) return 0;
-    if (std::memcmp(image.data(), memory.data(), memory.size()) == 0) continue;
-    std::memcpy(image.data(), memory.data(), memory.size());
-    ++images;
-    visit(image);
-  }
+std::size_t for_each_death(std::span<const std::span<std::byte>> memories,
+                           const std::function<void()>& operation,
+                           const std::function<void()>& visit) {
+  const std::vector<std::span<const std::byte>> looked_at(memories.begin(), memories.end());
+  return step_through(looked_at, operation, [&](const Images& images) {
+    visit();
+    for (std::size_t i = 0; i < images.size(); ++i)
+      std::ranges::copy(images[i], memories[i].data());
+  });
 }
 
 std::optional<int> stop_after(std::size_t instructions, const std::function<int()>& operation,

@@ -30,6 +30,12 @@ namespace resmgr::registry::test {
     std::span<const std::byte> memory, const std::function<void()>& operation,
     const std::function<void(std::span<const std::byte>)>& visit);
 
+/// The same for several pieces of memory, which `visit` may change: they are put back before the
+/// child goes on, to which `visit` thus looks like what others do once it is dead.
+[[nodiscard]] std::size_t for_each_death(std::span<const std::span<std::byte>> memories,
+                                         const std::function<void()>& operation,
+                                         const std::function<void()>& visit);
+
 /// Runs `operation` in another process, stops it after so many of its instructions, calls
 /// `meanwhile()` here, and lets it go on. Returns what `operation` did, 0 to 255; nothing if it had
 /// ended by then, and `meanwhile` was not called.
