@@ -8,6 +8,13 @@
 #include "resmgr/base/clock.hpp"
 
 namespace resmgr::client {
+namespace {
+
+Lifecycle state_of(const NewResource& resource) noexcept {
+  return resource.wishes.lazy ? Lifecycle::Allocated : Lifecycle::Ready;
+}
+
+}  // namespace
 
 Result<std::uint32_t> EmbeddedAuthority::intern_driver(std::string_view name) {
   const std::lock_guard lock(mutex_);
@@ -23,7 +30,8 @@ Result<Handle> EmbeddedAuthority::register_resource(const NewResource& resource,
   const std::lock_guard lock(mutex_);
   auto prepared = prepare(resource, part);
   if (!prepared) return std::unexpected(std::move(prepared.error()));
-  return publish(*prepared, resource);
+  arm(*prepared, resource);
+  return writer_.publish(*prepared, state_of(resource));
 }
 
 // What may fail comes before either can be found, for what was found may be held, and stays then.
@@ -42,10 +50,10 @@ Result<Handle> EmbeddedAuthority::register_with_needed(const NewResource& resour
     (void)writer_.abandon(*second);
     return std::unexpected(std::move(first.error()));
   }
-  (void)publish(*second, needed);
-  auto published = publish(*first, resource);
-  writer_.dependencies().add_first(first->handle(), second->handle());
-  return published;
+  arm(*second, needed);
+  arm(*first, resource);
+  (void)writer_.publish_with_needed(*first, state_of(resource), *second, state_of(needed));
+  return first->handle();
 }
 
 Result<void> EmbeddedAuthority::register_many(std::span<const NewResource> resources,
@@ -72,13 +80,11 @@ Result<registry::PreparedSlot> EmbeddedAuthority::prepare(const NewResource& res
   return prepared;
 }
 
-Result<Handle> EmbeddedAuthority::publish(const registry::PreparedSlot& prepared,
-                                          const NewResource& resource) {
+// Before it is published, so that who finds the name finds everything behind it.
+void EmbeddedAuthority::arm(const registry::PreparedSlot& prepared, const NewResource& resource) {
   if (prepared.generation == 1) locks_.grow_into(prepared.slot);
   engine_.arm(prepared.slot, prepared.generation, prepared.class_id,
               registry::slot_attributes(resource.description, resource.wishes));
-  // Last, so that who finds the name finds everything behind it.
-  return writer_.publish(prepared, resource.wishes.lazy ? Lifecycle::Allocated : Lifecycle::Ready);
 }
 
 Result<void> EmbeddedAuthority::begin_unregister(Handle handle, const registry::Leaving* leaving) {

@@ -58,7 +58,7 @@ class EmbeddedAuthority final : public Authority {
   // REQUIRES of these two: mutex_ held.
   [[nodiscard]] Result<registry::PreparedSlot> prepare(const NewResource& resource,
                                                        LocalPart& part);
-  Result<Handle> publish(const registry::PreparedSlot& prepared, const NewResource& resource);
+  void arm(const registry::PreparedSlot& prepared, const NewResource& resource);
 
   std::mutex mutex_;
   registry::RegistryWriter writer_;

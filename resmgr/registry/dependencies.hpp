@@ -38,8 +38,8 @@ class DependencyWriter {
   /// AlreadyExists, DependencyCycle (names in detail()), InUse (`to` is being unregistered),
   /// CapacityExceeded.
   Result<void> add(Handle from, Handle to);
-  /// add() of two that nobody had a chance to add edges to. REQUIRES: both are registered, and
-  /// check_room() was content.
+  /// add() of two that nobody had a chance to add edges to. REQUIRES: both are prepared or
+  /// registered, and check_room() was content.
   void add_first(Handle from, Handle to) noexcept;
   /// Whether there is room for one more edge. Errors: CapacityExceeded.
   [[nodiscard]] Result<void> check_room() const noexcept;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <span>
 
+#include "resmgr/registry/edges.hpp"
 #include "resmgr/registry/entry.hpp"
 #include "resmgr/registry/writer.hpp"
 
@@ -21,7 +22,30 @@ bool is_kept(const rm_entry& entry) noexcept {
          entry.generation != 0 && entry.generation <= Handle::kGenerationMask;
 }
 
+// One that its writer was about to publish.
+bool is_whole_but_unpublished(rm_entry entry) noexcept {
+  if ((entry.lifecycle & RM_STATE_UNPUBLISHED) == 0) return false;
+  entry.lifecycle &= static_cast<std::uint8_t>(~RM_STATE_UNPUBLISHED);
+  return entry.name_bytes != 0 && is_kept(entry);
+}
+
 }  // namespace
+
+// Of two that come together the needing one is published first; see publish_with_needed().
+void RegistryWriter::publish_needed(std::vector<bool>& live) {
+  std::vector<std::uint32_t> needed;
+  std::uint32_t budget = tables_.dependencies.count();
+  for (std::uint32_t slot = 0; slot < live.size(); ++slot) {
+    if (live[slot]) (void)walk_edges(tables_, slot, kNeeds, budget, needed);
+  }
+  for (const std::uint32_t slot : needed) {
+    if (slot >= live.size() || live[slot]) continue;
+    const auto entry = load_record<rm_entry>(tables_.entries.at(slot));
+    if (!is_whole_but_unpublished(entry)) continue;
+    store_lifecycle(slot, entry.lifecycle & RM_STATE_MASK);
+    live[slot] = true;
+  }
+}
 
 // Only two things are believed: an entry's first word, and the chains that start at published
 // entries. Lists of free records, counters, backward links and the index are made anew.
@@ -34,6 +58,7 @@ Recovery RegistryWriter::recover() {
   for (std::uint32_t slot = 0; slot < used; ++slot) {
     live[slot] = is_kept(load_record<rm_entry>(tables_.entries.at(slot)));
   }
+  publish_needed(live);
   index_.rebuild(live);
 
   Recovery report;

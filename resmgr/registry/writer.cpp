@@ -230,17 +230,47 @@ bool RegistryWriter::is_prepared(const PreparedSlot& prepared) const noexcept {
          lifecycle_of(entry) == kPrepared && generation_of(entry) == prepared.generation;
 }
 
-Result<Handle> RegistryWriter::publish(const PreparedSlot& prepared, Lifecycle state) noexcept {
+Result<void> RegistryWriter::check_prepared(const PreparedSlot& prepared,
+                                            Lifecycle state) const noexcept {
   if (state != Lifecycle::Ready && state != Lifecycle::Allocated) {
     return fail(ErrorCode::InvalidArgument, "not a state to begin in");
   }
   if (!is_prepared(prepared)) return fail(ErrorCode::StaleHandle, "publish");
-  store_field<std::uint8_t>(tables_.entries.at(prepared.slot), kLifecycleOffset,
-                            static_cast<std::uint8_t>(state));
+  return {};
+}
+
+void RegistryWriter::store_lifecycle(std::uint32_t slot, unsigned lifecycle) noexcept {
+  store_field<std::uint8_t>(tables_.entries.at(slot), kLifecycleOffset,
+                            static_cast<std::uint8_t>(lifecycle));
+}
+
+void RegistryWriter::announce(const PreparedSlot& prepared) noexcept {
   index_.publish(prepared.name_hash, prepared.handle());
   bump(tables_.root->live);
   drivers_.add_resource(owner_of(tables_.entries.at(prepared.slot)));
+}
+
+Result<Handle> RegistryWriter::publish(const PreparedSlot& prepared, Lifecycle state) noexcept {
+  if (auto ok = check_prepared(prepared, state); !ok) return std::unexpected(std::move(ok.error()));
+  store_lifecycle(prepared.slot, static_cast<unsigned>(state));
+  announce(prepared);
   return prepared.handle();
+}
+
+Result<void> RegistryWriter::publish_with_needed(const PreparedSlot& prepared, Lifecycle state,
+                                                 const PreparedSlot& needed,
+                                                 Lifecycle needed_state) noexcept {
+  if (auto ok = check_prepared(prepared, state); !ok) return ok;
+  if (auto ok = check_prepared(needed, needed_state); !ok) return ok;
+  const auto needed_lifecycle = static_cast<unsigned>(needed_state);
+  store_lifecycle(needed.slot, needed_lifecycle | RM_STATE_UNPUBLISHED);
+  dependencies_.add_first(prepared.handle(), needed.handle());
+  // From this store on both are there; recovery makes the rest from it.
+  store_lifecycle(prepared.slot, static_cast<unsigned>(state));
+  store_lifecycle(needed.slot, needed_lifecycle);
+  announce(needed);
+  announce(prepared);
+  return {};
 }
 
 Result<void> RegistryWriter::abandon(const PreparedSlot& prepared) noexcept {

@@ -82,6 +82,11 @@ class RegistryWriter {
   /// Makes it a resource: found by name, in state Ready, or Allocated, where its memory is still to
   /// be made. Errors: StaleHandle (not prepared), InvalidArgument (another state).
   Result<Handle> publish(const PreparedSlot& prepared, Lifecycle state = Lifecycle::Ready) noexcept;
+  /// Publishes two, of which `prepared` needs `needed`: found together, by readers as by a
+  /// successor of a writer that died in the middle. REQUIRES: dependencies().check_room() was
+  /// content. Errors: as publish(); none is a resource then.
+  Result<void> publish_with_needed(const PreparedSlot& prepared, Lifecycle state,
+                                   const PreparedSlot& needed, Lifecycle needed_state) noexcept;
   /// Gives a reserved slot back, and the class, if it was new and nobody else has it yet. Errors:
   /// StaleHandle (not prepared).
   Result<void> abandon(const PreparedSlot& prepared) noexcept;
@@ -127,7 +132,15 @@ class RegistryWriter {
   [[nodiscard]] Result<std::uint32_t> check_rest(const Description& description) const noexcept;
   /// Gives a class of the number from check_rest() to one more resource.
   void use_class(std::uint32_t id, std::string_view name) noexcept;
+  /// Errors: those of publish().
+  [[nodiscard]] Result<void> check_prepared(const PreparedSlot& prepared,
+                                            Lifecycle state) const noexcept;
   [[nodiscard]] bool is_prepared(const PreparedSlot& prepared) const noexcept;
+  void store_lifecycle(std::uint32_t slot, unsigned lifecycle) noexcept;
+  /// Has a published entry found and counted.
+  void announce(const PreparedSlot& prepared) noexcept;
+  /// What resources in `live` need and was prepared only is published, and live too.
+  void publish_needed(std::vector<bool>& live);
   [[nodiscard]] Result<Word*> pending_entry(Handle handle) const noexcept;
   void clear_entry(std::uint32_t slot) noexcept;
 

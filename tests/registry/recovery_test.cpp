@@ -121,6 +121,19 @@ TEST_F(Recovery, OfARegistrationInAFreshSlot) {
   EXPECT_EQ(may_be_read.size(), 2u);
 }
 
+TEST_F(Recovery, OfTwoThatComeTogether) {
+  PreparedSlot needed;
+  PreparedSlot needing;
+  step_through([&] {
+    needed = world.writer.prepare("needed", {.pairs = kPairs}).value();
+    needing = world.writer.prepare("needing", {}).value();
+    (void)world.writer.publish_with_needed(needing, Lifecycle::Ready, needed, Lifecycle::Allocated);
+  });
+  const Handle handle = world.view.find("needed").value();
+  EXPECT_EQ(world.view.read(handle).value().state, Lifecycle::Allocated);
+  EXPECT_EQ(world.view.needed_by(handle).value(), std::vector{world.view.find("needing").value()});
+}
+
 TEST_F(Recovery, OfAPreparation) {
   const std::string before = describe(world.view);
   step_through([&] { (void)world.writer.prepare("new", {.pairs = kPairs}); });
