@@ -194,19 +194,29 @@ Result<Clerk::Answer> Clerk::hello(Client& client, const wire::Frame& frame,
 
 void Clerk::bury(const Client& client) {
   if (client.index == 0) return;
+  // From here on nobody can come back to that place, to no successor either.
+  ledger_.client_leaves(client);
   rm_client* const record = state_.locks().tables().client(client.index);
   store(record->state, client.sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_DEAD);
   (void)state_.recovery().mark_dead(client.index);
   dying_.push_back(client);
-  // Who waits comes first; the registry is nobody's wait.
-  (void)recover();
+  // Who waits comes first; the registry is nobody's wait. But all of it comes before the place is
+  // somebody else's.
+  const bool done = recover_locks();
   orphan(client);
+  if (done) forget_the_dying();
 }
 
 bool Clerk::recover() {
   if (dying_.empty()) return false;
-  const auto report = state_.recovery().run(state_.view().slot_end());
-  if (report.pending != 0) return true;
+  if (!recover_locks()) return true;
+  forget_the_dying();
+  return false;
+}
+
+bool Clerk::recover_locks() { return state_.recovery().run(state_.view().slot_end()).pending == 0; }
+
+void Clerk::forget_the_dying() {
   for (const Client& client : dying_) {
     rm_client* const record = state_.locks().tables().client(client.index);
     store(record->state, client.sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_FREE);
@@ -214,7 +224,6 @@ bool Clerk::recover() {
     ledger_.client_went(client);
   }
   dying_.clear();
-  return false;
 }
 
 void Clerk::orphan(const Client& client) {

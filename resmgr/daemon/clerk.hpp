@@ -105,7 +105,7 @@ class Clerk {
   void inherit(Handle handle, UniqueFd file);
   /// A client that has a place and no connection: the same process may come back to it.
   void inherit(const Client& client);
-  /// One that had a place and did not come back, and whose process ended.
+  /// One that had a place, and did not come back before its process ended, or was leaving.
   void bury_absent(std::uint32_t index);
   /// Resources that lost their owner: their grace begins anew.
   void inherit_orphans();
@@ -139,7 +139,7 @@ class Clerk {
   /// A slot with all that is to be behind it; not found yet.
   [[nodiscard]] Result<registry::PreparedSlot> prepare(Client& client, const wire::Record& record,
                                                        std::span<UniqueFd> fds);
-  Result<Handle> publish(const registry::PreparedSlot& prepared, const wire::Record& record);
+  void arm(const registry::PreparedSlot& prepared, const wire::Record& record);
   void abandon(Client& client, const registry::PreparedSlot& prepared, const wire::Record& record);
   void uncount(Client& client, Handle handle, std::uint32_t driver);
   using Outcomes = std::vector<wire::RegistrationOutcome>;
@@ -175,6 +175,10 @@ class Clerk {
   /// What any driver of the client may do. Errors: those of read_rights().
   [[nodiscard]] Result<Rights> rights_of(const Client& client,
                                          const registry::EntryCopy& entry) const;
+  /// False: something living has to let go first.
+  bool recover_locks();
+  /// Their places are free.
+  void forget_the_dying();
   void orphan(const Client& client);
 
   DomainState& state_;

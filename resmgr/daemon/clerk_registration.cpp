@@ -20,6 +20,10 @@ std::unexpected<Error> over_limit(const char* what, std::uint32_t has, std::uint
   return std::unexpected(std::move(error));
 }
 
+Lifecycle state_of(const wire::Record& record) noexcept {
+  return record.lazy ? Lifecycle::Allocated : Lifecycle::Ready;
+}
+
 }  // namespace
 
 // Devices stay with their driver's process: its last close is what lets the kernel stop them. And
@@ -70,7 +74,8 @@ void Clerk::register_one(Client& client, const wire::Record& record, std::span<U
                          Outcomes& outcomes) {
   const auto prepared = prepare(client, record, fds);
   if (prepared) {
-    (void)publish(*prepared, record);
+    arm(*prepared, record);
+    (void)state_.writer().publish(*prepared, state_of(record));
     outcomes.push_back({.handle = prepared->handle()});
     return;
   }
@@ -105,9 +110,9 @@ void Clerk::register_two(Client& client, const wire::Record& record,
     abandon(client, *second, *needed);
     return refuse(first.error().code(), first.error().code());
   }
-  (void)publish(*second, *needed);
-  (void)publish(*first, record);
-  state_.writer().dependencies().add_first(first->handle(), second->handle());
+  arm(*second, *needed);
+  arm(*first, record);
+  (void)state_.writer().publish_with_needed(*first, state_of(record), *second, state_of(*needed));
   outcomes.push_back({.handle = first->handle()});
   outcomes.push_back({.handle = second->handle()});
 }
@@ -177,12 +182,13 @@ Result<Handle> Clerk::adopt(Client& client, const wire::Record& record, std::spa
       wanted_class != class_name->data()) {
     return fail(ErrorCode::AlreadyExists, "an orphan of another type, class or size");
   }
-  if (auto done = state_.writer().adopt(entry->handle, client.index, wanted.cookie,
-                                        record.lazy ? Lifecycle::Allocated : Lifecycle::Ready);
+  // First, so that what has its owner again has the file too, with a successor as well.
+  if (record.fd) keep_file(entry->handle, std::move(fds[*record.fd]));
+  if (auto done =
+          state_.writer().adopt(entry->handle, client.index, wanted.cookie, state_of(record));
       !done) {
     return std::unexpected(std::move(done.error()));
   }
-  if (record.fd) keep_file(entry->handle, std::move(fds[*record.fd]));
   if (files_.contains(entry->handle)) ++client.files;
   ++role->resources;
   ++client.resources;
@@ -190,14 +196,13 @@ Result<Handle> Clerk::adopt(Client& client, const wire::Record& record, std::spa
   return entry->handle;
 }
 
-Result<Handle> Clerk::publish(const registry::PreparedSlot& prepared, const wire::Record& record) {
+// Before it is published, so that who finds the name finds everything behind it.
+void Clerk::arm(const registry::PreparedSlot& prepared, const wire::Record& record) {
   if (prepared.generation == 1) state_.locks().grow_into(prepared.slot);
   state_.engine().arm(
       prepared.slot, prepared.generation, prepared.class_id,
       registry::slot_attributes(record.description,
                                 {.access_hook = record.access_hook, .lazy = record.lazy}));
-  // Last, so that who finds the name finds everything behind it.
-  return state_.writer().publish(prepared, record.lazy ? Lifecycle::Allocated : Lifecycle::Ready);
 }
 
 void Clerk::abandon(Client& client, const registry::PreparedSlot& prepared,

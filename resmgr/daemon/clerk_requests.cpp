@@ -18,6 +18,11 @@
 namespace resmgr::daemon {
 namespace {
 
+// An orphan's was a client who is gone, whose place somebody else may have by now.
+bool is_owner(const Client& client, const registry::EntryCopy& entry) noexcept {
+  return entry.owner_client == client.index && entry.state != Lifecycle::Orphaned;
+}
+
 // The same file, so opened that no mapping of it can be made writable.
 Result<UniqueFd> reopen_read_only(int fd) noexcept {
   std::array<char, 32> path{};
@@ -32,12 +37,12 @@ Result<UniqueFd> reopen_read_only(int fd) noexcept {
 Result<registry::EntryCopy> Clerk::owned(const Client& client, Handle handle) const {
   auto entry = state_.view().read(handle);
   if (!entry) return entry;
-  if (entry->owner_client != client.index) return fail(ErrorCode::NotPermitted, "not the owner");
+  if (!is_owner(client, *entry)) return fail(ErrorCode::NotPermitted, "not the owner");
   return entry;
 }
 
 Result<Rights> Clerk::rights_of(const Client& client, const registry::EntryCopy& entry) const {
-  if (entry.owner_client == client.index) return Rights::All;
+  if (is_owner(client, entry)) return Rights::All;
   // A driver of the owner's name in another process is not the owner.
   Rights all = Rights::None;
   for (const Role& role : client.roles) {
@@ -103,7 +108,7 @@ Result<Clerk::Reply> Clerk::share(const Client& client, const wire::Frame& frame
   const auto entry = state_.view().read(request->handle);
   if (!entry) return std::unexpected(entry.error());
   // Before a name is written down for it.
-  if (entry->owner_client != client.index) {
+  if (!is_owner(client, *entry)) {
     const auto rights = rights_of(client, *entry);
     if (!rights) return std::unexpected(rights.error());
     if (*rights == Rights::None)
@@ -122,7 +127,7 @@ Result<Clerk::Reply> Clerk::share(const Client& client, const wire::Frame& frame
                : state_.writer().shares().unshare(request->handle, by, with);
   };
   Result<void> done = fail(ErrorCode::NotPermitted, "no driver of this client may");
-  if (entry->owner_client == client.index) {
+  if (is_owner(client, *entry)) {
     done = change(entry->owner_driver);
   } else {
     for (const Role& role : client.roles) {
@@ -163,13 +168,13 @@ Result<Clerk::Reply> Clerk::set_state(Client& client, const wire::Frame& frame,
       return std::unexpected(std::move(usable.error()));
     }
   }
+  // First, so that who reads that it has its memory gets it, from a successor too.
+  if (request->has_fd) keep_file(entry->handle, std::move(fds[0]));
   if (auto done = state_.writer().set_lifecycle(request->handle, request->state); !done) {
+    if (request->has_fd) drop_file(entry->handle);
     return std::unexpected(std::move(done.error()));
   }
-  if (request->has_fd) {
-    keep_file(entry->handle, std::move(fds[0]));
-    ++client.files;
-  }
+  if (request->has_fd) ++client.files;
   if (request->state == Lifecycle::Ready) state_.engine().has_memory(entry->handle);
   return Reply{};
 }

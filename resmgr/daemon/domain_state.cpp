@@ -42,7 +42,10 @@ Result<std::unique_ptr<DomainState>> DomainState::take_over(DomainRegions region
   };
   auto state =
       std::make_unique<Public>(std::move(regions.registry), *writer, std::move(regions.locks));
+  // Latches that a predecessor had are nobody's.
+  (void)state->recovery_.run(state->view_.slot_end());
   state->complete_removals();
+  state->complete_memory();
   return state;
 }
 
@@ -54,8 +57,21 @@ void DomainState::complete_removals() {
     return true;
   });
   for (const Handle handle : begun) {
-    if (engine_.complete_retirement(handle)) (void)writer_.finish_unregister(handle);
+    if (engine_.complete_retirement(handle)) {
+      (void)writer_.finish_unregister(handle);
+    } else if (writer_.was_orphaned(handle)) {
+      // No owner will come to finish it.
+      (void)writer_.cancel_unregister(handle);
+    }
   }
+}
+
+// What has its memory says so in the registry first.
+void DomainState::complete_memory() {
+  view_.for_each([&](const registry::EntryCopy& entry) {
+    if (entry.state == Lifecycle::Ready) engine_.has_memory(entry.handle);
+    return true;
+  });
 }
 
 DomainState::DomainState(registry::RegistryRegion registry, const registry::RegistryWriter& writer,

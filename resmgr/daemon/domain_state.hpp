@@ -66,6 +66,7 @@ class DomainState : private lock::Names {
               lock::LockRegion locks);
 
   void complete_removals();
+  void complete_memory();
 
   // lock::Names. The authority waits for nothing and holds nothing, so nobody asks it much.
   void describe(Participant& who, std::uint32_t driver) const noexcept override;

@@ -9,6 +9,7 @@ class NoLedger final : public Ledger {
   void file_kept(Handle, int) override {}
   void file_dropped(Handle) override {}
   void client_came(const Client&) override {}
+  void client_leaves(const Client&) override {}
   void client_went(const Client&) override {}
 };
 

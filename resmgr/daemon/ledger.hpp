@@ -24,6 +24,8 @@ class Ledger {
   virtual void file_dropped(Handle handle) = 0;
   /// A client has its place.
   virtual void client_came(const Client& client) = 0;
+  /// It is about to be buried: from here on it can't come back.
+  virtual void client_leaves(const Client& client) = 0;
   /// Its place is free.
   virtual void client_went(const Client& client) = 0;
 

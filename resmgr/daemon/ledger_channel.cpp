@@ -9,7 +9,14 @@
 namespace resmgr::daemon {
 namespace {
 
-enum class EntryKind : std::uint32_t { FileKept, FileDropped, ClientCame, ClientWent, Ready };
+enum class EntryKind : std::uint32_t {
+  FileKept,
+  FileDropped,
+  ClientCame,
+  ClientLeaves,
+  ClientWent,
+  Ready
+};
 
 struct LedgerEntry {
   EntryKind kind{};
@@ -51,6 +58,10 @@ void LedgerChannel::client_came(const Client& client) {
   write(socket_, entry_of(EntryKind::ClientCame, client), client.pidfd);
 }
 
+void LedgerChannel::client_leaves(const Client& client) {
+  write(socket_, entry_of(EntryKind::ClientLeaves, client));
+}
+
 void LedgerChannel::client_went(const Client& client) {
   write(socket_, entry_of(EntryKind::ClientWent, client));
 }
@@ -78,6 +89,11 @@ Result<void> Estate::read(PacketSocket& socket) {
                                           .index = entry.client,
                                           .sequence = entry.sequence},
                                .pidfd = std::move(packet->fds[0])};
+      break;
+    case EntryKind::ClientLeaves:
+      if (const auto known = clients.find(entry.client); known != clients.end()) {
+        known->second.leaving = true;
+      }
       break;
     case EntryKind::ClientWent:
       clients.erase(entry.client);

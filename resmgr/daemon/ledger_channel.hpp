@@ -38,6 +38,7 @@ class LedgerChannel final : public Ledger {
   void file_kept(Handle handle, int file) override;
   void file_dropped(Handle handle) override;
   void client_came(const Client& client) override;
+  void client_leaves(const Client& client) override;
   void client_went(const Client& client) override;
   /// The worker serves; to be said again every kHeartbeatNs.
   void ready();
@@ -53,6 +54,7 @@ struct Estate {
   struct Survivor {
     Client client;
     UniqueFd pidfd;
+    bool leaving = false;  ///< its burial was begun
   };
   std::unordered_map<Handle, UniqueFd> files;
   std::map<std::uint32_t, Survivor> clients;  ///< by index

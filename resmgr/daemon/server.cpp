@@ -66,6 +66,12 @@ Result<void> Server::expect(const Client& client, UniqueFd pidfd) {
   return watched;
 }
 
+void Server::finish_burial(const Client& client) {
+  clerk_.inherit(client);
+  clerk_.bury_absent(client.index);
+  recover();
+}
+
 void Server::accept() {
   auto socket = listener_.accept(PacketMode::NonBlocking);
   if (!socket) {

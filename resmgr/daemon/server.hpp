@@ -53,6 +53,8 @@ class Server : private SessionOwner {
   /// A client of a predecessor: it has its place until its process ends. Errors: those of
   /// EventLoop::watch().
   Result<void> expect(const Client& client, UniqueFd pidfd);
+  /// A client that a predecessor was burying.
+  void finish_burial(const Client& client);
   [[nodiscard]] std::size_t sessions() const noexcept { return sessions_.size(); }
 
  private:

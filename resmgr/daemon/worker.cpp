@@ -107,6 +107,10 @@ Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
                               {.log = options.log, .audit = &*audit});
   if (!server) return std::unexpected(std::move(server.error()));
   for (auto& [index, survivor] : inheritance.estate.clients) {
+    if (survivor.leaving) {
+      (*server)->finish_burial(survivor.client);
+      continue;
+    }
     auto expected = (*server)->expect(survivor.client, std::move(survivor.pidfd));
     if (!expected) return expected;
   }

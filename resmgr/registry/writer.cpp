@@ -38,6 +38,11 @@ std::uint8_t lifecycle_of(const Word* entry) noexcept {
   return load_field<std::uint8_t>(entry, kLifecycleOffset);
 }
 
+// Of an entry that is being unregistered.
+unsigned state_before(const Word* entry) noexcept {
+  return lifecycle_of(entry) >> RM_STATE_BEFORE_SHIFT & RM_STATE_MASK;
+}
+
 // The first of those in the way, and how many there are besides.
 std::string first_of(std::string first, std::size_t count) {
   if (count > 1) first += " and " + std::to_string(count - 1) + " more";
@@ -385,10 +390,15 @@ Result<Word*> RegistryWriter::pending_entry(Handle handle) const noexcept {
   return entry;
 }
 
+bool RegistryWriter::was_orphaned(Handle handle) const noexcept {
+  const auto entry = pending_entry(handle);
+  return entry && state_before(*entry) == static_cast<unsigned>(Lifecycle::Orphaned);
+}
+
 Result<void> RegistryWriter::cancel_unregister(Handle handle) noexcept {
   auto entry = pending_entry(handle);
   if (!entry) return std::unexpected(std::move(entry.error()));
-  const unsigned before = lifecycle_of(*entry) >> RM_STATE_BEFORE_SHIFT & RM_STATE_MASK;
+  const unsigned before = state_before(*entry);
   store_field<std::uint8_t>(*entry, kLifecycleOffset, static_cast<std::uint8_t>(before));
   return {};
 }

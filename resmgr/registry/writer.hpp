@@ -108,6 +108,8 @@ class RegistryWriter {
   /// What begin_unregister() found of users, asked anew: a driver it was shared with may have
   /// registered something since. Errors: InUse, as there; StaleHandle.
   [[nodiscard]] Result<void> check_users(Handle handle, const Leaving* leaving = nullptr) const;
+  /// Whether it is being unregistered, and was Orphaned before that.
+  [[nodiscard]] bool was_orphaned(Handle handle) const noexcept;
   /// Back to the state before. Errors: StaleHandle, InvalidArgument (not being unregistered).
   Result<void> cancel_unregister(Handle handle) noexcept;
   /// Removes the resource with its pairs, shares and dependencies; the handle is stale from here

@@ -157,6 +157,7 @@ class Notes final : public Ledger {
   }
   void file_dropped(Handle handle) override { files.erase(handle); }
   void client_came(const Client& client) override { clients.push_back(client); }
+  void client_leaves(const Client&) override {}
   void client_went(const Client& client) override {
     std::erase_if(clients, [&](const Client& each) { return each.index == client.index; });
   }

@@ -242,6 +242,24 @@ TEST_F(ClerkTest, TheDeadLeaveTheirHoldsToOthersAndTheirResourcesAsOrphans) {
             ErrorCode::NotPermitted);
 }
 
+TEST_F(ClerkTest, AnOrphanIsNotHisWhoGetsThePlaceOfItsOwner) {
+  auto dead = std::make_unique<Peer>(clerk, "dma");
+  std::array<UniqueFd, 1> file{memory(4096)};
+  const Handle handle =
+      dead->add({.name = "a", .description = {.flags = ResourceFlags::Shareable}, .fd = 0}, file)
+          .handle;
+  clerk.bury(dead->client);
+  Peer next(clerk, "gpu");
+  ASSERT_EQ(next.client.index, dead->client.index);
+  EXPECT_EQ(next.request(wire::OpenFdRequest{.handle = handle}), ErrorCode::NotPermitted);
+  EXPECT_EQ(next.request(wire::UnregisterRequest{wire::UnregisterStep::Begin, handle}),
+            ErrorCode::NotPermitted);
+  EXPECT_EQ(
+      next.request(wire::ShareRequest{.handle = handle, .driver = "gpu", .rights = Rights::All}),
+      ErrorCode::NotPermitted);
+  EXPECT_EQ(next.request(wire::SetStateRequest{.handle = handle}), ErrorCode::NotPermitted);
+}
+
 TEST_F(ClerkTest, APlaceIsGivenAgainOnceItsLastOwnerIsForgotten) {
   std::vector<Client> all(kCapacities.clients - 1);
   for (Client& client : all) EXPECT_FALSE(greet(clerk, client));
