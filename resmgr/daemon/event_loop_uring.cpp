@@ -191,7 +191,10 @@ class UringPoller final : public Poller {
         ++count;
       }
       ::io_uring_cq_advance(&ring_, count);
-    } while (more_to_come() && ::io_uring_get_events(&ring_) >= 0);
+      // Nothing came: who has work for us says so after it is there, and when we have done it by
+      // then, that is never taken back.
+    } while (more_to_come() && ::io_uring_get_events(&ring_) >= 0 &&
+             ::io_uring_cq_ready(&ring_) != 0);
     // What even the kernel had no memory to keep is lost: ask for everything anew.
     const unsigned lost = IO_URING_READ_ONCE(*ring_.cq.koverflow);
     if (std::exchange(lost_, lost) != lost) {
