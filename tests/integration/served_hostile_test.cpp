@@ -44,6 +44,14 @@ UniqueFd memory(std::size_t bytes) {
   return fd;
 }
 
+constexpr const char* kConfigForEverybody = R"(
+[domain]
+slots = 64
+[[attach]]
+users = ["root", 65534]
+allow = true
+)";
+
 class ServedHostileTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -58,7 +66,8 @@ class ServedHostileTest : public ::testing::Test {
     EXPECT_EQ(daemon.stop(), 0);
   }
 
-  Daemon daemon{{"--resources", "64"}};
+  const TemporaryFile config{kConfigForEverybody};
+  Daemon daemon{{"--config", config.path()}};
   std::unique_ptr<ResourceManager> manager;
   pid_t worker = 0;
 };

@@ -64,7 +64,8 @@ class ServedNamespaceTest : public ::testing::Test {
     handle = manager->register_resource("r", {}).value();
   }
 
-  Daemon daemon;
+  const TemporaryFile config{"[[attach]]\nusers = [\"root\", 65534]\nallow = true\n"};
+  Daemon daemon{{"--config", config.path()}};
   std::unique_ptr<ResourceManager> manager;
   Handle handle;
 };

@@ -39,22 +39,6 @@ std::unique_ptr<Child> driver(const Daemon& daemon, char fill = 'a',
   });
 }
 
-/// A file that goes with the object.
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const char* text) {
-    std::string pattern = "/tmp/resmgr-test-XXXXXX";
-    const UniqueFd fd(::mkstemp(pattern.data()));
-    path_ = pattern;
-    std::ofstream(path_) << text;
-  }
-  ~TemporaryFile() { ::unlink(path_.c_str()); }
-  [[nodiscard]] const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
 void kill_and_wait(Child& child) {
   child.signal(SIGKILL);
   EXPECT_EQ(child.wait(), -SIGKILL);

@@ -35,6 +35,14 @@ bool eventually(const std::function<bool()>& condition) {
   return true;
 }
 
+TemporaryFile::TemporaryFile(const char* text) {
+  path_ = std::filesystem::temp_directory_path() / "resmgr-test-XXXXXX";
+  const UniqueFd fd(::mkstemp(path_.data()));
+  std::ofstream(path_) << text;
+}
+
+TemporaryFile::~TemporaryFile() { ::unlink(path_.c_str()); }
+
 Daemon::Daemon(const std::vector<std::string>& arguments) {
   std::string pattern = std::filesystem::temp_directory_path() / "resmgr-test-XXXXXX";
   folder_ = ::mkdtemp(pattern.data());

@@ -29,6 +29,19 @@
 
 namespace hal::test {
 
+/// A file with that text, as long as it lives.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const char* text);
+  ~TemporaryFile();
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  [[nodiscard]] const std::string& path() const noexcept { return path_; }
+
+ private:
+  std::string path_;
+};
+
 class Daemon {
  public:
   /// Starts it, and returns when it serves. `arguments`: besides the socket.
