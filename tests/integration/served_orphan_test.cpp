@@ -24,7 +24,7 @@ UniqueFd memory(char fill) {
   return fd;
 }
 
-constexpr ResourceMetadata kChannel{.class_name = {}, .size_bytes = 4096};
+const ResourceMetadata kChannel{.class_name = {}, .size_bytes = 4096};
 
 /// A driver that owns "dma/0", until it is killed. It says the handle's bytes.
 std::unique_ptr<Child> driver(const Daemon& daemon, char fill = 'a',
