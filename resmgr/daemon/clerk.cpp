@@ -239,19 +239,22 @@ void Clerk::orphan(const Client& client) {
     // One that it was unregistering is a resource again, for whoever adopts it.
     (void)state_.writer().cancel_unregister(entry.handle);
     (void)state_.writer().set_lifecycle(entry.handle, Lifecycle::Orphaned);
-    orphan_one(entry.handle, now);
+    orphan_one(entry, now);
     tell(AuditEvent::Orphaned, client, entry.name_text());
   }
 }
 
-void Clerk::orphan_one(Handle handle, std::uint64_t now_ns) {
-  orphans_.push_back({handle, now_ns + static_cast<std::uint64_t>(policy_->grace().owner.count())});
+void Clerk::orphan_one(const registry::EntryCopy& entry, std::uint64_t now_ns) {
+  if (has(entry.flags, ResourceFlags::Persistent)) return;
+  const auto grace = static_cast<std::uint64_t>(policy_->grace().owner.count());
+  orphans_.push_back(
+      {entry.handle, has(entry.flags, ResourceFlags::Transient) ? now_ns : now_ns + grace});
 }
 
 void Clerk::inherit_orphans() {
   const std::uint64_t now = monotonic_ns();
   state_.view().for_each([&](const registry::EntryCopy& entry) {
-    if (entry.state == Lifecycle::Orphaned) orphan_one(entry.handle, now);
+    if (entry.state == Lifecycle::Orphaned) orphan_one(entry, now);
     return true;
   });
 }

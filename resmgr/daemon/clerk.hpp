@@ -107,7 +107,8 @@ class Clerk {
   void inherit(const Client& client);
   /// One that had a place, and did not come back before its process ended, or was leaving.
   void bury_absent(std::uint32_t index);
-  /// Resources that lost their owner: their grace begins anew.
+  /// Resources that lost their owner: their grace begins anew. Transient ones have none, Persistent
+  /// ones are kept until they are adopted.
   void inherit_orphans();
 
   /// Serves one frame. `fds` came with it; those that are kept are moved from. REQUIRES: `out` has
@@ -155,7 +156,7 @@ class Clerk {
                                      std::span<UniqueFd> fds);
   [[nodiscard]] Result<Role*> take_role(Client& client, std::string_view name);
   void count_owned(Client& client) const;
-  void orphan_one(Handle handle, std::uint64_t now_ns);
+  void orphan_one(const registry::EntryCopy& entry, std::uint64_t now_ns);
   void tell(AuditEvent event, const Client& client, std::string_view resource,
             std::string_view detail = {}) const noexcept;
   void keep_file(Handle handle, UniqueFd file);

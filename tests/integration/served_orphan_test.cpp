@@ -118,6 +118,40 @@ TEST(ServedOrphan, IsDestroyedWhenItsGraceIsOver) {
   EXPECT_TRUE(manager->register_resource("dma/0", {}));
 }
 
+TEST(ServedOrphan, IsDestroyedAtOnceOrKeptIfItsFlagsSaySo) {
+  const TemporaryFile config("[grace]\nowner = \"20ms\"\n");
+  const Daemon daemon({"--config", config.path()});
+  auto manager = daemon.connect();
+  const auto die_with = [&](ResourceFlags flags) {
+    ResourceMetadata metadata = kChannel;
+    metadata.flags = flags;
+    auto owner = driver(daemon, 'a', metadata);
+    EXPECT_EQ(owner->hear(), 'r');
+    kill_and_wait(*owner);
+  };
+  die_with(ResourceFlags::Transient);
+  EXPECT_TRUE(eventually([&] { return !manager->find("dma/0"); }));
+
+  die_with(ResourceFlags::Persistent);
+  const auto found = manager->find("dma/0");
+  ASSERT_TRUE(found) << found.error().message();
+  const Handle kept = *found;
+  // Another one without the flag comes and goes after it.
+  {
+    Child other([&](Child::Talk& talk) {
+      auto theirs = daemon.connect();
+      talk.say(theirs->register_resource("other", {}) ? 'r' : 'x');
+      return static_cast<int>(talk.hear());
+    });
+    EXPECT_EQ(other.hear(), 'r');
+    kill_and_wait(other);
+  }
+  EXPECT_TRUE(eventually([&] { return !manager->find("other"); }));
+  const auto info = manager->info(kept);
+  ASSERT_TRUE(info) << info.error().message();
+  EXPECT_EQ(info->state, Lifecycle::Orphaned);
+}
+
 TEST(ServedOrphan, SurvivesTheWorkerToo) {
   const Daemon daemon;
   auto manager = daemon.connect();
