@@ -96,8 +96,9 @@ std::uint32_t ContextTable::claim(std::uint32_t client) noexcept {
     const std::uint64_t live = ((state >> RM_CONTEXT_SEQ_SHIFT) + 1) << RM_CONTEXT_SEQ_SHIFT |
                                std::uint64_t{client & 0xffff} << RM_CONTEXT_CLIENT_SHIFT |
                                RM_CONTEXT_LIVE;
-    if (!cas(record.state, state, live)) continue;
+    // Before the claim, so that recovery finds all that ever lived below it.
     raise_mark(t_.region->context_high_water, id);
+    if (!cas(record.state, state, live)) continue;
     return id;
   }
   return 0;

@@ -26,15 +26,15 @@ void Recovery::for_each_dead(Visitor&& visitor) const noexcept {
 
 std::uint32_t Recovery::mark_dead(std::uint32_t client) noexcept {
   std::uint32_t marked = 0;
-  // The whole table: the mark is raised after a context is claimed.
-  for (std::uint32_t id = 1; id <= t_.context_count; ++id) {
+  // No further than anybody ever was: what is looked at takes memory.
+  const std::uint32_t end = std::min(load(t_.region->context_high_water), t_.context_count);
+  for (std::uint32_t id = 1; id <= end; ++id) {
     rm_context& record = *t_.context(id);
     std::uint64_t state = load(record.state);
     while ((state & RM_CONTEXT_STATE_MASK) == RM_CONTEXT_LIVE && client_of(state) == client) {
       const std::uint64_t dead = (state & ~std::uint64_t{RM_CONTEXT_STATE_MASK}) | RM_CONTEXT_DEAD;
       // seq_cst: a granter who wrote this context into a word before reads it again after that.
       if (!cas(record.state, state, dead)) continue;
-      raise_mark(t_.region->context_high_water, id);
       ++marked;
       break;
     }
