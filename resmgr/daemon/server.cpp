@@ -134,13 +134,14 @@ Clerk::Answer Server::answer(Session& session, std::span<const std::byte> frame,
 
 void Server::ended(Session& session, std::string_view why) {
   const Client client = session.client();
+  // Somebody may be waiting for what it held: that comes before all words.
+  clerk_.bury(client);
+  recover();
   if (client.index != 0) {
     log(LogLevel::Info, name_of(session.peer()) + " is gone: " + std::string(why));
     tell(client.left ? AuditEvent::Detached : AuditEvent::Died, client, why);
   }
   sessions_.erase_and_dispose(sessions_.iterator_to(session), Dispose<Session>());
-  clerk_.bury(client);
-  recover();
 }
 
 void Server::died(Absent& absent) {

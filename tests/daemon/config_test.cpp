@@ -124,7 +124,8 @@ struct Wrong {
   std::string reason;  ///< a part of it
 };
 
-void PrintTo(const Wrong& wrong, std::ostream* out) { *out << wrong.text; }
+// By its name: some of the texts are no UTF-8, which reports have to be.
+void PrintTo(const Wrong& wrong, std::ostream* out) { *out << wrong.what; }
 
 class Mistaken : public testing::TestWithParam<Wrong> {};
 
