@@ -40,6 +40,9 @@ std::ostream& operator<<(std::ostream& out, const Operation& operation) {
 class WorkerKill : public ::testing::TestWithParam<Operation> {
  protected:
   void SetUp() override {
+#if defined(__SANITIZE_ADDRESS__)
+    GTEST_SKIP() << "it takes minutes under AddressSanitizer; other set-ups step through it";
+#endif
     if (const auto why = stepping_is_impossible()) GTEST_SKIP() << *why;
   }
 
