@@ -23,6 +23,7 @@
 
 #include "resmgr/base/log.hpp"
 #include "resmgr/base/packet_socket.hpp"
+#include "resmgr/daemon/bound.hpp"
 #include "resmgr/daemon/clerk.hpp"
 #include "resmgr/daemon/event_loop.hpp"
 #include "resmgr/daemon/peer.hpp"
@@ -72,40 +73,6 @@ class Server : private SessionOwner {
     std::uint32_t index_;
     UniqueFd pidfd_;
   };
-  class Door final : public Watcher {
-   public:
-    explicit Door(Server& server) noexcept : server_(server) {}
-
-   private:
-    void ready(unsigned) override { server_.accept(); }
-    Server& server_;
-  };
-  class Reopening final : public Timer {
-   public:
-    explicit Reopening(Server& server) noexcept : server_(server) {}
-
-   private:
-    void expired(std::uint64_t) override { (void)server_.loop_.change(server_.door_, POLLIN); }
-    Server& server_;
-  };
-  class RestOfRecovery final : public Timer {
-   public:
-    explicit RestOfRecovery(Server& server) noexcept : server_(server) {}
-
-   private:
-    void expired(std::uint64_t) override { server_.recover(); }
-    Server& server_;
-  };
-
-  class OrphansGrace final : public Timer {
-   public:
-    explicit OrphansGrace(Server& server) noexcept : server_(server) {}
-
-   private:
-    void expired(std::uint64_t now_ns) override { server_.destroy_orphans(now_ns); }
-    Server& server_;
-  };
-
   Server(EventLoop& loop, Clerk& clerk, PacketListener listener,
          std::shared_ptr<const Policy> policy, ServerOptions options);
 
@@ -138,10 +105,12 @@ class Server : private SessionOwner {
   std::vector<std::byte> out_;
   boost::intrusive::list<Session> sessions_;
   boost::intrusive::list<Absent> absent_;
-  Door door_{*this};
-  Reopening reopening_{*this};
-  RestOfRecovery rest_of_recovery_{*this};
-  OrphansGrace orphans_grace_{*this};
+  BoundWatcher<Server> door_{*this, [](Server& self, unsigned) { self.accept(); }};
+  BoundTimer<Server> reopening_{
+      *this, [](Server& self, std::uint64_t) { (void)self.loop_.change(self.door_, POLLIN); }};
+  BoundTimer<Server> rest_of_recovery_{*this, [](Server& self, std::uint64_t) { self.recover(); }};
+  BoundTimer<Server> orphans_grace_{
+      *this, [](Server& self, std::uint64_t now_ns) { self.destroy_orphans(now_ns); }};
 };
 
 }  // namespace resmgr::daemon

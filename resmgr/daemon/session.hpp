@@ -18,6 +18,7 @@
 #include <boost/intrusive/list.hpp>
 
 #include "resmgr/base/packet_socket.hpp"
+#include "resmgr/daemon/bound.hpp"
 #include "resmgr/daemon/clerk.hpp"
 #include "resmgr/daemon/event_loop.hpp"
 #include "resmgr/daemon/peer.hpp"
@@ -55,33 +56,6 @@ class Session : public boost::intrusive::list_base_hook<> {
   [[nodiscard]] const Client& client() const noexcept { return client_; }
 
  private:
-  class Traffic final : public Watcher {
-   public:
-    explicit Traffic(Session& session) noexcept : session_(session) {}
-
-   private:
-    void ready(unsigned events) override { session_.serve(events); }
-    Session& session_;
-  };
-  class Death final : public Watcher {
-   public:
-    explicit Death(Session& session) noexcept : session_(session) {}
-
-   private:
-    void ready(unsigned) override { session_.end("its process ended"); }
-    Session& session_;
-  };
-  class HelloDeadline final : public Timer {
-   public:
-    explicit HelloDeadline(Session& session) noexcept : session_(session) {}
-
-   private:
-    void expired(std::uint64_t) override {
-      if (!session_.client_.greeted) session_.end("it said no hello");
-    }
-    Session& session_;
-  };
-
   Session(EventLoop& loop, SessionOwner& owner, PacketSocket socket, Peer peer) noexcept;
   void serve(unsigned events);
   /// False: the session is over, and destroyed.
@@ -97,9 +71,12 @@ class Session : public boost::intrusive::list_base_hook<> {
   /// An answer for which the socket had no room.
   std::vector<std::byte> unsent_;
   Clerk::Answer unsent_answer_;
-  Traffic traffic_{*this};
-  Death death_{*this};
-  HelloDeadline hello_deadline_{*this};
+  BoundWatcher<Session> traffic_{*this, [](Session& self, unsigned events) { self.serve(events); }};
+  BoundWatcher<Session> death_{*this,
+                               [](Session& self, unsigned) { self.end("its process ended"); }};
+  BoundTimer<Session> hello_deadline_{*this, [](Session& self, std::uint64_t) {
+                                        if (!self.client_.greeted) self.end("it said no hello");
+                                      }};
 };
 
 }  // namespace resmgr::daemon

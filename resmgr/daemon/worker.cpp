@@ -12,6 +12,7 @@
 
 #include "resmgr/base/clock.hpp"
 #include "resmgr/daemon/audit_log.hpp"
+#include "resmgr/daemon/bound.hpp"
 #include "resmgr/daemon/policy.hpp"
 
 namespace resmgr::daemon {
@@ -82,16 +83,6 @@ class Heartbeat final : public Timer {
   AuditLog& audit_;
 };
 
-class KeeperWatch final : public Watcher {
- public:
-  explicit KeeperWatch(EventLoop& loop) noexcept : loop_(loop) {}
-
- private:
-  void ready(unsigned) override { loop_.stop(); }
-
-  EventLoop& loop_;
-};
-
 Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
   auto audit = AuditLog::open({.path = options.config.log.audit}, options.log);
   if (!audit) return std::unexpected(std::move(audit.error()));
@@ -116,7 +107,7 @@ Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
   }
   Signals signals(**loop, **server, *audit, options);
   if (auto watched = signals.start(); !watched) return watched;
-  KeeperWatch keeper(**loop);
+  BoundWatcher<EventLoop> keeper(**loop, [](EventLoop& self, unsigned) { self.stop(); });
   if (auto watched = (*loop)->watch(keeper, inheritance.ledger.fd(), 0); !watched) return watched;
   Heartbeat heartbeat(**loop, inheritance.ledger, *audit);
   heartbeat.beat();
