@@ -30,6 +30,11 @@ std::size_t distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+std::string located(const Mistake& mistake, std::string_view file) {
+  return std::string(file) + ":" + std::to_string(mistake.line) + ":" +
+         std::to_string(mistake.column) + ": " + mistake.reason;
+}
+
 void Mistakes::add(Place place, std::string reason) {
   if (is_full()) return;
   std::ranges::replace_if(

@@ -33,6 +33,9 @@ struct Mistake {
   std::string reason;  ///< one line, without a line break
 };
 
+/// As people and editors know it: FILE:LINE:COLUMN: REASON.
+[[nodiscard]] std::string located(const Mistake& mistake, std::string_view file);
+
 class Mistakes {
  public:
   /// More than anybody mends before he tries again.

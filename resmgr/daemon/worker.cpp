@@ -132,8 +132,7 @@ Result<Config> load_config(const std::string& path, const LogSink& log) {
   if (read.mistakes.empty()) return std::move(read.config);
   for (const Mistake& mistake : read.mistakes) {
     if (log) {
-      log(LogLevel::Error, path + ":" + std::to_string(mistake.line) + ":" +
-                               std::to_string(mistake.column) + ": " + mistake.reason);
+      log(LogLevel::Error, located(mistake, path));
     }
   }
   return fail(ErrorCode::InvalidArgument, "the configuration has mistakes");

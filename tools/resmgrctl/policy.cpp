@@ -25,7 +25,7 @@ Outcome<PolicyCheck> check_policy(const std::string& path, bool json) {
     return check;
   }
   for (const auto& mistake : result.mistakes) {
-    check.text += fmt::format("{}:{}:{}: {}\n", path, mistake.line, mistake.column, mistake.reason);
+    check.text += resmgr::daemon::located(mistake, path) + '\n';
   }
   if (check.is_good) check.text = fmt::format("{}: no mistakes\n", path);
   return check;
