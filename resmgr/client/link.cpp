@@ -10,7 +10,6 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <ctime>
 #include <new>
 #include <system_error>
 #include <utility>
@@ -18,6 +17,7 @@
 #include "resmgr/abi/replies.hpp"
 #include "resmgr/abi/requests.hpp"
 #include "resmgr/base/clock.hpp"
+#include "resmgr/base/pause.hpp"
 
 namespace resmgr::client {
 namespace {
@@ -36,12 +36,6 @@ Result<void> limit_waits(int socket, std::uint64_t patience_ns) noexcept {
     }
   }
   return {};
-}
-
-void pause_for(std::uint64_t ns) noexcept {
-  const timespec time{.tv_sec = static_cast<time_t>(ns / kSecond),
-                      .tv_nsec = static_cast<long>(ns % kSecond)};
-  (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
 }
 
 bool has_hung_up(int socket) noexcept {

@@ -4,7 +4,6 @@
 #include <sched.h>
 
 #include <array>
-#include <ctime>
 #include <new>
 #include <optional>
 #include <utility>
@@ -12,6 +11,7 @@
 #include "resmgr/abi/registration.hpp"
 #include "resmgr/abi/requests.hpp"
 #include "resmgr/base/clock.hpp"
+#include "resmgr/base/pause.hpp"
 
 namespace resmgr::client {
 namespace {
@@ -303,8 +303,8 @@ Result<void> ServedAuthority::remove_dependency(Handle needs, Handle needed) {
 
 // The daemon's changes are short; one that died in the middle of one is replaced in milliseconds.
 void ServedAuthority::read_apart(const std::function<void()>& read) {
-  constexpr timespec kPause{.tv_sec = 0, .tv_nsec = 100'000};
-  (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &kPause, nullptr);
+  constexpr std::uint64_t kPauseNs = 100'000;
+  pause_for(kPauseNs);
   read();
 }
 

@@ -12,10 +12,10 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <ctime>
 #include <string>
 
 #include "resmgr/base/clock.hpp"
+#include "resmgr/base/pause.hpp"
 
 namespace resmgr::daemon {
 namespace {
@@ -68,11 +68,7 @@ Result<void> Keeper::run() {
 }
 
 Result<void> Keeper::start_worker() {
-  if (pause_ns_ != 0) {
-    const timespec pause{.tv_sec = static_cast<time_t>(pause_ns_ / kSecond),
-                         .tv_nsec = static_cast<long>(pause_ns_ % kSecond)};
-    (void)::clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, nullptr);
-  }
+  if (pause_ns_ != 0) pause_for(pause_ns_);
   auto pair = PacketSocket::pair(PacketMode::Blocking);
   if (!pair) return std::unexpected(std::move(pair.error()));
   const pid_t keeper = ::getpid();
