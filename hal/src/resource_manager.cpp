@@ -82,6 +82,13 @@ std::uint32_t Context::id() const noexcept { return impl_ ? impl_->id : 0; }
 ResourceManager::ResourceManager(std::shared_ptr<Domain> domain) noexcept
     : domain_(std::move(domain)) {}
 
+std::unique_ptr<ResourceManager> ResourceManager::of(std::shared_ptr<Domain> domain) {
+  struct Public : ResourceManager {  // make_unique needs a constructor it may call
+    explicit Public(std::shared_ptr<Domain> d) noexcept : ResourceManager(std::move(d)) {}
+  };
+  return std::make_unique<Public>(std::move(domain));
+}
+
 Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions options) {
   if (options.order_policy > OrderPolicy::Refuse) {
     return fail(ErrorCode::InvalidArgument, "order policy");
@@ -101,10 +108,7 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions 
     to.log = std::move(options.log);
     auto domain = Domain::create(std::move(to));
     if (!domain) return std::unexpected(std::move(domain.error()));
-    struct Public : ResourceManager {  // make_unique needs a constructor it may call
-      explicit Public(std::shared_ptr<Domain> d) noexcept : ResourceManager(std::move(d)) {}
-    };
-    return std::make_unique<Public>(std::move(*domain));
+    return of(std::move(*domain));
   });
 }
 
@@ -127,10 +131,7 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::connect(ConnectOptions
       if (domain || domain.error() != ErrorCode::Disconnected) break;
     }
     if (!domain) return std::unexpected(std::move(domain.error()));
-    struct Public : ResourceManager {  // make_unique needs a constructor it may call
-      explicit Public(std::shared_ptr<Domain> d) noexcept : ResourceManager(std::move(d)) {}
-    };
-    return std::make_unique<Public>(std::move(*domain));
+    return of(std::move(*domain));
   });
 }
 

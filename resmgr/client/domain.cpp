@@ -46,11 +46,8 @@ Result<std::shared_ptr<Domain>> Domain::create(DomainOptions options) {
   if (!writer) return std::unexpected(std::move(writer.error()));
   auto locks = lock::LockRegion::create(options.capacities, identity);
   if (!locks) return std::unexpected(std::move(locks.error()));
-  struct Public : Domain {  // make_shared needs a constructor it may call
-    Public(Parts parts, DomainOptions o) : Domain(std::move(parts), std::move(o)) {}
-  };
-  auto domain = std::make_shared<Public>(
-      Parts{std::move(*registry), std::move(*locks), *writer, nullptr, 0}, std::move(options));
+  auto domain =
+      make(Parts{std::move(*registry), std::move(*locks), *writer, nullptr, 0}, std::move(options));
   rm_client& self = *domain->locks_.tables().client(0);
   store_relaxed(self.pid, static_cast<std::uint32_t>(::getpid()));
   store_release(self.state, std::uint64_t{1} << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_LIVE);
@@ -62,15 +59,18 @@ Result<std::shared_ptr<Domain>> Domain::connect(LinkOptions link) {
   LogSink log = link.log;
   auto attached = ServedAuthority::attach(std::move(link));
   if (!attached) return std::unexpected(std::move(attached.error()));
-  struct Public : Domain {  // make_shared needs a constructor it may call
-    Public(Parts parts, DomainOptions o) : Domain(std::move(parts), std::move(o)) {}
-  };
-  auto domain = std::make_shared<Public>(
-      Parts{std::move(attached->registry), std::move(attached->locks), std::nullopt,
-            std::move(attached->authority), attached->client},
-      DomainOptions{.name = {}, .capacities = {}, .log = std::move(log)});
+  auto domain = make(Parts{std::move(attached->registry), std::move(attached->locks), std::nullopt,
+                           std::move(attached->authority), attached->client},
+                     DomainOptions{.name = {}, .capacities = {}, .log = std::move(log)});
   Forks::add(*domain);
   return domain;
+}
+
+std::shared_ptr<Domain> Domain::make(Parts parts, DomainOptions options) {
+  struct Public : Domain {  // make_shared needs a constructor it may call
+    Public(Parts p, DomainOptions o) : Domain(std::move(p), std::move(o)) {}
+  };
+  return std::make_shared<Public>(std::move(parts), std::move(options));
 }
 
 Domain::Domain(Parts parts, DomainOptions options)

@@ -191,6 +191,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   static constexpr int kAttemptsApart = 1000;
   class Belongings;
   Domain(Parts parts, DomainOptions options);
+  [[nodiscard]] static std::shared_ptr<Domain> make(Parts parts, DomainOptions options);
 
   void undo(const Belongings& belongings) noexcept;
   void remove_all_hooks() noexcept;
@@ -201,6 +202,8 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void report_leak(const lock::Context& context, Handle handle, HoldKind kind,
                    const char* why) noexcept;
   [[nodiscard]] Result<MemoryTable*> table_with(const registry::EntryCopy& entry, bool writable);
+  [[nodiscard]] bool is_owner(std::uint32_t driver,
+                              const registry::EntryCopy& entry) const noexcept;
   [[nodiscard]] Result<Rights> check_access(Handle handle, std::uint32_t driver,
                                             registry::EntryCopy& entry) const;
 

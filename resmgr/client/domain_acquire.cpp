@@ -109,15 +109,18 @@ Result<MemoryTable*> Domain::table_with(const registry::EntryCopy& entry, bool w
   return fail_errno(ENOMEM, "memory of a resource");
 }
 
+// A driver of the owner's name in another process is not the owner.
+bool Domain::is_owner(std::uint32_t driver, const registry::EntryCopy& entry) const noexcept {
+  return entry.owner_client == client_ && (driver == 0 || driver == entry.owner_driver);
+}
+
 // What `driver` may do, and the entry it was read from.
 Result<Rights> Domain::check_access(Handle handle, std::uint32_t driver,
                                     registry::EntryCopy& entry) const {
   auto read = view_.read(handle);
   if (!read) return std::unexpected(std::move(read.error()));
   entry = *read;
-  // A driver of the owner's name in another process is not the owner.
-  const bool own = entry.owner_client == client_;
-  if (own && (driver == 0 || driver == entry.owner_driver)) return Rights::All;
+  if (is_owner(driver, entry)) return Rights::All;
   if (driver == 0 || driver == entry.owner_driver) return Rights::None;
   return read_settled([&](const auto& view) { return view.rights(handle, driver); });
 }
@@ -130,8 +133,7 @@ Result<std::span<std::byte>> Domain::map(Handle handle, std::uint32_t driver) {
   if (!has(*rights, Rights::Read) && !has(*rights, Rights::Write)) {
     return fail(ErrorCode::NotPermitted, "map needs read or write rights");
   }
-  const bool owner = *rights == Rights::All && entry.owner_client == client_ &&
-                     (driver == 0 || driver == entry.owner_driver);
+  const bool owner = is_owner(driver, entry);
   const bool writable =
       has(*rights, Rights::Write) && (owner || entry.access_pattern != AccessPattern::ReadMostly);
   const auto table = table_with(entry, writable);

@@ -392,6 +392,8 @@ class HAL_EXPORT ResourceManager {
 
  private:
   explicit ResourceManager(std::shared_ptr<resmgr::client::Domain> domain) noexcept;
+  [[nodiscard]] static std::unique_ptr<ResourceManager> of(
+      std::shared_ptr<resmgr::client::Domain> domain);
 
   /// Whether the mode is valid, the kind is this one, and no priority is named: in one load.
   [[nodiscard]] static bool are_plain(const AcquireOptions& options, HoldKind kind) noexcept {
