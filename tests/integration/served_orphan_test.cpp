@@ -44,6 +44,17 @@ void kill_and_wait(Child& child) {
   EXPECT_EQ(child.wait(), -SIGKILL);
 }
 
+/// "dma/0", whose driver died.
+Handle leave_orphan(const Daemon& daemon, ResourceManager& manager) {
+  auto owner = driver(daemon);
+  EXPECT_EQ(owner->hear(), 'r');
+  const Handle handle = manager.find("dma/0").value();
+  kill_and_wait(*owner);
+  EXPECT_TRUE(
+      eventually([&] { return manager.info(handle).value().state == Lifecycle::Orphaned; }));
+  return handle;
+}
+
 TEST(ServedOrphan, IsAdoptedByTheRestartedDriver) {
   const Daemon daemon;
   auto manager = daemon.connect();
@@ -72,12 +83,7 @@ TEST(ServedOrphan, IsAdoptedByTheRestartedDriver) {
 TEST(ServedOrphan, IsNotForAnotherDriverNorForSomethingElse) {
   const Daemon daemon;
   auto manager = daemon.connect();
-  auto first = driver(daemon);
-  ASSERT_EQ(first->hear(), 'r');
-  const Handle handle = manager->find("dma/0").value();
-  kill_and_wait(*first);
-  ASSERT_TRUE(
-      eventually([&] { return manager->info(handle).value().state == Lifecycle::Orphaned; }));
+  const Handle handle = leave_orphan(daemon, *manager);
   const DriverId other = manager->register_driver("other").value();
   EXPECT_EQ(
       manager->register_resource("dma/0", kChannel, {.driver = other, .fd = memory('c')}).error(),
@@ -155,12 +161,7 @@ TEST(ServedOrphan, IsDestroyedAtOnceOrKeptIfItsFlagsSaySo) {
 TEST(ServedOrphan, SurvivesTheWorkerToo) {
   const Daemon daemon;
   auto manager = daemon.connect();
-  auto first = driver(daemon);
-  ASSERT_EQ(first->hear(), 'r');
-  const Handle handle = manager->find("dma/0").value();
-  kill_and_wait(*first);
-  ASSERT_TRUE(
-      eventually([&] { return manager->info(handle).value().state == Lifecycle::Orphaned; }));
+  const Handle handle = leave_orphan(daemon, *manager);
   daemon.kill_worker();
   auto second = driver(daemon);
   ASSERT_EQ(second->hear(), 'r');

@@ -2,9 +2,7 @@
 //
 // The program resmgrd as it is called.
 #include <gtest/gtest.h>
-#include <stdlib.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include <array>
 #include <cstdio>
@@ -15,7 +13,7 @@
 #include <set>
 #include <string>
 
-#include "resmgr/base/unique_fd.hpp"
+#include "tests/integration/served_support.hpp"
 
 namespace hal::test {
 namespace {
@@ -55,9 +53,8 @@ TEST(ResmgrdProgram, ItsHelpAndItsManualPageNameTheSameOptions) {
 }
 
 TEST(ResmgrdProgram, ChecksAFileAndTellsEachMistake) {
-  std::string path = "/tmp/resmgr-test-XXXXXX";
-  const resmgr::UniqueFd fd(::mkstemp(path.data()));
-  std::ofstream(path) << "[domain]\nname = \"main\"\n";
+  const TemporaryFile file("[domain]\nname = \"main\"\n");
+  const std::string& path = file.path();
   EXPECT_EQ(run("--check " + path).status, 0);
   std::ofstream(path) << "[domain]\nname = 5\nslotz = 1\n";
   const Outcome bad = run("--check " + path + " 2>/dev/null");
@@ -67,7 +64,6 @@ TEST(ResmgrdProgram, ChecksAFileAndTellsEachMistake) {
   EXPECT_EQ(run("--check /nobody/has/this 2>/dev/null").status, 1);
   EXPECT_EQ(run("--config /nobody/has/this 2>/dev/null").status, 1);
   EXPECT_EQ(run("--nonsense 2>/dev/null").status, 109 % 256) << "CLI11's for an unknown option";
-  ::unlink(path.c_str());
 }
 
 }  // namespace
