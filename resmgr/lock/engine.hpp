@@ -45,6 +45,7 @@
 #include "resmgr/lock/queue.hpp"
 #include "resmgr/lock/tables.hpp"
 #include "resmgr/lock/wait_graph.hpp"
+#include "resmgr/lock/wakeup.hpp"
 #include "resmgr/lock/word.hpp"
 #include "resmgr/trace/recorder.hpp"
 
@@ -273,11 +274,11 @@ class LockEngine {
   Knock knock(Context& context, std::uint32_t slot, std::uint32_t generation,
               bool waiters) noexcept;
   void service(Context& context, std::uint32_t slot, std::uint32_t generation) noexcept;
-  bool grant_exclusive(Context& context, WaitQueue& queue, rm_slot& slot, StateWord seen,
+  bool grant_exclusive(Wakeup& owed, WaitQueue& queue, rm_slot& slot, StateWord seen,
                        const Waiter& waiter) noexcept;
-  bool grant_shared(Context& context, WaitQueue& queue, rm_slot& slot, StateWord seen,
+  bool grant_shared(Wakeup& owed, WaitQueue& queue, rm_slot& slot, StateWord seen,
                     const Waiter& waiter) noexcept;
-  bool grant_upgrade(Context& context, WaitQueue& queue, rm_slot& slot, StateWord seen,
+  bool grant_upgrade(Wakeup& owed, WaitQueue& queue, rm_slot& slot, StateWord seen,
                      const Waiter& waiter) noexcept;
   [[nodiscard]] bool leave_to_owner(Context& context, const WaitQueue& queue,
                                     rm_slot& slot) noexcept;
@@ -287,8 +288,10 @@ class LockEngine {
                                     std::uint16_t except) noexcept;
 
  public:
-  /// The one decision about a waiter: WAITING with this sequence number becomes `outcome`. Wakes
-  /// him if he sleeps. False if it was decided otherwise (I6).
+  /// The one decision about a waiter: WAITING with this sequence number becomes `outcome`. If he
+  /// sleeps, his wake is owed. False if it was decided otherwise (I6).
+  bool decide(const Waiter& waiter, unsigned outcome, Wakeup& owed) noexcept;
+  /// The same, and wakes him at once.
   bool decide(const Waiter& waiter, unsigned outcome) noexcept;
 
  private:

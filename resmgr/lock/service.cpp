@@ -28,6 +28,7 @@ LockEngine::Knock LockEngine::knock(Context& context, std::uint32_t index, std::
 void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t generation) noexcept {
   rm_slot& slot = t_.slots[index];
   WaitQueue queue(t_, slot, index, generation);
+  Wakeup owed;  // GX3, GS4: paid after S5 or S6
   std::uint64_t word = load(slot.word);
   for (unsigned round = 0;; ++round) {
     if (round >= service_rounds_ && leave_to_owner(context, queue, slot)) return;
@@ -59,18 +60,18 @@ void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t ge
     const bool open = seen.owner() == 0 && !seen.has(RM_WORD_QUARANTINED);
     if (waiting && open) {
       if (best.mode == RM_WAIT_EXCLUSIVE && holders == 0) {
-        grant_exclusive(context, queue, slot, seen, best);
+        grant_exclusive(owed, queue, slot, seen, best);
         word = load(slot.word);
         continue;
       }
       if (best.mode == RM_WAIT_SHARED) {
-        grant_shared(context, queue, slot, seen, best);
+        grant_shared(owed, queue, slot, seen, best);
         word = load(slot.word);
         continue;
       }
       // SHARED may be gone: when the shared hold was released from elsewhere meanwhile.
       if (best.mode == RM_WAIT_UPGRADE && reap_cells(slot, generation, best.context) == 0) {
-        grant_upgrade(context, queue, slot, seen, best);
+        grant_upgrade(owed, queue, slot, seen, best);
         word = load(slot.word);
         continue;
       }
@@ -129,9 +130,9 @@ unsigned LockEngine::reap_cells(rm_slot& slot, std::uint32_t generation,
   return in_use;
 }
 
-bool LockEngine::grant_exclusive(Context&, WaitQueue& queue, rm_slot& slot, StateWord seen,
+bool LockEngine::grant_exclusive(Wakeup& owed, WaitQueue& queue, rm_slot& slot, StateWord seen,
                                  const Waiter& waiter) noexcept {
-  if (planted::kNodeFirst && !decide(waiter, RM_NODE_GRANTED)) return false;
+  if (planted::kNodeFirst && !decide(waiter, RM_NODE_GRANTED, owed)) return false;
   // GX1. GRANTING: an offer until the node says GRANTED, so that a granter killed here can be told
   // from a holder. SHARED without cells goes with it.
   std::uint64_t word = seen.bits;
@@ -142,7 +143,7 @@ bool LockEngine::grant_exclusive(Context&, WaitQueue& queue, rm_slot& slot, Stat
   // Out of the queue before he is told: he may be gone, and the node in other hands, right after.
   queue.unlink(*waiter.node);
   // GX2
-  if (planted::kNodeFirst || decide(waiter, RM_NODE_GRANTED)) {
+  if (planted::kNodeFirst || decide(waiter, RM_NODE_GRANTED, owed)) {
     clear_granting(slot, waiter.context);  // GX4; the waiter helps
     return true;
   }
@@ -157,7 +158,7 @@ bool LockEngine::grant_exclusive(Context&, WaitQueue& queue, rm_slot& slot, Stat
   }
 }
 
-bool LockEngine::grant_shared(Context&, WaitQueue& queue, rm_slot& slot, StateWord seen,
+bool LockEngine::grant_shared(Wakeup& owed, WaitQueue& queue, rm_slot& slot, StateWord seen,
                               const Waiter& waiter) noexcept {
   rm_cell* cell = t_.cell(waiter.cell_link);
   // GS1
@@ -193,13 +194,13 @@ bool LockEngine::grant_shared(Context&, WaitQueue& queue, rm_slot& slot, StateWo
     queue.unlink(*waiter.node);
   }
   // GS3, GS5, GS6
-  const bool granted = shared && decide(waiter, RM_NODE_GRANTED);
+  const bool granted = shared && decide(waiter, RM_NODE_GRANTED, owed);
   expected = parked.to(RM_CELL_OFFERED).bits;
   (void)cas(cell->word, expected, parked.to(granted ? RM_CELL_HELD : RM_CELL_FREE).bits);
   return granted;
 }
 
-bool LockEngine::grant_upgrade(Context&, WaitQueue& queue, rm_slot& slot, StateWord seen,
+bool LockEngine::grant_upgrade(Wakeup& owed, WaitQueue& queue, rm_slot& slot, StateWord seen,
                                const Waiter& waiter) noexcept {
   // GU1. The waiter's cell stays HELD until he clears it himself: cells are ignored while the word
   // is exclusive.
@@ -209,7 +210,7 @@ bool LockEngine::grant_upgrade(Context&, WaitQueue& queue, rm_slot& slot, StateW
   if (!cas(slot.word, word, offered.bits)) return false;
   settle_grant(slot, waiter);
   queue.unlink(*waiter.node);
-  if (decide(waiter, RM_NODE_GRANTED)) {  // GU2
+  if (decide(waiter, RM_NODE_GRANTED, owed)) {  // GU2
     clear_granting(slot, waiter.context);
     return true;
   }

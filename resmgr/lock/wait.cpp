@@ -151,6 +151,11 @@ unsigned LockEngine::await(Context& context, Wait& wait) noexcept {
 }
 
 bool LockEngine::decide(const Waiter& waiter, unsigned outcome) noexcept {
+  Wakeup owed;
+  return decide(waiter, outcome, owed);
+}
+
+bool LockEngine::decide(const Waiter& waiter, unsigned outcome, Wakeup& owed) noexcept {
   rm_node& node = *waiter.node;
   std::uint64_t word = load(node.word);
   for (;;) {
@@ -159,7 +164,7 @@ bool LockEngine::decide(const Waiter& waiter, unsigned outcome) noexcept {
     if (!cas(node.word, word, seen.to(outcome).bits)) continue;
     // The futex is the low half of the word: it holds the state. Who times out is awake.
     if (seen.asleep() && outcome != RM_NODE_TIMED_OUT && !planted::kNoWake) {
-      futex_wake(&node.word, 1);
+      owed.owe(&node.word);
     }
     return true;
   }

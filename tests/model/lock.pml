@@ -14,7 +14,7 @@
 //   LAZY                shared release leaves SHARED behind, and who wants the resource for
 //                       himself takes it over an empty SHARED
 //   DOWNGRADE UPGRADERS (a bit each) TIMED (a bit each) CANCEL=context
-//   DIRECT MERGED WAKE_LATE TOLERANT STRICT_GS2 REPAIR_COMPLETES    variants of the protocol
+//   DIRECT MERGED TOLERANT STRICT_GS2 REPAIR_COMPLETES    variants of the protocol
 //   FINE                groups of loads taken apart
 //   NEG_*               one rule removed: must fail
 
@@ -350,7 +350,7 @@ release_shared: // LockEngine::release_shared
 #endif
     fi
   } unless { life[me] != LIVE };
-  d_step { FORGET; op = 0; m = 0; nd = 0; next = 0; timed = 0; upped = 0; downed = 0 };
+  d_step { FORGET; owed = 0; op = 0; m = 0; nd = 0; next = 0; timed = 0; upped = 0; downed = 0 };
 #ifdef REUSE
   if
   :: d_step { life[me] == GONE && !second -> second = 1; life[me] = LIVE; parking[me] = 1 };

@@ -14,13 +14,14 @@
 #define GRANT_S 4
 #define GRANT_U 5
 
-// FORGET: what the latch holder knows is stale once he looks again.
+// FORGET: what the latch holder knows is stale once he looks again. `owed` is not: the node, counted
+// from 1, whose waiter he told but has not woken yet.
 #ifdef FINE
-#define ENGINE_LOCALS byte n, q, w, so, act, k, held; bit sh, left, t, clear, others
+#define ENGINE_LOCALS byte n, q, w, so, act, k, held, owed; bit sh, left, t, clear, others
 #define FORGET n = 0; q = 0; w = 0; so = 0; act = 0; sh = 0; left = 0; t = 0; clear = 0; \
   k = 0; held = 0; others = 0
 #else
-#define ENGINE_LOCALS byte n, q, w, so, act; bit sh, left, t, clear
+#define ENGINE_LOCALS byte n, q, w, so, act, owed; bit sh, left, t, clear
 #define FORGET n = 0; q = 0; w = 0; so = 0; act = 0; sh = 0; left = 0; t = 0; clear = 0
 #endif
 
@@ -64,6 +65,18 @@ inline wake(node) {
     :: else
     fi
   }
+}
+
+// LockEngine::Wakeup: a waiter who was told is woken when the latch is free again, or another is told.
+inline owe_wake(node) {
+#ifndef NEG_OWED_FORGOTTEN
+  if :: owed != 0 -> wake(owed - 1) :: else fi;
+#endif
+  owed = node + 1
+}
+
+inline wake_owed() {
+  if :: atomic { owed != 0 -> wake(owed - 1); owed = 0 } :: else fi
 }
 
 // S4. The inbox is emptied in an order that a death can't harm: mark each node
@@ -315,5 +328,5 @@ granting_shared:
   grant_shared(me);
 
 served:
-  skip
+  wake_owed()
 }

@@ -32,7 +32,7 @@ inline grant_exclusive(me) {
   unlink();
   decide_node();
   if
-  :: t -> wake(n); d_step { if :: UNCHANGED -> owner = w; shared = 0 :: else fi; t = 0 }
+  :: t -> owe_wake(n); d_step { if :: UNCHANGED -> owner = w; shared = 0 :: else fi; t = 0 }
   :: else
   fi;
   d_step { FORGET };
@@ -54,9 +54,7 @@ offered:
   unlink();
   decide_node();                                                                // GX2, GU2
   if :: t -> skip :: else -> goto undo fi;
-#ifndef WAKE_LATE
-  wake(n);                                                                      // GX3
-#endif
+  owe_wake(n);                                                                  // GX3
 #ifdef NEG_GCELL
   d_step { t = (sh && owner == w && granting) };
   if :: t -> d_step { if :: cell[w] == HELD -> cell[w] = FREE :: else fi } :: else fi;
@@ -76,18 +74,12 @@ offered:
   };
   if
   :: t ->
-#ifdef WAKE_LATE
-    wake(n);
-#endif
     d_step { FORGET };
     goto served
   :: else
   fi;
 #endif
   d_step { if :: owner == w && granting -> granting = 0 :: else fi };           // GX4
-#ifdef WAKE_LATE
-  wake(n);
-#endif
   d_step { FORGET };
   goto serve;
 
@@ -156,7 +148,7 @@ inline grant_shared(me) {
   unlink();
   decide_node();                                                                // GS3
   if :: t -> skip :: else -> take_offer_back(); goto serve fi;
-  wake(n);                                                                      // GS4
+  owe_wake(n);                                                                  // GS4
   d_step { if :: cell[w] == OFFERED -> cell[w] = HELD :: else fi; FORGET };     // GS5
   goto serve
 }

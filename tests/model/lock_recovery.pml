@@ -137,6 +137,6 @@ serve:   service(REC)
     :: reuse_slot(1)
     :: reuse_slot(2)
     od
-  } unless { d_step { restart -> FORGET; i = 0 } }
+  } unless { d_step { restart -> FORGET; owed = 0; i = 0 } }
   od
 }

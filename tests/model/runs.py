@@ -120,6 +120,11 @@ _LOCK_CONTROLS = [
             "I6_head_waits_for_a_holder",
             "NEG_QUIETTIMEOUT HOLD NCTX=3 M0=S M1=X M2=S",
         ),
+        (
+            "owed-wake-forgotten",
+            "I6_no_wake_is_lost",
+            "NEG_OWED_FORGOTTEN NCTX=3 M0=S M1=S M2=X",
+        ),
         ("no-second-wake", "I6_no_wake_is_lost", "NEG_NOREWAKE KILLS=1"),
         (
             "shared-release-waits-for-latch",
@@ -242,7 +247,7 @@ _LOCK = [
     _lock("cancelled", f"{ANY2} CANCEL=0 KILLS=1 V1=1"),
     _lock("killed", f"{ANY2} KILLS=1 V1=0 TRY PATHB"),
     _lock("killed-other", f"{ANY2} KILLS=1 V1=1 TRY PATHB"),
-    _lock("killed-direct-handoff", "KILLS=1 DIRECT MERGED WAKE_LATE M0=X M1=EITHER"),
+    _lock("killed-direct-handoff", "KILLS=1 DIRECT MERGED M0=X M1=EITHER"),
     _lock("killed-reused", f"{ANY2} KILLS=1 V1=0 REUSE"),
     _lock("killed-both", "KILLS=2 V1=0 V2=1"),
     _lock("killed-both-at-once", f"{ANY2} KILLS=1 TWOCLIENTS V1=0 V2=1"),
@@ -271,7 +276,7 @@ _LOCK_FULL = [
     for name, defines, more in [
         ("all-two-operations", f"{ALL} NOPS=2", {}),
         ("all-three-operations", f"{ANY2} NOPS=3 NODES=3 TRY PATHB", {}),
-        ("all-direct-handoff", f"{ALL} NOPS=2 DIRECT MERGED WAKE_LATE", {}),
+        ("all-direct-handoff", f"{ALL} NOPS=2 DIRECT MERGED", {}),
         ("all-step-by-step", f"{ALL} NOPS=2 FINE", {}),
         ("three-any", f"{ANY3} TRY PATHB", {}),
         ("three-any-direct-handoff", f"{ANY3} DIRECT MERGED PATHB", {}),
