@@ -45,8 +45,8 @@ std::uint32_t Recovery::mark_dead(std::uint32_t client) noexcept {
 Recovery::Report Recovery::run(std::uint32_t slots) noexcept {
   Report report;
   cancel_waits(report);
-  // What their hold lists name is served first: a hint, so that somebody who waits for it doesn't
-  // wait for the scan as well.
+  serve_the_waiting(report);
+  // What their hold lists name comes before the scan as well: somebody may be about to wait for it.
   for_each_dead([&](std::uint32_t, const rm_context& record) {
     const std::uint64_t used = load(record.hold_bitmap);
     for (unsigned position = 0; position < RM_CONTEXT_HOLDS; ++position) {
@@ -81,6 +81,20 @@ void Recovery::cancel_waits(Report& report) noexcept {
     // Swept from wherever it stands in the queue, as if he had given up; perhaps he just had.
     rm_slot* const slot = t_.slot(load(node.slot));
     if (slot) atomic(slot->attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_RESORT));
+  }
+}
+
+// Who waits for one of the dead is served before the scan, which may have a million words to look
+// at. A hint: which nodes there are is not what R3 relies on.
+void Recovery::serve_the_waiting(Report& report) noexcept {
+  const std::uint32_t end = nodes_.bits().high_water();
+  for (std::uint32_t i = 0; i < end; ++i) {
+    if (!NodeWord{load(t_.nodes[i].word)}.waiting()) continue;
+    const std::uint32_t index = load(t_.nodes[i].slot);
+    const rm_slot* const slot = t_.slot(index);
+    if (!slot) continue;
+    const StateWord word{load(slot->word)};
+    if (t_.is_dead(word.owner()) || t_.is_dead(word.latch())) (void)visit(index, report);
   }
 }
 

@@ -60,6 +60,7 @@ class Recovery {
     NoTenant  ///< no resource there
   };
   void cancel_waits(Report& report) noexcept;
+  void serve_the_waiting(Report& report) noexcept;
   Visit visit(std::uint32_t slot, Report& report) noexcept;
   [[nodiscard]] bool concerns_us(const rm_slot& slot) const noexcept;
   void repair(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
