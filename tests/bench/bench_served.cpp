@@ -87,14 +87,25 @@ void pair_vs_flock(Run& run) {
 
 // ---- hand-offs ----------------------------------------------------------------------------------
 
+void compare_duels(Run& run, auto& ours, auto& peer) {
+  run.add(bench::Run::compare([&](std::uint64_t operations) { ours.play(operations); },
+                              [&](std::uint64_t operations) { peer.play(operations); },
+                              run.sampling().stretched(4)));
+}
+
 void handoff(Run& run, unsigned partner, bench::WordDuel::Wait wait) {
   bench::pin(0);
   ServedDomain served;
   bench::LockDuel ours(served, partner);
   bench::WordDuel peer(wait, partner);
-  run.add(bench::Run::compare([&](std::uint64_t operations) { ours.play(operations); },
-                              [&](std::uint64_t operations) { peer.play(operations); },
-                              run.sampling().stretched(4)));
+  compare_duels(run, ours, peer);
+}
+
+void handoff_floor_of_queues(Run& run) {
+  bench::pin(0);
+  bench::QueueDuel floor(1);
+  bench::WordDuel peer(bench::WordDuel::Wait::Spin, 1);
+  compare_duels(run, floor, peer);
 }
 
 void handoff_same(Run& run) { handoff(run, 0, bench::WordDuel::Wait::Futex); }
@@ -332,6 +343,12 @@ constexpr Benchmark kBenchmarks[] = {
      .target = "<= 3",
      .about = "the same, and a word at which both look all the time",
      .run = handoff_spin},
+    {.name = "served/handoff_floor_of_queues_vs_spin",
+     .unit = "ns",
+     .peer = "spin",
+     .target = "",
+     .about = "what a bare queue lock takes for the same: the least of a hand-off in an order",
+     .run = handoff_floor_of_queues},
     {.name = "served/death_to_grant_vs_pidfd",
      .unit = "ns",
      .peer = "pidfd",

@@ -100,4 +100,46 @@ void WordDuel::await(Board& board, Wait wait, std::uint32_t turn) {
   }
 }
 
+QueueDuel::QueueDuel(unsigned processor) {
+  board_->locks[0].acquire(0);
+  partner_ = std::make_unique<Other>([this, processor] {
+    pin(processor);
+    board_->locks[1].acquire(1);
+    board_->ready.store(true);
+    for (unsigned turn = 0;; turn = 1 - turn) {
+      board_->locks[turn].acquire(1);
+      board_->locks[1 - turn].release(1);
+    }
+  });
+  while (!board_->ready.load()) std::this_thread::yield();
+}
+
+void QueueDuel::play(std::uint64_t operations) {
+  for (; operations != 0; --operations) {
+    board_->locks[turn_].release(0);
+    turn_ = 1 - turn_;
+    board_->locks[turn_].acquire(0);
+  }
+}
+
+void QueueDuel::QueueLock::acquire(std::uint32_t player) noexcept {
+  Node& mine = nodes[player];
+  mine.next.store(kNobody, std::memory_order_relaxed);
+  mine.granted.store(false, std::memory_order_relaxed);
+  const std::uint32_t before = tail.exchange(player, std::memory_order_acq_rel);
+  if (before == kNobody) return;
+  nodes[before].next.store(player, std::memory_order_release);
+  while (!mine.granted.load(std::memory_order_acquire)) __builtin_ia32_pause();
+}
+
+void QueueDuel::QueueLock::release(std::uint32_t player) noexcept {
+  Node& mine = nodes[player];
+  if (mine.next.load(std::memory_order_acquire) == kNobody) {
+    std::uint32_t last = player;
+    if (tail.compare_exchange_strong(last, kNobody, std::memory_order_acq_rel)) return;
+    while (mine.next.load(std::memory_order_acquire) == kNobody) __builtin_ia32_pause();
+  }
+  nodes[mine.next.load(std::memory_order_relaxed)].granted.store(true, std::memory_order_release);
+}
+
 }  // namespace bench

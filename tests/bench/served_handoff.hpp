@@ -62,4 +62,37 @@ class WordDuel {
   std::unique_ptr<Other> partner_;
 };
 
+/// What the machine asks for a hand-off that a queue decides: the game of LockDuel, with two of
+/// Mellor-Crummey and Scott's queue locks ("Algorithms for scalable synchronization on
+/// shared-memory multiprocessors", 1991). They check nothing, keep no order but their own, and
+/// whoever dies in one takes it with him: a floor for served/handoff_spin_vs_spin, not a peer.
+class QueueDuel {
+ public:
+  explicit QueueDuel(unsigned processor);
+  void play(std::uint64_t operations);
+
+ private:
+  static constexpr std::uint32_t kNobody = 2;
+  struct alignas(64) Node {
+    std::atomic<std::uint32_t> next{kNobody};
+    std::atomic<bool> granted{false};
+  };
+  /// Of two players, each with one node.
+  struct QueueLock {
+    alignas(64) std::atomic<std::uint32_t> tail{kNobody};
+    std::array<Node, 2> nodes;
+
+    void acquire(std::uint32_t player) noexcept;
+    void release(std::uint32_t player) noexcept;
+  };
+  struct Board {
+    std::array<QueueLock, 2> locks;
+    alignas(64) std::atomic<bool> ready{false};
+  };
+
+  Shared<Board> board_;
+  unsigned turn_ = 0;  ///< which of the two is mine
+  std::unique_ptr<Other> partner_;
+};
+
 }  // namespace bench
