@@ -28,7 +28,8 @@ enum class Walk {
 };
 
 /// Repeats `walk` until no record left a chain while it ran. Errors: StaleHandle, InvalidArgument
-/// (damaged chains), WouldBlock (the writer changed chains during each of kMaxAttempts attempts).
+/// (damaged chains), WouldBlock (the writer changed chains during each of kMaxAttempts attempts, or
+/// is in the middle of a Change).
 template <typename WalkFunction>
 [[nodiscard]] Result<void> read_chains(const Tables& tables, WalkFunction&& walk) {
   bool moved = false;
@@ -40,8 +41,10 @@ template <typename WalkFunction>
     if (outcome == Walk::Whole && !moved) return {};
     cpu_relax();
   }
-  return moved ? fail(ErrorCode::WouldBlock, "the registry is being changed")
-               : fail(ErrorCode::InvalidArgument, "damaged chain in the registry");
+  // Where a resource comes or goes, one chain of an edge is ahead of the other.
+  const bool changing = (load_acquire(tables.root->changes_seq) & 1u) != 0;
+  return moved || changing ? fail(ErrorCode::WouldBlock, "the registry is being changed")
+                           : fail(ErrorCode::InvalidArgument, "damaged chain in the registry");
 }
 
 /// Follows one chain from `link`: calls `visit(record)` for each record, which returns whether the

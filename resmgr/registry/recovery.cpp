@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <span>
 
+#include "resmgr/registry/change.hpp"
 #include "resmgr/registry/edges.hpp"
 #include "resmgr/registry/entry.hpp"
 #include "resmgr/registry/writer.hpp"
@@ -50,6 +51,7 @@ void RegistryWriter::publish_needed(std::vector<bool>& live) {
 // Only two things are believed: an entry's first word, and the chains that start at published
 // entries. Lists of free records, counters, backward links and the index are made anew.
 Recovery RegistryWriter::recover() {
+  const Change change(tables_);
   rm_registry_region& root = *tables_.root;
   const std::uint32_t used = std::min(load_acquire(root.slot_high_water), tables_.entries.count());
   store_release(root.slot_high_water, used);

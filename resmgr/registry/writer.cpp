@@ -11,6 +11,7 @@
 #include "resmgr/abi/names.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/hash.hpp"
+#include "resmgr/registry/change.hpp"
 #include "resmgr/registry/entry.hpp"
 #include "resmgr/registry/teardown_order.hpp"
 
@@ -251,12 +252,13 @@ void RegistryWriter::store_lifecycle(std::uint32_t slot, unsigned lifecycle) noe
 
 void RegistryWriter::announce(const PreparedSlot& prepared) noexcept {
   index_.publish(prepared.name_hash, prepared.handle());
-  bump(tables_.root->live);
+  store_release(tables_.root->live, load_relaxed(tables_.root->live) + 1);
   drivers_.add_resource(owner_of(tables_.entries.at(prepared.slot)));
 }
 
 Result<Handle> RegistryWriter::publish(const PreparedSlot& prepared, Lifecycle state) noexcept {
   if (auto ok = check_prepared(prepared, state); !ok) return std::unexpected(std::move(ok.error()));
+  const Change change(tables_);
   store_lifecycle(prepared.slot, static_cast<unsigned>(state));
   announce(prepared);
   return prepared.handle();
@@ -267,6 +269,7 @@ Result<void> RegistryWriter::publish_with_needed(const PreparedSlot& prepared, L
                                                  Lifecycle needed_state) noexcept {
   if (auto ok = check_prepared(prepared, state); !ok) return ok;
   if (auto ok = check_prepared(needed, needed_state); !ok) return ok;
+  const Change change(tables_);
   const auto needed_lifecycle = static_cast<unsigned>(needed_state);
   store_lifecycle(needed.slot, needed_lifecycle | RM_STATE_UNPUBLISHED);
   dependencies_.add_first(prepared.handle(), needed.handle());
@@ -406,6 +409,7 @@ Result<void> RegistryWriter::cancel_unregister(Handle handle) noexcept {
 Result<void> RegistryWriter::finish_unregister(Handle handle) noexcept {
   auto entry = pending_entry(handle);
   if (!entry) return std::unexpected(std::move(entry.error()));
+  const Change change(tables_);
   drivers_.drop_resource(owner_of(*entry));
   clear_entry(handle.slot());
   store_release(tables_.root->live, load_relaxed(tables_.root->live) - 1);
