@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/registry/stepper.hpp"
 
+#include <elf.h>
 #include <sched.h>
 #include <sys/ptrace.h>
+#include <sys/uio.h>
+#include <sys/user.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -71,6 +74,20 @@ bool step(pid_t child) {
   if (::ptrace(PTRACE_SINGLESTEP, child, nullptr, nullptr) != 0) return false;
   int status = 0;
   return ::waitpid(child, &status, 0) == child && WIFSTOPPED(status);
+}
+
+// Where it is; nothing if that can't be told on this machine.
+std::optional<std::uintptr_t> program_counter(pid_t child) {
+  user_regs_struct registers{};
+  iovec where{&registers, sizeof(registers)};
+  if (::ptrace(PTRACE_GETREGSET, child, NT_PRSTATUS, &where) != 0) return std::nullopt;
+#if defined(__x86_64__)
+  return registers.rip;
+#elif defined(__aarch64__)
+  return registers.pc;
+#else
+  return std::nullopt;
+#endif
 }
 
 using Images = std::vector<std::vector<std::byte>>;
@@ -158,6 +175,36 @@ std::optional<int> stop_after(std::size_t instructions, const std::function<int(
   if (::ptrace(PTRACE_DETACH, *child, nullptr, nullptr) != 0) return std::nullopt;
   if (::waitpid(*child, &status, 0) != *child || !WIFEXITED(status)) return std::nullopt;
   return WEXITSTATUS(status);
+}
+
+std::optional<bool> kill_where(const std::function<void()>& prepare,
+                               const std::function<void()>& operation,
+                               const std::function<bool(std::uintptr_t)>& here) {
+  const OnOneProcessor pinned;
+  const pid_t child = ::fork();
+  if (child < 0) return std::nullopt;
+  if (child == 0) {
+    prepare();
+    if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(2);
+    ::raise(SIGSTOP);
+    operation();
+    ::raise(SIGSTOP);
+    ::_exit(0);
+  }
+  std::optional<bool> outcome;
+  int status = 0;
+  bool stopped = ::waitpid(child, &status, 0) == child && WIFSTOPPED(status);
+  while (stopped && !outcome) {
+    const auto counter = program_counter(child);
+    if (!counter) break;
+    if (here(*counter)) outcome = true;
+    if (outcome || ::ptrace(PTRACE_SINGLESTEP, child, nullptr, nullptr) != 0) break;
+    stopped = ::waitpid(child, &status, 0) == child && WIFSTOPPED(status);
+    if (stopped && WSTOPSIG(status) == SIGSTOP) outcome = false;
+  }
+  if (WIFEXITED(status) || WIFSIGNALED(status)) return std::nullopt;
+  ::kill(child, SIGKILL);
+  return ::waitpid(child, &status, 0) == child ? outcome : std::nullopt;
 }
 
 }  // namespace resmgr::registry::test

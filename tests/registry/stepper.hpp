@@ -13,6 +13,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <span>
@@ -42,5 +43,12 @@ namespace resmgr::registry::test {
 [[nodiscard]] std::optional<int> stop_after(std::size_t instructions,
                                             const std::function<int()>& operation,
                                             const std::function<void()>& meanwhile);
+
+/// Runs `prepare` in another process, then `operation`, and asks `here` before each of its
+/// instructions, with the program counter. Kills the process, all of it, where that says so or at
+/// the end. Returns whether it said so; nothing if the process ended otherwise.
+[[nodiscard]] std::optional<bool> kill_where(const std::function<void()>& prepare,
+                                             const std::function<void()>& operation,
+                                             const std::function<bool(std::uintptr_t)>& here);
 
 }  // namespace resmgr::registry::test
