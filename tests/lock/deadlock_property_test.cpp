@@ -2,7 +2,7 @@
 //
 // Deadlock detection against an oracle that knows the whole history (I6 to I9): no cycle is missed,
 // none is invented, the victim is the one that the rule names. Contexts move one at a time, so that
-// the history is one line; rings whose members race are below.
+// the history is one line; rings whose members race are in deadlock_race_test.cpp.
 //
 // RESMGR_SEED repeats a run, RESMGR_ROUNDS says how many graphs.
 #include <gtest/gtest.h>
@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/lock/fixture.hpp"
+#include "tests/lock/stage.hpp"
 #include "tests/lock/wait_oracle.hpp"
 
 namespace resmgr::lock::test {
@@ -26,8 +26,7 @@ constexpr int kResources = 5;
 class Game {
  public:
   explicit Game(std::uint64_t seed) : random_(seed) {
-    for (int i = 0; i < kResources; ++i) (void)domain_.arm(static_cast<std::uint32_t>(i));
-    for (int i = 0; i < kContexts; ++i) actors_.push_back(std::make_unique<Actor>(domain_));
+    for (int i = 0; i < kContexts; ++i) actors_.push_back(stage_->enter());
   }
 
   void play() {
@@ -36,7 +35,7 @@ class Game {
     for (int i = 0; i < moves && !::testing::Test::HasFailure(); ++i) move();
     unwind();
   }
-  [[nodiscard]] Domain& domain() { return domain_; }
+  [[nodiscard]] Stage& stage() { return *stage_; }
   [[nodiscard]] std::uint64_t victims() const { return victims_; }
   /// Victims whose cycle was broken before they could name it.
   [[nodiscard]] std::uint64_t dissolved() const { return dissolved_; }
@@ -45,10 +44,12 @@ class Game {
   [[nodiscard]] int pick(int least, int most) {
     return std::uniform_int_distribution<int>(least, most)(random_);
   }
-  [[nodiscard]] static Handle handle(int resource) {
-    return {static_cast<std::uint32_t>(resource), 1};
+  [[nodiscard]] Handle handle(int resource) const {
+    return stage_->resource(static_cast<std::uint32_t>(resource));
   }
-  [[nodiscard]] Actor& actor(int context) { return *actors_.at(static_cast<std::size_t>(context)); }
+  [[nodiscard]] Performer& actor(int context) {
+    return *actors_.at(static_cast<std::size_t>(context));
+  }
   [[nodiscard]] int number_of(std::uint32_t id) {
     for (int i = 0; i < kContexts; ++i) {
       if (actor(i).id() == id) return i;
@@ -202,7 +203,7 @@ class Game {
   void read_ranks() {
     for (int i = 0; i < kContexts; ++i) {
       if (!oracle_.wish(i)) continue;
-      domain_.engine.graph().for_each_wait(actor(i).id(), [&](const Waiter& waiter) {
+      stage_->engine().graph().for_each_wait(actor(i).id(), [&](const Waiter& waiter) {
         EXPECT_GE(waiter.rank.priority, oracle_.wish(i)->rank.priority) << at();
         oracle_.set_priority(i, waiter.rank.priority);
         return false;
@@ -231,15 +232,15 @@ class Game {
         }
       }
     }
-    for (int i = 0; i < kResources; ++i) EXPECT_TRUE(is_free(domain_.word(handle(i)))) << at();
+    for (int i = 0; i < kResources; ++i) EXPECT_TRUE(is_free(stage_->word(handle(i)))) << at();
   }
   [[nodiscard]] std::string at() const {
     return ", after " + std::to_string(victims_) + " victims";
   }
 
   std::mt19937_64 random_;
-  Domain domain_;
-  std::vector<std::unique_ptr<Actor>> actors_;
+  std::unique_ptr<Stage> stage_ = set_stage();
+  std::vector<std::unique_ptr<Performer>> actors_;
   WaitOracle oracle_{kContexts, kResources};
   std::set<int> early_;
   std::uint64_t victims_ = 0;
@@ -248,19 +249,18 @@ class Game {
 
 TEST(DeadlockProperty, NothingIsMissedAndNothingInvented) {
   const std::uint64_t seed = seed_from_environment();
-  const std::uint64_t rounds = rounds_from_environment(kSanitized ? 250 : 5'000);
   Game game(seed);
+  const std::uint64_t rounds = rounds_from_environment(kSanitized ? 250 : 5'000);
   for (std::uint64_t round = 0; round < rounds && !::testing::Test::HasFailure(); ++round) {
     SCOPED_TRACE("round " + std::to_string(round));
     game.play();
   }
-  const rm_lock_region& region = *game.domain().tables().region;
-  EXPECT_EQ(load(region.deadlocks), game.victims());
-  EXPECT_EQ(load(region.late_victims), game.dissolved());
+  EXPECT_EQ(game.stage().deadlocks(), game.victims());
+  EXPECT_EQ(game.stage().late(), game.dissolved());
   EXPECT_LE(game.dissolved(), game.victims() / 10);
   EXPECT_GT(game.victims(), rounds / 10) << "too few deadlocks to say anything";
-  EXPECT_EQ(take_census(game.domain()).nodes_lost, 0u);
-  EXPECT_EQ(take_census(game.domain()).cells_in_use, 0u);
+  EXPECT_EQ(game.stage().census().nodes_lost, 0u);
+  EXPECT_EQ(game.stage().census().cells_in_use, 0u);
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Deadlocks one at a time: deadlock.cpp and wait_graph.cpp.
+// Deadlocks whose members were stopped at a moment, or whose records a test wrote: deadlock.cpp and
+// wait_graph.cpp. Scenarios that take no more than performers are in deadlock_scenario_test.cpp.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -19,13 +20,6 @@ namespace {
 class Deadlock : public ::testing::Test {
  protected:
   [[nodiscard]] std::uint64_t deadlocks() const { return load(domain.tables().region->deadlocks); }
-  [[nodiscard]] std::uint64_t late() const { return load(domain.tables().region->late_victims); }
-  /// Each member waits for what the next one holds.
-  static std::vector<std::uint32_t> contexts(const Error& error) {
-    std::vector<std::uint32_t> ids;
-    for (const Participant& who : error.cycle()) ids.push_back(who.context);
-    return ids;
-  }
 
   Domain domain;
   std::array<Handle, 6> r{domain.arm(1), domain.arm(2), domain.arm(3),
@@ -34,149 +28,6 @@ class Deadlock : public ::testing::Test {
   Actor b{domain, 2};
   Actor c{domain, 3};
 };
-
-TEST_F(Deadlock, TheYoungestOfTwoIsRefusedWithTheWholeCycle) {
-  ASSERT_TRUE(a.acquire(r[0]));
-  ASSERT_TRUE(b.acquire(r[1]));
-  a.begin(r[1], blocking());
-  const Outcome refused = b.acquire(r[0], blocking());
-  ASSERT_TRUE(fails_with(refused, ErrorCode::Deadlock));
-  EXPECT_EQ(contexts(refused.error()), (std::vector<std::uint32_t>{b.id(), a.id()}));
-  EXPECT_EQ(refused.error().cycle()[0].handle, r[0]);
-  EXPECT_EQ(refused.error().cycle()[1].handle, r[1]);
-  EXPECT_STREQ(refused.error().cycle()[1].driver.data(), "driver-1");
-  EXPECT_EQ(refused.error().blame().context, a.id());
-  EXPECT_EQ(deadlocks(), 1u);
-  EXPECT_FALSE(a.finished());
-  ASSERT_TRUE(b.release(r[1]));
-  EXPECT_TRUE(a.finish());
-  EXPECT_EQ(late(), 0u);
-}
-
-TEST_F(Deadlock, TheLowestPriorityIsTheVictimWhoeverFindsIt) {
-  ASSERT_TRUE(a.acquire(r[0]));
-  ASSERT_TRUE(b.acquire(r[1]));
-  a.begin(r[1], blocking(HoldKind::Exclusive, ResourcePriority::Low));
-  b.begin(r[0], blocking(HoldKind::Exclusive, ResourcePriority::High));
-  const Outcome refused = a.finish();
-  ASSERT_TRUE(fails_with(refused, ErrorCode::Deadlock)) << "woken though he slept";
-  EXPECT_EQ(contexts(refused.error()), (std::vector<std::uint32_t>{a.id(), b.id()}));
-  EXPECT_FALSE(b.finished());
-  ASSERT_TRUE(a.release(r[0]));
-  EXPECT_TRUE(b.finish());
-  EXPECT_EQ(late(), 0u);
-}
-
-// A lent priority moves one up in the queue; as a victim he is worth what he asked for.
-TEST_F(Deadlock, ALoanDoesNotChangeTheVictim) {
-  Actor patron(domain);
-  ASSERT_TRUE(a.acquire(r[0]));
-  ASSERT_TRUE(b.acquire(r[1]));
-  a.begin(r[1], blocking(HoldKind::Exclusive, ResourcePriority::Low));
-  patron.begin(r[0], blocking(HoldKind::Exclusive, ResourcePriority::Critical));
-  b.begin(r[0], blocking(HoldKind::Exclusive, ResourcePriority::Normal));
-  EXPECT_TRUE(fails_with(a.finish(), ErrorCode::Deadlock));
-  ASSERT_TRUE(a.release(r[0]));
-  ASSERT_TRUE(patron.finish());
-  ASSERT_TRUE(patron.release(r[0]));
-  EXPECT_TRUE(b.finish());
-}
-
-TEST_F(Deadlock, AnEmergencyWoundsTheOthers) {
-  ASSERT_TRUE(a.acquire(r[0]));
-  ASSERT_TRUE(b.acquire(r[1]));
-  a.begin(r[1], blocking(HoldKind::Exclusive, ResourcePriority::Critical));
-  b.begin(r[0], emergency());
-  EXPECT_TRUE(fails_with(a.finish(), ErrorCode::Preempted));
-  ASSERT_TRUE(a.release(r[0]));
-  EXPECT_TRUE(b.finish());
-}
-
-TEST_F(Deadlock, AmongEmergenciesTheYoungestIsTheVictim) {
-  ASSERT_TRUE(a.acquire(r[0]));
-  ASSERT_TRUE(b.acquire(r[1]));
-  a.begin(r[1], emergency());
-  EXPECT_TRUE(fails_with(b.acquire(r[0], emergency()), ErrorCode::Deadlock));
-  ASSERT_TRUE(b.release(r[1]));
-  EXPECT_TRUE(a.finish());
-}
-
-TEST_F(Deadlock, EverySharedHolderIsFollowed) {
-  ASSERT_TRUE(a.share(r[0]));
-  ASSERT_TRUE(b.share(r[0]));
-  ASSERT_TRUE(c.acquire(r[1]));
-  // Whichever of the two stands first in the chain.
-  for (Actor* holder : {&a, &b}) {
-    holder->begin(r[1], blocking());
-    ASSERT_FALSE(holder->finished());
-    EXPECT_TRUE(fails_with(c.acquire(r[0], blocking()), ErrorCode::Deadlock));
-    ASSERT_TRUE(c.release(r[1]));
-    ASSERT_TRUE(holder->finish());
-    ASSERT_TRUE(holder->release(r[1]));
-    ASSERT_TRUE(c.acquire(r[1]));
-  }
-}
-
-// a holds R shared; b queues for it exclusively; c, who wants to share R and would, waits for b.
-TEST_F(Deadlock, EarlierWaitersAreFollowed) {
-  ASSERT_TRUE(a.share(r[0]));
-  ASSERT_TRUE(c.acquire(r[1]));
-  b.begin(r[0], blocking());
-  a.begin(r[1], blocking());
-  const Outcome refused = c.acquire(r[0], blocking(HoldKind::Shared));
-  ASSERT_TRUE(fails_with(refused, ErrorCode::Deadlock));
-  EXPECT_EQ(contexts(refused.error()), (std::vector<std::uint32_t>{c.id(), b.id(), a.id()}));
-  ASSERT_TRUE(c.release(r[1]));
-  ASSERT_TRUE(a.finish());
-  ASSERT_TRUE(a.release(r[0], HoldKind::Shared));
-  EXPECT_TRUE(b.finish());
-}
-
-TEST_F(Deadlock, SharingWithoutConflictIsNone) {
-  ASSERT_TRUE(a.share(r[0]));
-  ASSERT_TRUE(b.share(r[1]));
-  EXPECT_TRUE(a.acquire(r[1], blocking(HoldKind::Shared)));
-  EXPECT_TRUE(b.acquire(r[0], blocking(HoldKind::Shared)));
-  EXPECT_EQ(deadlocks(), 0u);
-}
-
-TEST_F(Deadlock, AChainOfAnyDepthIsFollowed) {
-  Capacities deep = kSmall;
-  deep.slots = 256;
-  deep.contexts = 256;
-  Domain wide(deep);
-  constexpr std::uint32_t kDepth = 100;
-  std::vector<std::unique_ptr<Actor>> chain;
-  for (std::uint32_t i = 0; i < kDepth; ++i) {
-    chain.push_back(std::make_unique<Actor>(wide));
-    ASSERT_TRUE(chain[i]->acquire(wide.arm(i)));
-  }
-  for (std::uint32_t i = 0; i + 1 < kDepth; ++i) chain[i]->begin(Handle(i + 1, 1), blocking());
-  const Outcome refused = chain[kDepth - 1]->acquire(Handle(0, 1), blocking());
-  ASSERT_TRUE(fails_with(refused, ErrorCode::Deadlock));
-  EXPECT_EQ(refused.error().cycle().size(), kDepth);
-  for (std::uint32_t i = kDepth - 1; i > 0; --i) {
-    ASSERT_TRUE(chain[i]->release(Handle(i, 1)));
-    ASSERT_TRUE(chain[i - 1]->finish());
-    ASSERT_TRUE(chain[i - 1]->release(Handle(i, 1)));
-  }
-}
-
-TEST_F(Deadlock, OneRequestMayCloseTwoCycles) {
-  ASSERT_TRUE(a.share(r[0]));
-  ASSERT_TRUE(b.share(r[0]));
-  ASSERT_TRUE(c.acquire(r[1]));
-  ASSERT_TRUE(c.acquire(r[2]));
-  a.begin(r[1], blocking(HoldKind::Exclusive, ResourcePriority::Low));
-  b.begin(r[2], blocking(HoldKind::Exclusive, ResourcePriority::Low));
-  c.begin(r[0], blocking(HoldKind::Exclusive, ResourcePriority::High));
-  EXPECT_TRUE(fails_with(a.finish(), ErrorCode::Deadlock));
-  EXPECT_TRUE(fails_with(b.finish(), ErrorCode::Deadlock));
-  EXPECT_EQ(deadlocks(), 2u);
-  ASSERT_TRUE(a.release(r[0], HoldKind::Shared));
-  ASSERT_TRUE(b.release(r[0], HoldKind::Shared));
-  EXPECT_TRUE(c.finish());
-}
 
 // The granter was stopped after it wrote b into the word and before it told b's node. Who comes
 // now, and stands before b in the queue, waits for b; b waits for nobody.

@@ -36,6 +36,7 @@
 #include "resmgr/lock/context_table.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/region.hpp"
+#include "tests/lock/performer.hpp"
 
 namespace resmgr::lock::test {
 
@@ -97,11 +98,13 @@ inline constexpr Capacities kSmall{.slots = 64,
                                    .shares = 0};
 
 struct Domain {
+  static constexpr std::uint32_t kPid = 4711;  ///< that it says its process has
+
   explicit Domain(const Capacities& capacities = kSmall)
       : region(LockRegion::create(capacities, RegionIdentity{.domain_id = 1}).value()),
         engine(region.tables(), names),
         contexts(region.tables(), engine) {
-    store_relaxed(tables().client(0)->pid, 4711);
+    store_relaxed(tables().client(0)->pid, kPid);
   }
 
   [[nodiscard]] const LockTables& tables() const { return region.tables(); }
@@ -123,46 +126,14 @@ struct Domain {
   ContextTable contexts;
 };
 
-inline Request blocking(HoldKind kind = HoldKind::Exclusive,
-                        ResourcePriority priority = ResourcePriority::Normal,
-                        const std::source_location& place = std::source_location::current()) {
-  return {.kind = kind, .mode = AcquisitionMode::Blocking, .priority = priority, .place = place};
-}
-inline Request trying(HoldKind kind = HoldKind::Exclusive) {
-  return {.kind = kind, .mode = AcquisitionMode::NonBlocking};
-}
-/// A deadline so far away that a test that reaches it has failed.
-inline constexpr std::uint64_t kLongNs = 100'000'000'000;
-inline Request timed(std::uint64_t ns, HoldKind kind = HoldKind::Exclusive,
-                     ResourcePriority priority = ResourcePriority::Normal) {
-  return {.kind = kind,
-          .mode = AcquisitionMode::Timeout,
-          .deadline_ns = monotonic_ns() + ns,
-          .priority = priority};
-}
-inline Request emergency(std::uint64_t ns = kLongNs, HoldKind kind = HoldKind::Exclusive) {
-  return {.kind = kind, .mode = AcquisitionMode::Emergency, .deadline_ns = monotonic_ns() + ns};
-}
-
-/// Lets others run until `done()`. Nothing but the test's own time limit ends it otherwise.
-template <typename Done>
-void wait_until(Done&& done) {
-  while (!done()) std::this_thread::yield();
-}
-
-/// The outcome of a call, and the grant where it has one.
-using Outcome = Result<Grant>;
-
-class Actor {
+class Actor final : public Performer {
  public:
   explicit Actor(Domain& domain, std::uint32_t driver = 0)
       : domain_(domain), thread_([this, driver] { run(driver); }) {
     wait_until([&] { return context_.load() != nullptr; });
   }
-  Actor(const Actor&) = delete;
-  Actor& operator=(const Actor&) = delete;
   /// A wait that goes on is cancelled: so a test that failed in the middle ends.
-  ~Actor() {
+  ~Actor() override {
     wait_until([&] {
       domain_.engine.graph().for_each_wait(id(), [&](const Waiter& waiter) {
         return !domain_.engine.decide(waiter, RM_NODE_CANCELLED);
@@ -174,23 +145,16 @@ class Actor {
   }
 
   [[nodiscard]] Context& context() const { return *context_.load(); }
-  [[nodiscard]] std::uint16_t id() const { return context().id; }
+  [[nodiscard]] std::uint16_t id() const override { return context().id; }
+  [[nodiscard]] std::uint32_t pid() const override { return Domain::kPid; }
 
   /// Starts a call on the actor's thread. The call before it must have finished.
   void start(std::function<Outcome(Context&)> call) { do_call(std::move(call), false); }
-  /// Whether the call has finished, or sleeps in a queue with its walk behind it.
-  [[nodiscard]] bool settled() const {
-    if (finished()) return true;
-    bool asleep = false;
-    domain_.engine.graph().for_each_wait(id(), [&](const Waiter& waiter) {
-      asleep = waiter.word.asleep();
-      return !asleep;
-    });
-    return asleep;
+  void post(const Call& call) override {
+    start([this, call](Context& me) { return call(domain_.engine, me); });
   }
-  [[nodiscard]] bool finished() const { return !busy_.load(); }
-  /// Waits for the end of the call.
-  Outcome finish() {
+  [[nodiscard]] bool finished() const override { return !busy_.load(); }
+  Outcome finish() override {
     wait_until([&] { return finished(); });
     return std::move(*outcome_);
   }
@@ -199,55 +163,13 @@ class Actor {
     start(std::move(call));
     return finish();
   }
-
-  /// Starts an acquisition and returns when it has ended or sleeps.
-  void begin(Handle handle, const Request& request) {
-    start([this, handle, request](Context& me) {
-      return domain_.engine.acquire(me, handle, request);
-    });
-    wait_until([&] { return settled(); });
-  }
-  void begin_upgrade(Handle handle, const Request& request = blocking()) {
-    start([this, handle, request](Context& me) {
-      return without_grant(domain_.engine.upgrade(me, handle, request));
-    });
-    wait_until([&] { return settled(); });
-  }
-  Outcome acquire(Handle handle, const Request& request = trying()) {
-    return run_call([&](Context& me) { return domain_.engine.acquire(me, handle, request); });
-  }
-  Outcome share(Handle handle) { return acquire(handle, trying(HoldKind::Shared)); }
-  Outcome release(Handle handle, HoldKind kind = HoldKind::Exclusive) {
-    return run_call(
-        [&](Context& me) { return without_grant(domain_.engine.release(me, handle, kind)); });
-  }
-  Outcome upgrade(Handle handle, const Request& request = trying()) {
-    return run_call(
-        [&](Context& me) { return without_grant(domain_.engine.upgrade(me, handle, request)); });
-  }
-  Outcome downgrade(Handle handle) {
-    return run_call(
-        [&](Context& me) { return without_grant(domain_.engine.downgrade(me, handle)); });
-  }
-  Outcome consistent(Handle handle) {
-    return run_call(
-        [&](Context& me) { return without_grant(domain_.engine.consistent(me, handle)); });
-  }
-  Outcome retire(Handle handle) {
-    return run_call([&](Context& me) {
-      return without_grant(domain_.engine.retire(me, handle, monotonic_ns() + kLongNs));
-    });
-  }
   [[nodiscard]] std::optional<HoldKind> holds(Handle handle) const {
     const auto kind = domain_.engine.held_kind(context(), handle);
     return kind ? std::optional(*kind) : std::nullopt;
   }
 
  private:
-  static Outcome without_grant(Result<void> result) {
-    if (!result) return std::unexpected(std::move(result.error()));
-    return Grant{};
-  }
+  [[nodiscard]] LockEngine& engine() const override { return domain_.engine; }
   void do_call(std::function<Outcome(Context&)> call, bool last) {
     {
       const std::lock_guard lock(mutex_);
