@@ -1,33 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Many processes on a real resmgrd that do everything clients do, and die of SIGKILL wherever they
-// are, or stop and go on, as does the daemon's worker (I1, I3 to I6). Who holds leaves his mark
-// beside the resource, so that two at a time would see each other; what needs the daemon must
+// are, or stop and go on, as does the daemon's worker (I1, I3 to I6). Each writes down what it asks
+// for, has and lets go, and an oracle judges all of it afterwards; what needs the daemon must
 // succeed though its worker dies; in the end everything is free and nobody is stuck.
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdint>
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
-#include <new>
+#include <optional>
 #include <random>
-#include <sstream>
+#include <ranges>
 #include <string>
-#include <thread>
+#include <utility>
+#include <vector>
 
+#include "resmgr/base/clock.hpp"
+#include "resmgr/client/served_authority.hpp"
 #include "tests/base/seed.hpp"
+#include "tests/base/shared_block.hpp"
 #include "tests/integration/served_support.hpp"
+#include "tests/kill/soak_oracle.hpp"
 
 namespace hal::test {
 namespace {
 
 using namespace std::chrono_literals;
+using resmgr::test::SoakEntry;
+using resmgr::test::SoakEvent;
+using resmgr::test::SoakLog;
+using resmgr::test::SoakOracle;
+using resmgr::test::SoakRing;
 
 constexpr std::uint32_t kProcesses = 16;
 constexpr std::uint32_t kResources = 6;
@@ -35,30 +45,23 @@ constexpr std::uint32_t kResources = 6;
 constexpr unsigned kPatienceSeconds = 30;
 constexpr auto kWorkerLives = 200ms;
 constexpr std::uint32_t kLongestHoldUs = 500;
+/// What a machine that has too much to do may make an outcome late by.
+constexpr std::uint64_t kGraceNs = 10'000'000'000;
 
 std::chrono::seconds duration() {
   const char* const given = std::getenv("RESMGR_SECONDS");
   return std::chrono::seconds(given ? std::strtol(given, nullptr, 10) : 10);
 }
 
-/// What the processes tell each other beside the domain.
+/// What the processes tell each other, and whoever comes after them.
 struct Marks {
   struct Resource {
-    std::atomic<std::int32_t> holder{0};     ///< pid, exclusive
-    std::atomic<std::uint32_t> readers{0};   ///< a bit for each process
     std::atomic<std::uint64_t> guarded{0};   ///< changed by exclusive holders, in two steps
     std::atomic<std::uint64_t> mirrored{0};  ///< the second one
   };
-  struct Process {
-    std::atomic<std::int32_t> pid{0};
-    std::atomic<std::uint64_t> acquired{0};
-    std::atomic<std::uint64_t> released{0};
-    std::atomic<std::uint64_t> calls{0};
-  };
   std::array<Resource, kResources> resources;
-  std::array<Process, kProcesses> processes;
+  std::array<SoakRing, kProcesses> rings;
   std::atomic<bool> over{false};
-  std::atomic<std::uint64_t> repaired{0};  ///< holds of the dead that a successor was told of
   std::atomic<std::uint64_t> deadlocks{0};
   std::atomic<int> violation{0};  ///< the line of the first
   std::atomic<int> error{-1};     ///< and the error behind it, if any
@@ -69,42 +72,15 @@ struct Marks {
   }
 };
 
-struct SharedMarks {
-  SharedMarks() {
-    void* const memory =
-        ::mmap(nullptr, sizeof(Marks), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) std::abort();
-    marks = ::new (memory) Marks();
-  }
-  SharedMarks(const SharedMarks&) = delete;
-  SharedMarks& operator=(const SharedMarks&) = delete;
-  ~SharedMarks() { ::munmap(marks, sizeof(Marks)); }
-
-  Marks* marks = nullptr;
-};
-
-// It does nothing any more: a zombie, or one on the way there, whose connection may be closed
-// already.
-bool is_dead(std::int32_t pid) {
-  constexpr unsigned kExiting = 4;  // PF_EXITING
-  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
-  std::string text;
-  if (!std::getline(file, text)) return true;
-  std::istringstream fields(text.substr(text.rfind(')') + 1));
-  char state = 'X';
-  std::array<std::string, 5> between;  // parent, group, session, terminal and its group
-  unsigned flags = kExiting;
-  fields >> state;
-  for (std::string& field : between) fields >> field;
-  fields >> flags;
-  return state == 'Z' || state == 'X' || (flags & kExiting) != 0;
-}
-
 /// One process: does what clients do until it is told to end, or killed.
 class Worker {
  public:
   Worker(const Daemon& daemon, Marks& marks, std::uint32_t number, std::uint64_t seed)
-      : daemon_(daemon), marks_(marks), number_(number), random_(seed) {}
+      : daemon_(daemon),
+        marks_(marks),
+        log_(marks.rings.at(number)),
+        number_(number),
+        random_(seed) {}
 
   int run() {
     ::alarm(kPatienceSeconds);
@@ -127,7 +103,6 @@ class Worker {
           if (pick(3) == 0) hold((first + 1 + pick(kResources - 1)) % kResources, [] {});
         });
       }
-      me().calls.fetch_add(1);
     }
     ::alarm(kPatienceSeconds);
     manager_.reset();
@@ -138,7 +113,6 @@ class Worker {
   [[nodiscard]] std::uint32_t pick(std::uint32_t below) {
     return static_cast<std::uint32_t>(random_() % below);
   }
-  [[nodiscard]] Marks::Process& me() { return marks_.processes.at(number_); }
 
   [[nodiscard]] AcquireOptions any_options() {
     constexpr std::uint32_t kLongestUs = 5'000;
@@ -156,59 +130,46 @@ class Worker {
     return options;
   }
 
+  /// When the outcome is due.
+  [[nodiscard]] static std::uint64_t deadline_of(const AcquireOptions& options) {
+    constexpr std::uint64_t kSecond = 1'000'000'000;
+    const std::uint64_t now = resmgr::monotonic_ns();
+    if (options.mode == AcquisitionMode::NonBlocking) return now;
+    if (options.mode == AcquisitionMode::Blocking) return now + kPatienceSeconds * kSecond;
+    return now + static_cast<std::uint64_t>(options.timeout.count());
+  }
+
   template <typename Meanwhile>
   void hold(std::uint32_t number, Meanwhile&& meanwhile) {
-    auto grant = manager_->acquire_scoped_resource(handles_.at(number), any_options());
+    const AcquireOptions options = any_options();
+    SoakEntry entry{.resource = static_cast<std::uint8_t>(number),
+                    .exclusive = options.kind == HoldKind::Exclusive};
+    const auto write = [&](SoakEvent what) {
+      entry.what = what;
+      log_.write(entry);
+    };
+    entry.deadline_ns = deadline_of(options);
+    write(SoakEvent::Asked);
+    auto grant = manager_->acquire_scoped_resource(handles_.at(number), options);
+    entry.inconsistent = grant && grant->inconsistent();
+    write(grant ? SoakEvent::Granted : SoakEvent::Refused);
     if (!grant) return check_refusal(grant.error());
-    me().acquired.fetch_add(1);
     Marks::Resource& mark = marks_.resources.at(number);
-    if (grant->kind() == HoldKind::Exclusive) {
-      hold_alone(mark, *grant, meanwhile);
-    } else {
-      const std::uint32_t bit = 1u << number_;
-      mark.readers.fetch_or(bit);
-      if (is_alive(mark.holder.load())) marks_.blame(__LINE__);
-      meanwhile();
-      if (is_alive(mark.holder.load())) marks_.blame(__LINE__);
-      mark.readers.fetch_and(~bit);
+    if (entry.exclusive && entry.inconsistent) {
+      mark.mirrored.store(mark.guarded.load());
+      if (!grant->consistent()) marks_.blame(__LINE__);
+      write(SoakEvent::Repaired);
     }
+    const bool is_whole = entry.exclusive || !entry.inconsistent;
+    if (is_whole && mark.guarded.load() != mark.mirrored.load()) marks_.blame(__LINE__);
+    if (entry.exclusive) mark.guarded.fetch_add(1);
+    meanwhile();
+    if (entry.exclusive) mark.mirrored.fetch_add(1);
+    write(SoakEvent::Releasing);
     if (auto released = grant->release(); !released) {
       marks_.blame(__LINE__, static_cast<int>(code_of(released.error())));
     }
-    me().released.fetch_add(1);
-  }
-
-  template <typename Meanwhile>
-  void hold_alone(Marks::Resource& mark, ScopedResource& grant, Meanwhile&& meanwhile) {
-    const std::int32_t mine = ::getpid();
-    const std::int32_t before = mark.holder.exchange(mine);
-    // One who died with his mark set died holding, and that is told.
-    if (before != 0 && !(grant.inconsistent() && is_dead(before))) marks_.blame(__LINE__);
-    if (someone_reads(mark)) marks_.blame(__LINE__);
-    if (grant.inconsistent()) {
-      marks_.repaired.fetch_add(1);
-      mark.mirrored.store(mark.guarded.load());
-      if (!grant.consistent()) marks_.blame(__LINE__);
-    }
-    if (mark.guarded.load() != mark.mirrored.load()) marks_.blame(__LINE__);
-    mark.guarded.fetch_add(1);
-    meanwhile();
-    mark.mirrored.fetch_add(1);
-    std::int32_t still = mine;
-    if (!mark.holder.compare_exchange_strong(still, 0)) marks_.blame(__LINE__);
-  }
-
-  [[nodiscard]] static bool is_alive(std::int32_t pid) { return pid != 0 && !is_dead(pid); }
-
-  // The bits of the dead stay until somebody takes their place.
-  [[nodiscard]] bool someone_reads(const Marks::Resource& mark) const {
-    for (std::uint32_t i = 0; i < kProcesses; ++i) {
-      const std::uint32_t bit = 1u << i;
-      const std::int32_t pid = marks_.processes.at(i).pid.load();
-      if ((mark.readers.load() & bit) == 0 || is_dead(pid)) continue;
-      if ((mark.readers.load() & bit) != 0 && marks_.processes.at(i).pid.load() == pid) return true;
-    }
-    return false;
+    write(SoakEvent::Released);
   }
 
   void check_refusal(const Error& error) {
@@ -246,6 +207,7 @@ class Worker {
 
   const Daemon& daemon_;
   Marks& marks_;
+  SoakRing& log_;
   std::uint32_t number_;
   std::mt19937_64 random_;
   std::unique_ptr<ResourceManager> manager_;
@@ -258,6 +220,9 @@ class ServedSoakTest : public ::testing::Test {
   void SetUp() override {
     manager_ = daemon_.connect();
     ASSERT_NE(manager_, nullptr);
+    auto attached = resmgr::client::ServedAuthority::attach({.socket_path = daemon_.socket()});
+    ASSERT_TRUE(attached) << attached.error().message();
+    attached_.emplace(std::move(*attached));
     for (std::uint32_t i = 0; i < kResources; ++i) {
       ASSERT_TRUE(manager_->register_resource("r/" + std::to_string(i), {}));
     }
@@ -265,22 +230,71 @@ class ServedSoakTest : public ::testing::Test {
   }
 
   void begin(std::uint32_t number) {
-    for (Marks::Resource& mark : marks().resources) mark.readers.fetch_and(~(1u << number));
+    marks().rings.at(number).clear();
     const std::uint64_t seed = random_();
     auto& child = children_.at(number);
     child = std::make_unique<Child>([&, number, seed](Child::Talk& talk) {
       if (talk.hear() != 'g') return 1;
       return Worker(daemon_, marks(), number, seed).run();
     });
-    // Known before it can hold anything.
-    marks().processes.at(number).pid.store(child->pid());
     child->say('g');
   }
   void kill(std::uint32_t number) {
+    const auto pid = static_cast<std::uint32_t>(children_.at(number)->pid());
+    note(number, SoakEvent::Killed);
     children_.at(number)->signal(SIGKILL);
     EXPECT_EQ(children_.at(number)->wait(), -SIGKILL)
         << "it ended by itself, of " << SIGALRM << ": it hung";
+    read_log(number);
+    dying_.push_back({pid, std::exchange(logs_.at(number), {})});
     ++kills_;
+  }
+  void note(std::uint32_t number, SoakEvent what) {
+    logs_.at(number).fate.push_back({.what = what, .at_ns = resmgr::monotonic_ns()});
+  }
+  void read_logs() {
+    for (std::uint32_t number = 0; number < kProcesses; ++number) read_log(number);
+  }
+  void read_log(std::uint32_t number) {
+    std::vector<SoakEntry>& entries = logs_.at(number).entries;
+    EXPECT_TRUE(marks().rings.at(number).read_into(entries)) << "a log is too short";
+    const auto grant = std::ranges::find_if(entries, [](const SoakEntry& entry) {
+      return entry.what == SoakEvent::Granted && entry.exclusive;
+    });
+    if (grant != entries.end()) a_grant_ = *grant;
+  }
+  /// What would be there if that was granted to another one at the same moment.
+  [[nodiscard]] static SoakLog one_more_holder(SoakEntry grant) {
+    SoakLog log;
+    grant.deadline_ns = grant.at_ns;
+    for (const SoakEvent what : {SoakEvent::Asked, SoakEvent::Granted}) {
+      grant.what = what;
+      log.entries.push_back(grant);
+    }
+    ++grant.at_ns;
+    for (const SoakEvent what : {SoakEvent::Releasing, SoakEvent::Released}) {
+      grant.what = what;
+      log.entries.push_back(grant);
+    }
+    return log;
+  }
+  [[nodiscard]] bool has_a_place(std::uint32_t pid) const {
+    const auto& t = attached_->locks.tables();
+    for (std::uint32_t i = 0; i < t.client_count; ++i) {
+      const auto state = resmgr::load(t.client(i)->state) & RM_CONTEXT_STATE_MASK;
+      if (state != RM_CONTEXT_FREE && resmgr::load(t.client(i)->pid) == pid) return true;
+    }
+    return false;
+  }
+  /// Of the dead, those whom the domain has buried; true if that are all.
+  bool close_logs_of_the_buried() {
+    std::erase_if(dying_, [&](Dying& dying) {
+      if (has_a_place(dying.pid)) return false;
+      dying.log.fate.push_back({.what = SoakEvent::Buried, .at_ns = resmgr::monotonic_ns()});
+      oracle_.add(std::move(dying.log));
+      return true;
+    });
+    return dying_.empty();
   }
   void kill_worker() {
     const auto now = std::chrono::steady_clock::now();
@@ -290,16 +304,25 @@ class ServedSoakTest : public ::testing::Test {
     next_worker_ = now + kWorkerLives;
     ++workers_;
   }
-  [[nodiscard]] Marks& marks() const { return *shared_.marks; }
+  [[nodiscard]] Marks& marks() const { return *shared_; }
 
   std::mt19937_64 random_{resmgr::test::seed()};
   // Short, so that what the dead own is both kept and destroyed.
   const TemporaryFile config_{"[grace]\nowner = \"100ms\"\n"};
   Daemon daemon_{{"--config", config_.path()}};
-  SharedMarks shared_;
+  const resmgr::test::SharedBlock<Marks> shared_;
   std::unique_ptr<ResourceManager> manager_;
   std::array<std::unique_ptr<Child>, kProcesses> children_;
   std::chrono::steady_clock::time_point next_worker_;
+  struct Dying {
+    std::uint32_t pid;
+    SoakLog log;
+  };
+  std::optional<resmgr::client::ServedAuthority::Attached> attached_;  ///< to look
+  std::array<SoakLog, kProcesses> logs_;
+  std::vector<Dying> dying_;
+  std::optional<SoakEntry> a_grant_;  ///< any exclusive one
+  SoakOracle oracle_{kGraceNs};
   std::uint64_t kills_ = 0;
   std::uint64_t workers_ = 0;
 };
@@ -313,10 +336,12 @@ TEST_F(ServedSoakTest, WhoeverDiesTheOthersGoOn) {
     const auto other = (number + 1) % kProcesses;
     switch (random_() % 4) {
       case 0:
+        note(other, SoakEvent::Stopped);
         children_.at(other)->signal(SIGSTOP);
         kill(number);
         if (random_() % 2 == 0) kill_worker();
         children_.at(other)->signal(SIGCONT);
+        note(other, SoakEvent::Continued);
         begin(number);
         break;
       case 1:
@@ -326,20 +351,31 @@ TEST_F(ServedSoakTest, WhoeverDiesTheOthersGoOn) {
         kill(number);
         begin(number);
     }
+    read_logs();
+    (void)close_logs_of_the_buried();
   }
   marks().over.store(true);
-  std::uint64_t acquired = 0;
-  std::uint64_t released = 0;
   for (std::uint32_t number = 0; number < kProcesses; ++number) {
     EXPECT_EQ(children_.at(number)->wait(), 0) << -SIGALRM << ": it waits for ever";
-    acquired += marks().processes.at(number).acquired.load();
-    released += marks().processes.at(number).released.load();
+    read_log(number);
+    oracle_.add(std::move(logs_.at(number)));
   }
+  EXPECT_TRUE(eventually([&] { return close_logs_of_the_buried(); }));
   EXPECT_EQ(marks().violation.load(), 0) << "the line; the error: " << marks().error.load();
-  // Each of the dead held two at most.
-  EXPECT_GE(acquired, released);
-  EXPECT_LE(acquired, released + 2 * kills_);
-  EXPECT_GT(marks().repaired.load(), 0u) << "no holder was met";
+  constexpr std::size_t kEnough = 10;
+  const auto violations = oracle_.judge();
+  for (const std::string& violation : violations | std::views::take(kEnough)) {
+    ADD_FAILURE() << violation;
+  }
+  const SoakOracle::Counts counts = oracle_.counts();
+  EXPECT_GT(counts.died_holding, 0u) << "no holder was met";
+  EXPECT_GT(counts.told, 0u);
+  // It would have seen one who has what another one has.
+  ASSERT_TRUE(a_grant_);
+  oracle_.add(one_more_holder(*a_grant_));
+  EXPECT_TRUE(std::ranges::any_of(oracle_.judge(), [](const std::string& violation) {
+    return violation.find("I1") != std::string::npos;
+  })) << "an overlap is not found";
   EXPECT_GT(workers_, 0u);
   for (std::uint32_t i = 0; i < kResources; ++i) {
     const Handle handle = manager_->find("r/" + std::to_string(i)).value();
@@ -349,9 +385,10 @@ TEST_F(ServedSoakTest, WhoeverDiesTheOthersGoOn) {
   }
   EXPECT_TRUE(eventually([&] { return manager_->holds().value().empty(); }));
   EXPECT_TRUE(eventually([&] { return manager_->size() == kResources; })) << "orphans stay";
-  std::cout << kills_ << " kills, " << workers_ << " of workers, " << acquired << " grants, "
-            << marks().repaired.load() << " of what a dead one held, " << marks().deadlocks.load()
-            << " deadlocks\n";
+  std::cout << kills_ << " kills, " << workers_ << " of workers, " << counts.grants << " grants, "
+            << counts.refusals << " refusals, " << marks().deadlocks.load() << " deadlocks, "
+            << counts.died_holding << " died holding, " << counts.told << " were told, latest by "
+            << counts.latest_ns / 1000 << " us\n";
   EXPECT_EQ(daemon_.stop(), 0);
 }
 
