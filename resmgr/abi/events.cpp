@@ -20,6 +20,7 @@ Result<void> check_up_to(E value, E last, const char* what) noexcept {
 }  // namespace
 
 Result<void> QuiesceEvent::check() const noexcept {
+  if (attempt == 0) return fail(ErrorCode::InvalidArgument, "an attempt without a number");
   return check_up_to(reason, QuiesceReason::Removed, "unknown reason to quiesce");
 }
 
@@ -29,17 +30,17 @@ Result<std::size_t> encode(const QuiesceEvent& event, std::span<std::byte> out) 
   writer.fixed(rm_wire_quiesce{.handle = event.handle.bits(),
                                .deadline = event.deadline_ns,
                                .reason = static_cast<std::uint32_t>(event.reason),
-                               .reserved = 0});
+                               .attempt = event.attempt});
   return writer.finish();
 }
 
 Result<QuiesceEvent> QuiesceEvent::decode(const Frame& frame) noexcept {
   FrameReader reader(frame, {FrameType::Quiesce});
   const auto part = reader.fixed<rm_wire_quiesce>();
-  reader.require_zero(part.reserved);
   return reader.finish_with(QuiesceEvent{.handle = Handle::from_bits(part.handle),
                                          .reason = static_cast<QuiesceReason>(part.reason),
-                                         .deadline_ns = part.deadline});
+                                         .deadline_ns = part.deadline,
+                                         .attempt = part.attempt});
 }
 
 Result<void> OwnerEvent::check() const noexcept {

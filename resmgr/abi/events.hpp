@@ -39,6 +39,7 @@ struct QuiesceEvent {
   Handle handle = {};
   QuiesceReason reason = QuiesceReason::HolderDied;
   std::uint64_t deadline_ns = 0;  ///< CLOCK_MONOTONIC; no answer by then counts as failure
+  std::uint32_t attempt = 1;      ///< not 0; the answer names it
 
   [[nodiscard]] Result<void> check() const noexcept;
   [[nodiscard]] static Result<QuiesceEvent> decode(const Frame& frame) noexcept;

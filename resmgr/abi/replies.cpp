@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "resmgr/abi/error_number.hpp"
 #include "resmgr/abi/frame_reader.hpp"
 #include "resmgr/abi/frame_writer.hpp"
 #include "resmgr/abi/layout.h"
@@ -24,22 +25,6 @@ bool is_printable(std::string_view text) noexcept {
   return text.size() <= RM_WIRE_MAX_TEXT && std::ranges::all_of(text, [](char c) {
            return static_cast<unsigned char>(c) >= ' ' && c != '\x7f';
          });
-}
-
-bool is_error_code(ErrorCode code) noexcept {
-  return static_cast<int>(code) >= 1 && static_cast<int>(code) <= kErrorCodes;
-}
-
-std::uint32_t to_wire(std::optional<ErrorCode> error) noexcept {
-  return error ? static_cast<std::uint32_t>(*error) : 0;
-}
-
-/// Any other number than those known stays as it is for check() to refuse, but a newer minor may
-/// have codes that we can't name.
-std::optional<ErrorCode> error_from_wire(std::uint32_t code, bool newer) noexcept {
-  if (code == 0) return std::nullopt;
-  const auto error = static_cast<ErrorCode>(code);
-  return newer && !is_error_code(error) ? ErrorCode::System : error;
 }
 
 Result<void> check(const RegistrationOutcome& outcome) noexcept {
@@ -119,7 +104,7 @@ Result<std::size_t> encode(const ResultReply& reply, std::uint64_t request_id,
   FrameWriter writer(out, FrameType::Result, request_id, reply.has_fd ? 1 : 0);
   writer.require(reply.check());
   writer.fixed(rm_wire_result{.value = {reply.value[0], reply.value[1]},
-                              .code = to_wire(reply.error),
+                              .code = error_to_wire(reply.error),
                               .errno_value = reply.system_errno,
                               .text_bytes = static_cast<std::uint8_t>(reply.text.size()),
                               .has_fd = reply.has_fd,
@@ -166,7 +151,7 @@ Result<std::size_t> encode(std::span<const RegistrationOutcome> outcomes, std::u
   for (const RegistrationOutcome& outcome : outcomes) {
     writer.require(check(outcome));
     writer.append(rm_wire_registered_item{
-        .handle = outcome.handle.bits(), .code = to_wire(outcome.error), .reserved = 0});
+        .handle = outcome.handle.bits(), .code = error_to_wire(outcome.error), .reserved = 0});
   }
   return writer.finish();
 }

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "resmgr/abi/error_number.hpp"
 #include "resmgr/abi/frame_reader.hpp"
 #include "resmgr/abi/frame_writer.hpp"
 #include "resmgr/abi/names.hpp"
@@ -10,7 +11,8 @@
 namespace resmgr::wire {
 namespace {
 
-constexpr std::uint32_t kKnownFeatures = RM_WIRE_FEATURE_URING_FUTEX | RM_WIRE_FEATURE_FUTEX_WAITV;
+constexpr std::uint32_t kKnownFeatures =
+    RM_WIRE_FEATURE_URING_FUTEX | RM_WIRE_FEATURE_FUTEX_WAITV | RM_WIRE_FEATURE_EVENTS;
 
 std::unexpected<Error> out_of_range(const char* what) noexcept {
   return fail(ErrorCode::InvalidArgument, what);
@@ -66,6 +68,9 @@ Result<void> SetStateRequest::check() const noexcept {
   }
   if (has_fd && state != Lifecycle::Ready) {
     return out_of_range("a descriptor of what is not ready");
+  }
+  if (error && (state == Lifecycle::Ready || !is_error_code(*error))) {
+    return out_of_range("why it could not be quiesced");
   }
   return {};
 }
@@ -172,19 +177,22 @@ Result<std::size_t> encode(const SetStateRequest& request, std::uint64_t request
   writer.fixed(rm_wire_set_state{.handle = request.handle.bits(),
                                  .state = static_cast<std::uint8_t>(request.state),
                                  .has_fd = request.has_fd,
-                                 .reserved = {}});
+                                 .error = static_cast<std::uint16_t>(error_to_wire(request.error)),
+                                 .attempt = request.attempt});
   return writer.finish();
 }
 
 Result<SetStateRequest> SetStateRequest::decode(const Frame& frame) noexcept {
   FrameReader reader(frame, {FrameType::SetState});
   const auto part = reader.fixed<rm_wire_set_state>();
-  reader.require_zero(part.reserved);
   reader.require(part.has_fd <= 1, "more than one descriptor of a state");
   reader.needs_fds(part.has_fd);
-  return reader.finish_with(SetStateRequest{.handle = Handle::from_bits(part.handle),
-                                            .state = static_cast<Lifecycle>(part.state),
-                                            .has_fd = part.has_fd != 0});
+  return reader.finish_with(
+      SetStateRequest{.handle = Handle::from_bits(part.handle),
+                      .state = static_cast<Lifecycle>(part.state),
+                      .has_fd = part.has_fd != 0,
+                      .attempt = part.attempt,
+                      .error = error_from_wire(part.error, frame.is_newer())});
 }
 
 Result<std::size_t> encode(const OpenFdRequest& request, std::uint64_t request_id,

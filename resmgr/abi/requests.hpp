@@ -23,6 +23,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -100,7 +101,9 @@ struct SetStateRequest {
   /// Ready: a lazy resource has its memory, or one that was to be quiesced is quiet. Quarantined:
   /// it could not be quiesced.
   Lifecycle state = Lifecycle::Ready;
-  bool has_fd = false;  ///< the memory's travels beside the frame; with Ready alone
+  bool has_fd = false;                  ///< the memory's travels beside the frame; with Ready alone
+  std::uint32_t attempt = 0;            ///< the QuiesceEvent that this answers; 0: none
+  std::optional<ErrorCode> error = {};  ///< why it could not be quiesced; with Quarantined alone
 
   [[nodiscard]] Result<void> check() const noexcept;
   [[nodiscard]] static Result<SetStateRequest> decode(const Frame& frame) noexcept;

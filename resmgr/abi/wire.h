@@ -100,6 +100,7 @@ struct rm_frame_header {
 /* ---- requests ------------------------------------------------------------ */
 #define RM_WIRE_FEATURE_URING_FUTEX 0x1u /* waits with IORING_OP_FUTEX_WAIT */
 #define RM_WIRE_FEATURE_FUTEX_WAITV 0x2u /* waits for several futexes by one call */
+#define RM_WIRE_FEATURE_EVENTS 0x4u      /* reads events; nobody else is sent any */
 
 /* Where a client stands: its record in the lock region of a domain. */
 struct rm_wire_client {
@@ -181,9 +182,10 @@ struct rm_wire_dependency {
  * to be quiesced is quiet. QUARANTINED: it could not be quiesced. */
 struct rm_wire_set_state {
   uint64_t handle;
-  uint8_t state;  /* RM_STATE_READY or RM_STATE_QUARANTINED */
-  uint8_t has_fd; /* 0 or 1: of the memory, beside the frame */
-  uint8_t reserved[6];
+  uint8_t state;    /* RM_STATE_READY or RM_STATE_QUARANTINED */
+  uint8_t has_fd;   /* 0 or 1: of the memory, beside the frame */
+  uint16_t error;   /* resmgr::ErrorCode, why it could not be quiesced; 0: it could */
+  uint32_t attempt; /* the QUIESCE that this answers, 0: none */
 };
 
 struct rm_wire_open_fd {
@@ -249,7 +251,7 @@ struct rm_wire_quiesce {
   uint64_t handle;
   uint64_t deadline; /* ns */
   uint32_t reason;   /* enum rm_wire_quiesce_reason */
-  uint32_t reserved;
+  uint32_t attempt;  /* its number, not 0, for the answer */
 };
 
 enum rm_wire_closing_reason {

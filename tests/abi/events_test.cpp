@@ -15,12 +15,13 @@ constexpr Handle kHandle{9, 8, 7};
 TEST(QuiesceEvent, ArrivesAsItWas) {
   for (const auto reason :
        {QuiesceReason::HolderDied, QuiesceReason::Revoked, QuiesceReason::Removed}) {
-    const Bytes bytes = frame_of(QuiesceEvent{kHandle, reason, 1'000'000'007});
+    const Bytes bytes = frame_of(QuiesceEvent{kHandle, reason, 1'000'000'007, ~0u});
     EXPECT_EQ(read_frame(bytes).value().request_id, 0u);
     const auto event = decode<QuiesceEvent>(bytes).value();
     EXPECT_EQ(event.handle.bits(), kHandle.bits());
     EXPECT_EQ(event.reason, reason);
     EXPECT_EQ(event.deadline_ns, 1'000'000'007u);
+    EXPECT_EQ(event.attempt, ~0u);
   }
 }
 
@@ -31,7 +32,7 @@ TEST(QuiesceEvent, EveryFieldIsJudged) {
     EXPECT_EQ((code_with<P>(good, [&](P& p) { p.reason = reason; })), ErrorCode::InvalidArgument)
         << reason;
   }
-  EXPECT_EQ((code_with<P>(good, [](P& p) { p.reserved = 1; })), ErrorCode::InvalidArgument);
+  EXPECT_EQ((code_with<P>(good, [](P& p) { p.attempt = 0; })), ErrorCode::InvalidArgument);
   EXPECT_EQ(code_of(try_frame_of(QuiesceEvent{kHandle, QuiesceReason{0}, 0})),
             ErrorCode::InvalidArgument);
 }

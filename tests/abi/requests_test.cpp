@@ -51,7 +51,7 @@ TEST(Hello, EveryFieldIsJudged) {
   const auto refused = [&](const char* what, auto change) {
     EXPECT_EQ((code_with<P>(good, change)), ErrorCode::InvalidArgument) << what;
   };
-  refused("feature", [](P& p) { p.features = 4; });
+  refused("feature", [](P& p) { p.features = 8; });
   refused("client", [](P& p) { p.before.client = RM_MAX_CLIENTS; });
   refused("no epoch", [](P& p) { p.before.epoch = 0; });
   refused("no epoch, but a client", [](P& p) {
@@ -170,6 +170,12 @@ TEST(SetState, ArrivesAsItWas) {
       frame_of(SetStateRequest{.handle = kHandle, .state = Lifecycle::Quarantined});
   EXPECT_EQ(read_frame(not_quiet).value().fds, 0u);
   EXPECT_EQ(decode<SetStateRequest>(not_quiet).value().state, Lifecycle::Quarantined);
+  const auto why = decode<SetStateRequest>(frame_of(SetStateRequest{.handle = kHandle,
+                                                                    .state = Lifecycle::Quarantined,
+                                                                    .attempt = ~0u,
+                                                                    .error = ErrorCode::TimedOut}));
+  EXPECT_EQ(why.value().attempt, ~0u);
+  EXPECT_EQ(why.value().error, ErrorCode::TimedOut);
 }
 
 TEST(SetState, EveryFieldIsJudged) {
@@ -187,7 +193,10 @@ TEST(SetState, EveryFieldIsJudged) {
   const Bytes two = changed_header(changed<P>(frame_of(good), [](P& p) { p.has_fd = 2; }),
                                    [](rm_frame_header& h) { h.fds = 2; });
   EXPECT_EQ(code_of(decode<SetStateRequest>(two)), ErrorCode::InvalidArgument);
-  for (unsigned i = 0; i < 6; ++i) refused("reserved", [&](P& p) { p.reserved[i] = 1; });
+  refused("an error of what is ready", [](P& p) { p.error = 1; });
+  EXPECT_EQ((code_with<P>(SetStateRequest{.handle = kHandle, .state = Lifecycle::Quarantined},
+                          [](P& p) { p.error = kErrorCodes + 1; })),
+            ErrorCode::InvalidArgument);
   EXPECT_EQ(code_of(try_frame_of(SetStateRequest{
                 .handle = kHandle, .state = Lifecycle::Quarantined, .has_fd = true})),
             ErrorCode::InvalidArgument);

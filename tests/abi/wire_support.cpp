@@ -66,7 +66,7 @@ std::vector<Sample> make_samples() {
   return {
       {"hello", frame_of(Hello{})},
       {"hello-again",
-       frame_of(Hello{.before = kPlace, .features = 3, .layout_minor = 7, .driver = tag})},
+       frame_of(Hello{.before = kPlace, .features = 7, .layout_minor = 7, .driver = tag})},
       {"register", batch()},
       {"begin-unregister", frame_of(UnregisterRequest{UnregisterStep::Begin, kHandle})},
       {"finish-unregister", frame_of(UnregisterRequest{UnregisterStep::Finish, kHandle})},
