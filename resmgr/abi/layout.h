@@ -76,7 +76,8 @@ enum rm_node_state {
   RM_NODE_DEADLOCK = 5,  /* chosen as the victim of a cycle */
   RM_NODE_PREEMPTED = 6, /* victim of a cycle that an Emergency request closed */
   RM_NODE_REMOVED = 7,   /* the resource went away */
-  RM_NODE_OWNER_DIED = 8 /* likewise, because nobody took its dead owner's place */
+  RM_NODE_OWNER_DIED = 8, /* likewise, because nobody took its dead owner's place */
+  RM_NODE_QUARANTINED = 9 /* its hardware could not be made quiet */
 };
 #define RM_NODE_STATE_MASK 0x7fu
 #define RM_NODE_ASLEEP 0x80u /* the waiter sleeps on the futex: who decides must wake him */
@@ -159,6 +160,8 @@ struct rm_cell {
 #define RM_SLOT_ATTR_EXCLUSIVE_ONLY 2u
 #define RM_SLOT_ATTR_LAZY 4u       /* memory appears at the first acquisition */
 #define RM_SLOT_ATTR_RESTRICTED 8u /* the registry says who may acquire: ask before */
+#define RM_SLOT_ATTR_QUIESCE 0x10u  /* QUARANTINED when a holder dies: hardware is behind it */
+#define RM_SLOT_ATTR_POISONED 0x20u /* and can't be made quiet: nobody waits for that */
 #define RM_SLOT_ATTR_RESORT 0x80u  /* a queued node's priority was raised, by atomic or */
 
 struct rm_slot {

@@ -68,6 +68,7 @@ ErrorCode LockEngine::check_request(const Context& context, const rm_slot& slot,
     if (const ErrorCode code = check_rights(context, slot, handle); code != ErrorCode{})
       return code;
   }
+  if (seen.has(RM_WORD_QUARANTINED) && is_poisoned(slot)) return ErrorCode::Quarantined;
   // A context that waits for itself waits for ever.
   if (seen.owner() == context.id && !seen.has(RM_WORD_GRANTING)) return ErrorCode::Deadlock;
   if (seen.has(RM_WORD_SHARED)) {

@@ -153,6 +153,8 @@ class LockEngine {
   /// Its memory is there: it is acquired like any other. REQUIRES: the handle's resource is in its
   /// slot, and the caller is the authority.
   void has_memory(Handle handle) noexcept;
+  /// Whether its owner makes hardware quiet when a holder died; REQUIRES as before.
+  void has_quiesce_hook(Handle handle, bool has_one) noexcept;
   /// Closes a slot that `context` holds exclusively: the generation moves on, waiters get
   /// StaleHandle. Errors: NotPermitted (not held), InUse (the latch stayed taken until the
   /// deadline).
@@ -286,6 +288,15 @@ class LockEngine {
   void clear_granting(rm_slot& slot, std::uint16_t owner) noexcept;
   [[nodiscard]] unsigned reap_cells(rm_slot& slot, std::uint32_t generation,
                                     std::uint16_t except) noexcept;
+  [[nodiscard]] bool outlives_its_holder(const rm_slot& slot,
+                                         std::uint32_t generation) const noexcept;
+  [[nodiscard]] static bool needs_quiet(const rm_slot& slot) noexcept {
+    return (load_relaxed(slot.attributes) & RM_SLOT_ATTR_QUIESCE) != 0;
+  }
+  /// seq_cst, as the knock after it: who queues after that is sent away by whoever serves him.
+  [[nodiscard]] static bool is_poisoned(const rm_slot& slot) noexcept {
+    return (load(slot.attributes) & RM_SLOT_ATTR_POISONED) != 0;
+  }
 
  public:
   /// The one decision about a waiter: WAITING with this sequence number becomes `outcome`. If he

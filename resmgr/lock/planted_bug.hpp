@@ -61,6 +61,8 @@ inline const bool kTrustDead = kName == "trust_dead";
 inline const bool kBlindUnlatch = kName == "blind_unlatch";
 /// S6: leaves the rest to a holder who is not there.
 inline const bool kLeaveToNobody = kName == "leave_to_nobody";
+/// S4: what is quarantined is granted.
+inline const bool kGrantQuarantined = kName == "grant_quarantined";
 /// GX1, GX2: the node is told before the word.
 inline const bool kNodeFirst = kName == "node_first";
 /// GX3: a sleeping waiter is not woken.
@@ -124,5 +126,7 @@ inline const bool kNoRelink = kName == "no_relink";
 inline const bool kKeepOffers = kName == "keep_offers";
 /// R3: a node that its owner died on the way to push stays LINKED.
 inline const bool kKeepUnpushed = kName == "keep_unpushed";
+/// Q2: nobody is told that it is quiet (I6).
+inline const bool kSilentLift = kName == "silent_lift";
 
 }  // namespace resmgr::lock::planted

@@ -53,6 +53,13 @@ class Recovery {
   /// again. REQUIRES: the caller is the authority.
   [[nodiscard]] bool remove(Handle handle) noexcept;
 
+  /// Q2. The hardware behind it is quiet, or somebody says so: whoever waits for it is served.
+  /// False if it was not quarantined. REQUIRES: the caller is the authority.
+  bool lift_quarantine(Handle handle) noexcept;
+  /// Q3. It can't be made quiet: who waits for it, or wants it, gets Quarantined, until its
+  /// quarantine is lifted. REQUIRES: as before.
+  void poison(Handle handle) noexcept;
+
  private:
   enum class Visit {
     Served,   ///< the latch was ours for a while: all that was asked for is done
@@ -61,7 +68,8 @@ class Recovery {
   };
   void cancel_waits(Report& report) noexcept;
   void serve_the_waiting(Report& report) noexcept;
-  Visit visit(std::uint32_t slot, Report& report) noexcept;
+  /// Serves the slot. `ended`: flags that its word loses in the same step.
+  Visit visit(std::uint32_t slot, Report& report, std::uint32_t ended = 0) noexcept;
   [[nodiscard]] bool concerns_us(const rm_slot& slot) const noexcept;
   void repair(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
   void settle_offer(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;

@@ -179,6 +179,7 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
   StateWord latched{};
   for (;;) {
     const StateWord seen{word};
+    if (seen.has(RM_WORD_QUARANTINED)) return refuse(ErrorCode::Quarantined, handle, context);
     if (seen.latch() != 0) return refuse(ErrorCode::WouldBlock, handle, context);
     latched = seen.with_latch(context.id);
     if (cas(slot->word, word, latched.bits)) break;
@@ -244,6 +245,17 @@ void LockEngine::has_memory(Handle handle) noexcept {
   // By atomic and: beside it, requests that queue set RM_SLOT_ATTR_RESORT.
   if (rm_slot* slot = t_.slot(handle.slot())) {
     atomic(slot->attributes).fetch_and(static_cast<std::uint8_t>(~RM_SLOT_ATTR_LAZY));
+  }
+}
+
+void LockEngine::has_quiesce_hook(Handle handle, bool has_one) noexcept {
+  constexpr auto kHook = static_cast<std::uint8_t>(RM_SLOT_ATTR_QUIESCE);
+  rm_slot* slot = t_.slot(handle.slot());
+  if (!slot) return;
+  if (has_one) {
+    atomic(slot->attributes).fetch_or(kHook);
+  } else {
+    atomic(slot->attributes).fetch_and(static_cast<std::uint8_t>(~kHook));
   }
 }
 

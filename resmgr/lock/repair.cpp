@@ -11,19 +11,20 @@ bool Recovery::is_abandoned(std::uint16_t latch) const noexcept {
   return !record || (load(record->state) & RM_CONTEXT_STATE_MASK) != RM_CONTEXT_LIVE;
 }
 
-Recovery::Visit Recovery::visit(std::uint32_t index, Report& report) noexcept {
+Recovery::Visit Recovery::visit(std::uint32_t index, Report& report, std::uint32_t ended) noexcept {
   rm_slot* const slot = t_.slot(index);
   if (!slot) return Visit::NoTenant;
   std::uint64_t word = load(slot->word);
   for (;;) {
     const StateWord seen{word};
+    const StateWord next = seen.without(ended);
     if (seen.has(RM_WORD_ABSENT)) return Visit::NoTenant;
     const bool abandoned = seen.latch() != 0 && is_abandoned(seen.latch());
     if (seen.latch() != 0 && !abandoned) {
-      if (cas(slot->word, word, seen.with(RM_WORD_WORK).bits)) return Visit::LeftTo;
+      if (cas(slot->word, word, next.with(RM_WORD_WORK).bits)) return Visit::LeftTo;
       continue;
     }
-    if (!cas(slot->word, word, seen.with_latch(self_.id).bits)) continue;
+    if (!cas(slot->word, word, next.with_latch(self_.id).bits)) continue;
     if (abandoned) {
       ++report.latches_taken_over;
       repair(*slot, index, seen.generation());
@@ -32,6 +33,32 @@ Recovery::Visit Recovery::visit(std::uint32_t index, Report& report) noexcept {
     engine_.service(self_, index, seen.generation());
     return Visit::Served;
   }
+}
+
+bool Recovery::lift_quarantine(Handle handle) noexcept {
+  rm_slot* const slot = t_.slot(handle.slot());
+  if (!slot) return false;
+  std::uint64_t word = load(slot->word);
+  if (!StateWord{word}.is_tenant(handle.generation())) return false;
+  if (!StateWord{word}.has(RM_WORD_QUARANTINED)) return false;
+  // First: who comes in between waits, and is served by the step that follows.
+  atomic(slot->attributes).fetch_and(static_cast<std::uint8_t>(~RM_SLOT_ATTR_POISONED));
+  if (planted::kSilentLift) {
+    while (!cas(slot->word, word, StateWord{word}.without(RM_WORD_QUARANTINED).bits)) {
+    }
+    return true;
+  }
+  Report report;
+  (void)visit(handle.slot(), report, RM_WORD_QUARANTINED);
+  return true;
+}
+
+void Recovery::poison(Handle handle) noexcept {
+  rm_slot* const slot = t_.slot(handle.slot());
+  if (!slot || !StateWord{load(slot->word)}.is_tenant(handle.generation())) return;
+  atomic(slot->attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_POISONED));
+  Report report;
+  (void)visit(handle.slot(), report);
 }
 
 bool Recovery::remove(Handle handle) noexcept {

@@ -47,17 +47,30 @@ void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t ge
     // S1. Nothing stays granted to the dead (I4); the next holder learns that he died in the
     // middle.
     if (seen.owner() != 0 && t_.is_dead(seen.owner()) && !planted::kTrustDead) {
-      const StateWord next =
-          seen.with_owner(0).without(RM_WORD_GRANTING).with(RM_WORD_INCONSISTENT);
+      StateWord next = seen.with_owner(0).without(RM_WORD_GRANTING).with(RM_WORD_INCONSISTENT);
+      if (needs_quiet(slot)) next = next.with(RM_WORD_QUARANTINED);
       if (cas(slot.word, word, next.bits)) word = next.bits;
       continue;
     }
-    // S2
+    // S2. A hold of the dead ends only behind the closed gate, if it guards hardware.
+    if (seen.has(RM_WORD_SHARED) && !seen.has(RM_WORD_QUARANTINED) && needs_quiet(slot) &&
+        outlives_its_holder(slot, generation)) {
+      const StateWord next = seen.with(RM_WORD_QUARANTINED);
+      if (cas(slot.word, word, next.bits)) word = next.bits;
+      continue;
+    }
     const unsigned holders = seen.has(RM_WORD_SHARED) ? reap_cells(slot, generation, 0) : 0;
     // S4
     Waiter best;
     const bool waiting = queue.front(best);
-    const bool open = seen.owner() == 0 && !seen.has(RM_WORD_QUARANTINED);
+    const bool barred = seen.has(RM_WORD_QUARANTINED) && !planted::kGrantQuarantined;
+    // Q3. It will not be quiet; or not before the waiter's own hold has ended.
+    if (waiting && barred && (best.mode == RM_WAIT_UPGRADE || is_poisoned(slot))) {
+      queue.unlink(*best.node);
+      (void)decide(best, RM_NODE_QUARANTINED, owed);
+      continue;
+    }
+    const bool open = seen.owner() == 0 && !barred;
     if (waiting && open) {
       if (best.mode == RM_WAIT_EXCLUSIVE && holders == 0) {
         grant_exclusive(owed, queue, slot, seen, best);
@@ -113,12 +126,15 @@ bool LockEngine::leave_to_owner(Context& context, const WaitQueue& queue, rm_slo
 
 // Ends the holds of the dead; returns whether others are in use (1), `except`'s own not counted.
 // The cell goes on naming its dead context, for recovery gives back what a context had parked.
+// Where hardware has to be quiet first, a dead holder stands in everybody's way until the gate is
+// closed.
 unsigned LockEngine::reap_cells(rm_slot& slot, std::uint32_t generation,
                                 std::uint16_t except) noexcept {
   unsigned in_use = 0;
+  const bool may_end = !needs_quiet(slot) || StateWord{load(slot.word)}.has(RM_WORD_QUARANTINED);
   cells_.for_each(slot, generation, [&](rm_cell& cell, CellWord word) {
     if (!word.in_use()) return true;
-    if (word.state() == RM_CELL_HELD && t_.is_dead(word.context())) {
+    if (word.state() == RM_CELL_HELD && may_end && t_.is_dead(word.context())) {
       std::uint64_t expected = word.bits;
       if (cas(cell.word, expected, word.to(RM_CELL_FREE).bits)) return true;
     }
@@ -128,6 +144,16 @@ unsigned LockEngine::reap_cells(rm_slot& slot, std::uint32_t generation,
     return false;
   });
   return in_use;
+}
+
+// Whether one of the dead has it shared.
+bool LockEngine::outlives_its_holder(const rm_slot& slot, std::uint32_t generation) const noexcept {
+  bool dead = false;
+  cells_.for_each(slot, generation, [&](const rm_cell&, CellWord word) {
+    dead = word.state() == RM_CELL_HELD && t_.is_dead(word.context());
+    return !dead;
+  });
+  return dead;
 }
 
 bool LockEngine::grant_exclusive(Wakeup& owed, WaitQueue& queue, rm_slot& slot, StateWord seen,

@@ -147,6 +147,11 @@ unsigned LockEngine::await(Context& context, Wait& wait) noexcept {
     if (!NodeWord{word}.asleep() && !cas(node.word, word, word | RM_NODE_ASLEEP)) continue;
     const auto low = static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
     futex_wait(&node.word, low, std::min(wait.deadline_ns, now + kBoundedSleepNs));
+    // The gate may have closed since the walk, which made those who read beside him his blockers.
+    if (wait.waiter.mode == RM_WAIT_SHARED &&
+        StateWord{load(wait.slot.word)}.has(RM_WORD_QUARANTINED)) {
+      check_deadlock(context, wait);
+    }
   }
 }
 
@@ -236,6 +241,9 @@ std::unexpected<Error> LockEngine::failed(Context& context, Wait& wait, unsigned
       break;
     case RM_NODE_OWNER_DIED:
       code = ErrorCode::OwnerDied;
+      break;
+    case RM_NODE_QUARANTINED:
+      code = ErrorCode::Quarantined;
       break;
     default:
       break;

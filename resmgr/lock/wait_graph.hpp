@@ -188,7 +188,9 @@ void WaitGraph::for_each_blocker(const Waiter& waiter, Visit&& visit) const noex
   // queue by now: a newcomer of higher rank, who waits for him, would make it a cycle.
   if (!planted::kOfferedWaits && is_offered(waiter, owner)) return;
   if (owner != 0 && owner != waiter.context && !visit(owner, true)) return;
-  if (word.has(RM_WORD_SHARED) && waiter.mode != RM_WAIT_SHARED) {
+  // Of what is quarantined readers have to let go too, before anybody gets it.
+  const bool shares = waiter.mode == RM_WAIT_SHARED && !word.has(RM_WORD_QUARANTINED);
+  if (word.has(RM_WORD_SHARED) && !shares) {
     bool stopped = false;
     CellPool(t_).for_each(*slot, waiter.generation, [&](const rm_cell& at, CellWord cell) {
       if (!cell.in_use() || cell.context() == waiter.context) return true;

@@ -19,8 +19,9 @@ namespace resmgr::registry {
 
 /// What a registration says besides its description.
 struct SlotWishes {
-  bool access_hook = false;  ///< its owner wants to hear of acquisitions
-  bool lazy = false;         ///< its memory is made at the first one
+  bool access_hook = false;   ///< its owner wants to hear of acquisitions
+  bool lazy = false;          ///< its memory is made at the first one
+  bool quiesce_hook = false;  ///< its owner makes hardware quiet when a holder died
 };
 
 /// RM_SLOT_ATTR_*.
@@ -32,6 +33,7 @@ struct SlotWishes {
     attributes |= RM_SLOT_ATTR_EXCLUSIVE_ONLY;
   }
   if (has(description.flags, ResourceFlags::Restricted)) attributes |= RM_SLOT_ATTR_RESTRICTED;
+  if (wishes.quiesce_hook) attributes |= RM_SLOT_ATTR_QUIESCE;
   if (wishes.lazy) attributes |= RM_SLOT_ATTR_LAZY;
   return attributes;
 }

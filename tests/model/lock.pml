@@ -15,6 +15,8 @@
 //                       himself takes it over an empty SHARED
 //   DOWNGRADE UPGRADERS (a bit each) TIMED (a bit each) CANCEL=context
 //   DIRECT MERGED TOLERANT STRICT_GS2 REPAIR_COMPLETES    variants of the protocol
+//   QUIESCE             hardware is behind it: who dies holding it leaves it quarantined, until
+//                       its owner says that it is quiet; POISON: or gives up
 //   FINE                groups of loads taken apart
 //   NEG_*               one rule removed: must fail
 
@@ -43,15 +45,16 @@
 #endif
 
 #ifdef NEG_S2_NOLATCH
-#define SHAREABLE (owner == NONE && !waiters && !work && !granting)
+#define SHAREABLE (owner == NONE && !waiters && !work && !granting && !QUARANTINED)
 #else
-#define SHAREABLE (owner == NONE && latch == NONE && !waiters && !work && !granting)
+#define SHAREABLE \
+  (owner == NONE && latch == NONE && !waiters && !work && !granting && !QUARANTINED)
 #endif
 
 #ifdef NEG_A1_NOSHARED
-#define TAKEABLE (owner == NONE && !waiters && !work)
+#define TAKEABLE (owner == NONE && !waiters && !work && !QUARANTINED)
 #else
-#define TAKEABLE (owner == NONE && !shared && !waiters && !work)
+#define TAKEABLE (owner == NONE && !shared && !waiters && !work && !QUARANTINED)
 #endif
 
 #ifdef NEG_REUSELINKED
@@ -88,14 +91,18 @@ request:
     // LockEngine::try_exclusive; whoever has the latch keeps it.
     :: d_step { op < NOPS && WANTS(me, X) ->
          op++; m = X; t = TAKEABLE;
-         if :: t -> owner = me; belief[me] = HOLDS_X :: else fi };                  // A1
+         if :: t -> owner = me; belief[me] = HOLDS_X; begins_alone() :: else fi };  // A1
        if :: atomic { t -> t = 0; goto hold } :: else -> goto enqueue fi
 
 #ifdef LAZY
     // LockEngine::attempt_exclusive over SHARED that nobody may stand behind any more.
     :: d_step { op < NOPS && WANTS(me, X) && shared && owner == NONE && latch == NONE && \
-                !waiters && !work && !granting ->
+                !waiters && !work && !granting && !QUARANTINED ->
          op++; m = X; latch = me };                                                 // e1
+#ifdef NEG_Q_REAP_BLINDLY
+       d_step { for (i_ : 0 .. NCTX - 1) {
+         if :: cell[i_] == HELD && SEES_DEAD(i_) -> cell[i_] = FREE :: else fi }; i_ = 0 };
+#endif
        t = !ANY(IN_USE);                                                            // e2
        if
        :: t -> d_step {                                                             // e3
@@ -104,7 +111,10 @@ request:
 #else
             t = (!work && !waiters);
 #endif
-            if :: t -> owner = me; shared = 0; latch = NONE; belief[me] = HOLDS_X :: else fi }
+            if
+            :: t -> owner = me; shared = 0; latch = NONE; belief[me] = HOLDS_X; begins_alone()
+            :: else
+            fi }
        :: else
        fi;
        if :: atomic { t -> t = 0; goto hold } :: else -> next = TO_ENQUEUE; goto serve fi
@@ -117,7 +127,8 @@ request:
          cell[me] = HELD                                                            // s1
 #endif
          };
-       d_step { t = SHAREABLE; if :: t -> shared = 1; belief[me] = HOLDS_S :: else fi }; // s2
+       d_step { t = SHAREABLE;                                                      // s2
+         if :: t -> shared = 1; belief[me] = HOLDS_S; begins_shared() :: else fi };
 #ifdef NEG_S_ORDER
        if :: t -> cell[me] = HELD :: else fi;
 #endif
@@ -241,14 +252,15 @@ hold:
     :: atomic { m == S && UPGRADES(me) && !upped -> upped = 1; m = U; goto enqueue }
     // LockEngine::upgrade, NonBlocking: under the latch no hold begins, so the cells say for certain
     // whether others hold. If somebody does, WouldBlock, and the shared hold goes on.
-    :: d_step { m == S && UPGRADES(me) && !upped && latch == NONE -> upped = 1; latch = me; sh = 1 };
+    :: d_step { m == S && UPGRADES(me) && !upped && latch == NONE && MAY_UPGRADE -> \
+         upped = 1; latch = me; sh = 1 };
 #ifdef NEG_U_BLIND
        d_step { t = 1; sh = 0; next = TO_HOLD };
 #else
        d_step { reap_cells(me); t = !OTHER(me, IN_USE); sh = 0; next = TO_HOLD };
 #endif
        if
-       :: t -> d_step { owner = me; shared = 0; belief[me] = HOLDS_X; m = X; t = 0 };
+       :: t -> d_step { owner = me; shared = 0; belief[me] = HOLDS_X; m = X; t = 0; begins_alone() };
           cell[me] = FREE
        :: else
        fi;

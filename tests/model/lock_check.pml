@@ -3,7 +3,13 @@
 // What befalls the contexts, and what must be true: at every step (Invariants) and
 // when nothing can happen any more (AtTheEnd).
 
-inline die(c) { life[c] = KILLED; belief[c] = NOTHING; doing[c] = RUNNING }
+#ifdef QUIESCE
+#define LEAVES_NOISE(c) noisy = noisy || belief[c] != NOTHING
+#else
+#define LEAVES_NOISE(c) skip
+#endif
+
+inline die(c) { LEAVES_NOISE(c); life[c] = KILLED; belief[c] = NOTHING; doing[c] = RUNNING }
 
 #ifdef CANCEL
 #define MAY_BE_CANCELLED(node) (node_state[node] == WAITING && node_ctx[node] == CANCEL)
@@ -125,6 +131,9 @@ proctype AtTheEnd() {
       fi
     }
     REQUIRE(j_ == NONE || BLOCKED(j_), I6_head_waits_for_a_holder);
+#ifdef QUIESCE
+    REQUIRE(!quarantined || poisoned, I6_head_waits_for_a_holder);
+#endif
 #ifndef HARM_ONLY
     // A flag left behind would close the fast path for good, a mark left behind
     // would lose a node for good.

@@ -13,10 +13,15 @@
 #define GRANT_X 3
 #define GRANT_S 4
 #define GRANT_U 5
+#define CLOSE 6
+#define EXPEL 7
 
 // FORGET: what the latch holder knows is stale once he looks again. `owed` is not: the node, counted
 // from 1, whose waiter he told but has not woken yet.
-#ifdef FINE
+#ifdef QUIESCE
+#define ENGINE_LOCALS byte n, q, w, so, act, owed; bit sh, sq, left, t, clear
+#define FORGET n = 0; q = 0; w = 0; so = 0; act = 0; sh = 0; sq = 0; left = 0; t = 0; clear = 0
+#elif defined(FINE)
 #define ENGINE_LOCALS byte n, q, w, so, act, k, held, owed; bit sh, left, t, clear, others
 #define FORGET n = 0; q = 0; w = 0; so = 0; act = 0; sh = 0; left = 0; t = 0; clear = 0; \
   k = 0; held = 0; others = 0
@@ -27,10 +32,17 @@
 
 // The word is what S0 saw, and nobody left WORK. A grant may ignore WORK (-DTOLERANT),
 // the unlatch may not.
-#ifdef NEG_NOREPAIR
-#define SAME_WORD (owner == so && shared == sh)
+#ifdef QUIESCE
+#define SAME_FLAGS (shared == sh && quarantined == sq)
+#define LET_BE(flag) flag = 0
 #else
-#define SAME_WORD (owner == so && shared == sh && !granting)
+#define SAME_FLAGS (shared == sh)
+#define LET_BE(flag) skip
+#endif
+#ifdef NEG_NOREPAIR
+#define SAME_WORD (owner == so && SAME_FLAGS)
+#else
+#define SAME_WORD (owner == so && SAME_FLAGS && !granting)
 #endif
 #ifdef TOLERANT
 #define UNCHANGED SAME_WORD
@@ -137,7 +149,15 @@ inline drop_decided() {
 
 // S2: the holds of the dead, looked for where the word is SHARED. What else they left in a
 // cell, by dying in try_shared(), is the recoverer's.
+#if defined(QUIESCE) && !defined(NEG_Q_REAP_FIRST)
+// A hold ends only behind the closed gate.
+#define REAPS(me) (sh -> sq : me == REC)
+#define LEAVES_IT_HELD(c) (cell[c] == HELD && SEES_DEAD(c))
+#define MUST_CLOSE (sh && so == NONE && !sq && ANY(LEAVES_IT_HELD))
+#else
 #define REAPS(me) (sh || me == REC)
+#define MUST_CLOSE 0
+#endif
 inline reap_cells(me) {
   for (i_ : 0 .. NCTX - 1) {
     if
@@ -171,7 +191,21 @@ inline pick() {
 inline decide(count, others) {
   act = UNLATCH;
   if
+#ifdef QUIESCE
+#ifdef NEG_Q_KEEP_UPGRADE
+  :: n != NONE && sq && poisoned -> act = EXPEL
+#else
+  // Who waits to upgrade would wait for his own hold to end.
+  :: n != NONE && sq && (poisoned || node_mode[n] == U) -> act = EXPEL
+#endif
+#ifdef NEG_Q_GRANT
+  :: n != NONE && so == NONE && !(sq && (poisoned || node_mode[n] == U)) ->
+#else
+  :: n != NONE && so == NONE && !sq ->
+#endif
+#else
   :: n != NONE && so == NONE ->
+#endif
     if
     :: node_mode[n] == X && (!sh || count == 0) -> act = GRANT_X
     :: node_mode[n] == S -> act = GRANT_S
@@ -254,6 +288,7 @@ inline look(me) {
   d_step {
     if
     :: OWNER_DEAD(me) -> act = REAP
+    :: !OWNER_DEAD(me) && MUST_CLOSE -> act = CLOSE
     :: else ->
       reap_cells(me);
       drain(); drop_decided();
@@ -266,12 +301,38 @@ inline look(me) {
 
 // LockEngine::service: runs with the latch held, ends without it.
 inline service(me) {
-  if :: d_step { work = 0; so = owner; sh = shared; t = 0 } fi;                  // S0
+  if :: d_step {                                                                 // S0
+    work = 0; so = owner; sh = shared; t = 0;
+#ifdef QUIESCE
+    sq = quarantined
+#endif
+  } fi;
   look(me);
   if
   :: act == REAP ->
-    d_step { if :: SAME_WORD -> owner = NONE :: else fi; FORGET };               // S1
+    d_step {                                                                     // S1
+      if
+      :: SAME_WORD ->
+        owner = NONE;
+#if defined(QUIESCE) && !defined(NEG_Q_OPEN)
+        quarantined = 1
+#endif
+      :: else
+      fi;
+      FORGET
+    };
     goto serve
+#ifdef QUIESCE
+  :: act == CLOSE ->
+    d_step { if :: SAME_WORD -> quarantined = 1 :: else fi; FORGET };            // S2
+    goto serve
+  :: act == EXPEL -> // Q3
+    unlink();
+    d_step { t = SAME_REQUEST; if :: t -> node_state[n] = CANCELLED :: else fi };
+    if :: t -> owe_wake(n) :: else fi;
+    d_step { FORGET };
+    goto serve
+#endif
   :: act == UNLATCH ->
     d_step {                                                                     // S3, S5
 #ifdef NEG_PLAINUNLATCH
@@ -287,7 +348,7 @@ inline service(me) {
       :: else
       fi;
 #endif
-      so = 0; act = 0; sh = 0; left = 0; clear = 0
+      so = 0; act = 0; sh = 0; left = 0; clear = 0; LET_BE(sq)
     };
     if :: atomic { t -> t = 0; goto served } :: else -> goto serve fi
 #ifdef CAP

@@ -21,7 +21,15 @@ inline unlink() {
 
 // The one CAS that decides the wait (LockEngine::decide).
 inline decide_node() {
-  d_step { t = SAME_REQUEST; if :: t -> node_state[n] = GRANTED :: else fi }
+  d_step {
+    t = SAME_REQUEST;
+    if
+    :: t ->
+      node_state[n] = GRANTED;
+      if :: node_mode[n] == S -> begins_shared() :: else -> begins_alone() fi
+    :: else
+    fi
+  }
 }
 
 // LockEngine::grant_exclusive (GX1..GX5) and LockEngine::grant_upgrade (GU1, GU2 and
@@ -47,7 +55,7 @@ inline grant_exclusive(me) {
     :: else -> FORGET
     fi;
     sh = (t && act == GRANT_U); // what an undo goes back to
-    so = 0; act = 0; left = 0
+    so = 0; act = 0; left = 0; LET_BE(sq)
   };
   if :: t -> skip :: else -> goto serve fi;
 offered:
@@ -142,7 +150,7 @@ inline grant_shared(me) {
     t = (owner == NONE); // WORK is no reason to take an offer back, see deadlock.pml
 #endif
     if :: t -> shared = 1 :: else fi;
-    so = 0; act = 0; sh = 0; left = 0
+    so = 0; act = 0; sh = 0; left = 0; LET_BE(sq)
   };
   if :: t -> skip :: else -> take_offer_back(); goto serve fi;
   unlink();

@@ -67,12 +67,45 @@ inline mark_dead() {                                                            
   od
 }
 
+#ifdef QUIESCE
+// Whether the owner's hook may run: nobody has the resource, and nobody gets it.
+#define ASKED (quarantined && !poisoned && owner == NONE && !ANY(IN_USE))
+#endif
+
 proctype Recoverer() {
   ENGINE_LOCALS;
   byte i;
   do
   :: {
     do
+#ifdef QUIESCE
+    // Recovery::lift_quarantine (Q2), once the hook has reported.
+    :: ASKED ->
+#ifdef NEG_Q_SILENT
+      if :: d_step { quarantined = 0; noisy = 0 } fi
+#else
+      if :: d_step {
+        t = 0; so = 0; quarantined = 0; noisy = 0;
+        if
+        :: latch == NONE || LATCH_OF_DEAD -> so = (latch != NONE); latch = REC; t = 1
+        :: else -> work = 1
+        fi
+      } fi;
+      goto latched
+#endif
+#ifdef POISON
+    // Recovery::poison (Q3): the attribute, then a knock.
+    :: ASKED -> poisoned = 1;
+      if :: d_step {
+        t = 0; so = 0;
+        if
+        :: latch == NONE || LATCH_OF_DEAD -> so = (latch != NONE); latch = REC; t = 1
+        :: else -> work = 1
+        fi
+      } fi;
+      goto latched
+#endif
+#endif
     :: ANY(NEWLY_DEAD) || restart || AGAIN ->
       restart = 0;
 #ifdef NEG_MARKLATE
@@ -112,6 +145,7 @@ proctype Recoverer() {
         :: else -> work = 1
         fi
       } fi;
+latched:
       if
       :: t ->
 #ifndef NEG_NOREPAIR

@@ -96,6 +96,15 @@ byte owner = NONE;
 byte latch = NONE;
 bit shared, waiters, work, granting;
 
+#ifdef QUIESCE
+bit quarantined;
+bit poisoned; // an attribute beside the word
+bit noisy;    // what nobody knows: a holder died, and the hardware was not stopped since
+#define QUARANTINED quarantined
+#else
+#define QUARANTINED 0
+#endif
+
 byte node_state[NODES], node_seq[NODES], node_mode[NODES], node_ctx[NODES];
 byte node_mark[NODES];
 bit in_inbox[NODES], in_queue[NODES];
@@ -115,7 +124,8 @@ bit restart; // the recoverer crashed
 hidden byte i_, j_;
 
 // A broken rule is reported by its name: such bytes are never set.
-hidden byte I5_a_linked_node_is_not_reused, I6_no_waiter_is_cancelled;
+hidden byte I5_a_linked_node_is_not_reused, I6_no_waiter_is_cancelled,
+  quiet_before_the_next_holder;
 
 #define MODE(c) (c == 0 -> M0 : (c == 1 -> M1 : M2))
 
@@ -147,3 +157,24 @@ hidden byte I5_a_linked_node_is_not_reused, I6_no_waiter_is_cancelled;
 #define DEAD(c) (life[c] >= MARKED)
 #define SEES_DEAD(c) (c < NCTX && life[c] == MARKED)
 #define NODE_FREE(n) (node_state[n] == IDLE && node_mark[n] == UNMARKED)
+
+// A hold begins, or is decided on. Whoever joins readers of whom one is dead, and has not been
+// taken out yet, is one more of those who were there.
+#ifdef QUIESCE
+#define HOLDS_ON(c) (life[c] >= KILLED && cell[c] == HELD)
+inline begins_alone() {
+  if :: noisy -> assert(quiet_before_the_next_holder) :: else fi
+}
+inline begins_shared() {
+  if :: noisy && !ANY(HOLDS_ON) -> assert(quiet_before_the_next_holder) :: else fi
+}
+#else
+inline begins_alone() { skip }
+inline begins_shared() { skip }
+#endif
+
+#ifdef NEG_Q_UPGRADE
+#define MAY_UPGRADE 1
+#else
+#define MAY_UPGRADE (!QUARANTINED)
+#endif

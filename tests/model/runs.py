@@ -180,6 +180,32 @@ _LOCK_CONTROLS = [
     ]
 ]
 
+# Quarantine: hardware is quiet before it changes hands.
+_LOCK_CONTROLS += [
+    _control(_lock, name, breaks, f"QUIESCE KILLS=1 {defines}")
+    for name, breaks, defines in [
+        ("quarantine-not-set", "quiet_before_the_next_holder", "NEG_Q_OPEN"),
+        ("granted-through-quarantine", "quiet_before_the_next_holder", "NEG_Q_GRANT"),
+        ("reader-ends-before-quarantine", "quiet_before_the_next_holder", "NEG_Q_REAP_FIRST M0=S"),
+        (
+            "empty-shared-reaped-blindly",
+            "quiet_before_the_next_holder",
+            "NEG_Q_REAP_BLINDLY LAZY M0=S",
+        ),
+        (
+            "upgrade-through-quarantine",
+            "quiet_before_the_next_holder",
+            "NEG_Q_UPGRADE M0=S M1=S UPGRADERS=2",
+        ),
+        ("quiet-without-a-knock", "I6_head_waits_for_a_holder", "NEG_Q_SILENT"),
+        (
+            "upgrade-waits-for-quiet",
+            "I6_head_waits_for_a_holder",
+            "NEG_Q_KEEP_UPGRADE M0=S M1=S UPGRADERS=2",
+        ),
+    ]
+]
+
 _LOCK_CONTROLS += [
     _control(
         _lock, "spins-for-the-latch", "non-progress cycle", "NEG_SPIN NCTX=2 M0=X M1=X", cycles=True
@@ -256,6 +282,10 @@ _LOCK = [
     _lock("killed-variants", f"{ANY2} KILLS=1 STRICT_GS2 TOLERANT REPAIR_COMPLETES"),
     _lock("stopped", f"{ANY2} STOPS=1 TRY PATHB DOWNGRADE UPGRADERS=3"),
     _lock("nothing-goes-round", "M0=X M1=S KILLS=1", cycles=True),
+    _lock("quiesce", "QUIESCE POISON KILLS=1 V1=0 M0=EITHER M1=EITHER LAZY"),
+    _lock("quiesce-other", "QUIESCE POISON KILLS=1 V1=1 M0=EITHER M1=EITHER LAZY"),
+    _lock("quiesce-recoverer", "QUIESCE KILLS=1 RCRASH M0=X M1=EITHER"),
+    _lock("quiesce-upgrade", "QUIESCE KILLS=1 M0=S M1=S UPGRADERS=2"),
 ]
 
 _DEADLOCK = [
@@ -299,6 +329,10 @@ _LOCK_FULL = [
         ("stopped-and-killed", f"{ANY2} STOPS=2 V1=0 V2=1", {}),
         ("stopped-of-three", "NCTX=3 STOPS=1 M0=S M1=X M2=S TRY PATHB", {}),
         ("nothing-goes-round-any", f"{ANY2} KILLS=1 TRY PATHB", {"cycles": True}),
+        ("quiesce-all", f"{ALL} QUIESCE POISON KILLS=1 V1=0", {}),
+        ("quiesce-other-all", f"{ALL} QUIESCE POISON KILLS=1 V1=1", {}),
+        ("quiesce-killed-both", f"{ANY2} QUIESCE POISON KILLS=2 V1=0 V2=1", {}),
+        ("quiesce-of-three", "NCTX=3 QUIESCE KILLS=1 V1=1 M0=X M1=S M2=S", {}),
     ]
 ]
 
