@@ -189,6 +189,8 @@ Result<Clerk::Answer> Clerk::hello(Client& client, const wire::Frame& frame,
   if (!size) return std::unexpected(std::move(size.error()));
   answer.bytes = *size;
   client.greeted = true;
+  client.reads_events = (hello->features & RM_WIRE_FEATURE_EVENTS) != 0;
+  if (client.returned) quiescer_.owner_came(client.index);
   return answer;
 }
 
@@ -200,18 +202,25 @@ void Clerk::bury(const Client& client) {
   store(record->state, client.sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_DEAD);
   (void)state_.recovery().mark_dead(client.index);
   dying_.push_back(client);
+  Departed& departed = departed_.emplace_back(client.index, client.pid);
+  departed.ended = client.pidfd < 0;
+  // Without a descriptor left it is not known: then nothing is waited for, and nothing lifted.
+  UniqueFd process(departed.ended ? -1 : ::fcntl(client.pidfd, F_DUPFD_CLOEXEC, 0));
+  if (process) departed.process = std::make_shared<const UniqueFd>(std::move(process));
   // Who waits comes first; the registry is nobody's wait. But all of it comes before the place is
   // somebody else's.
   const bool done = recover_locks();
   orphan(client);
+  quiescer_.look(departed_);
   if (done) forget_the_dying();
 }
 
 bool Clerk::recover() {
   if (dying_.empty()) return false;
-  if (!recover_locks()) return true;
-  forget_the_dying();
-  return false;
+  const bool done = recover_locks();
+  quiescer_.look(departed_);
+  if (done) forget_the_dying();
+  return !done;
 }
 
 bool Clerk::recover_locks() { return state_.recovery().run(state_.view().slot_end()).pending == 0; }
@@ -224,6 +233,7 @@ void Clerk::forget_the_dying() {
     ledger_.client_went(client);
   }
   dying_.clear();
+  departed_.clear();
 }
 
 void Clerk::orphan(const Client& client) {
@@ -281,6 +291,16 @@ std::optional<std::uint64_t> Clerk::destroy_orphans(std::uint64_t now_ns) {
     return false;
   });
   return next;
+}
+
+Result<void> Clerk::unpoison(const Client& by, Handle handle) {
+  const auto entry = state_.view().read(handle);
+  if (!entry) return std::unexpected(entry.error());
+  if (!quiescer_.lift(entry->handle)) {
+    return fail(ErrorCode::InvalidArgument, "it is not quarantined");
+  }
+  tell(AuditEvent::Unpoisoned, by, entry->name_text());
+  return {};
 }
 
 // What it owned before its daemon was replaced.

@@ -43,6 +43,7 @@
 #include "resmgr/daemon/domain_state.hpp"
 #include "resmgr/daemon/ledger.hpp"
 #include "resmgr/daemon/policy.hpp"
+#include "resmgr/daemon/quiescer.hpp"
 
 namespace resmgr::daemon {
 
@@ -67,6 +68,7 @@ struct Client {
   std::uint32_t resources = 0;  ///< that it owns, of whichever driver
   std::uint32_t files = 0;      ///< kept behind them
   bool greeted = false;
+  bool reads_events = false;
   bool returned = false;  ///< to the place that it had before
   bool left = false;      ///< said goodbye, or broke the protocol
 
@@ -88,17 +90,25 @@ class Clerk {
 
   /// `version`: what Welcome tells, static text. `ledger`: what is told of that a successor needs.
   Clerk(DomainState& state, std::string_view version, Ledger& ledger = Ledger::none())
-      : state_(state), version_(version), ledger_(ledger) {
+      : state_(state), version_(version), ledger_(ledger), quiescer_(state) {
     places_.resize(state.locks().tables().client_count);
   }
 
   /// From now on. Without it the daemon's own user may do everything, and nobody else anything.
-  void set_policy(std::shared_ptr<const Policy> policy) noexcept { policy_ = std::move(policy); }
+  void set_policy(std::shared_ptr<const Policy> policy) noexcept {
+    policy_ = std::move(policy);
+    quiescer_.set_policy(policy_);
+  }
   /// Asks the policy anew what the client's drivers may. One that it may not be any more registers
   /// nothing; what it has stays.
   void refresh_roles(Client& client) const;
   /// Null: nothing is written down.
-  void set_audit(AuditLog* audit) noexcept { audit_ = audit; }
+  void set_audit(AuditLog* audit) noexcept {
+    audit_ = audit;
+    quiescer_.set_audit(audit);
+  }
+  /// Null: clients are told nothing unasked.
+  void set_outbox(Outbox* outbox) noexcept { quiescer_.set_outbox(outbox); }
 
   // What a predecessor left: before anything else.
   /// A file behind a resource; of one that is not there any more it is dropped.
@@ -110,6 +120,8 @@ class Clerk {
   /// Resources that lost their owner: their grace begins anew. Transient ones have none, Persistent
   /// ones are kept until they are adopted.
   void inherit_orphans();
+  /// Resources that are quarantined: their owners are asked anew, when they are back.
+  void inherit_quarantine() { quiescer_.look({}); }
 
   /// Serves one frame. `fds` came with it; those that are kept are moved from. REQUIRES: `out` has
   /// room for RM_WIRE_MAX_FRAME bytes.
@@ -117,7 +129,8 @@ class Clerk {
                               std::span<UniqueFd> fds, std::span<std::byte> out);
 
   /// The client died, or its connection ended for good: its contexts are dead, what it held goes to
-  /// who waits, what it owned is ORPHANED, what it had begun to unregister stays.
+  /// who waits, what it owned is ORPHANED, what it had begun to unregister stays. Its `pidfd` says
+  /// whether its process lives, and may have devices open; without one it does not.
   void bury(const Client& client);
   /// Goes on where something living had to let go first. Returns whether anything is left; call it
   /// again then, some milliseconds later.
@@ -125,6 +138,15 @@ class Clerk {
   /// Destroys orphans whose grace is over by `now_ns`. Returns when to call it again; nothing if
   /// there are no orphans.
   [[nodiscard]] std::optional<std::uint64_t> destroy_orphans(std::uint64_t now_ns);
+  /// Has hardware made quiet that the dead had in use. Returns when to call it again; nothing if
+  /// there is none.
+  [[nodiscard]] std::optional<std::uint64_t> quiesce(std::uint64_t now_ns) {
+    return quiescer_.proceed(now_ns);
+  }
+  [[nodiscard]] bool is_quiescing() const noexcept { return !quiescer_.idle(); }
+  /// An operator says that the hardware behind it is quiet: poisoned or not, it is given to who
+  /// waits for it. Errors: StaleHandle, InvalidArgument (it is not quarantined).
+  Result<void> unpoison(const Client& by, Handle handle);
 
  private:
   using Reply = wire::ResultReply;
@@ -185,6 +207,7 @@ class Clerk {
   DomainState& state_;
   std::string_view version_;
   Ledger& ledger_;
+  Quiescer quiescer_;
   std::unordered_map<Handle, UniqueFd> files_;
   /// Whose the records of the lock region are: there any client could write it.
   struct Place {
@@ -194,6 +217,7 @@ class Clerk {
   std::vector<Place> places_;
   std::unordered_map<std::uint32_t, Client> absent_;  ///< by index
   std::vector<Client> dying_;                         ///< their recovery isn't complete
+  std::vector<Departed> departed_;                    ///< the same
   struct Orphan {
     Handle handle;
     std::uint64_t deadline_ns = 0;

@@ -129,6 +129,9 @@ Result<registry::PreparedSlot> Clerk::prepare(Client& client, const wire::Record
     role = *unnamed;
   }
   if (!role) return fail(ErrorCode::NotPermitted, "another client's driver");
+  if (record.lazy && record.quiesce_hook) {
+    return fail(ErrorCode::InvalidArgument, "hardware whose memory is still to be made");
+  }
   if (auto allowed = check_registration(client, *role, description); !allowed) {
     return std::unexpected(std::move(allowed.error()));
   }
@@ -189,6 +192,8 @@ Result<Handle> Clerk::adopt(Client& client, const wire::Record& record, std::spa
       !done) {
     return std::unexpected(std::move(done.error()));
   }
+  state_.engine().set_quiesce_hook(entry->handle, record.quiesce_hook);
+  quiescer_.adopted(entry->handle);
   if (files_.contains(entry->handle)) ++client.files;
   ++role->resources;
   ++client.resources;
@@ -201,8 +206,9 @@ void Clerk::arm(const registry::PreparedSlot& prepared, const wire::Record& reco
   if (prepared.generation == 1) state_.locks().grow_into(prepared.slot);
   state_.engine().arm(
       prepared.slot, prepared.generation, prepared.class_id,
-      registry::slot_attributes(record.description,
-                                {.access_hook = record.access_hook, .lazy = record.lazy}));
+      registry::slot_attributes(record.description, {.access_hook = record.access_hook,
+                                                     .lazy = record.lazy,
+                                                     .quiesce_hook = record.quiesce_hook}));
 }
 
 void Clerk::abandon(Client& client, const registry::PreparedSlot& prepared,

@@ -160,6 +160,12 @@ Result<Clerk::Reply> Clerk::set_state(Client& client, const wire::Frame& frame,
   if (!request) return std::unexpected(std::move(request.error()));
   const auto entry = owned(client, request->handle);
   if (!entry) return std::unexpected(entry.error());
+  if (request->attempt != 0 || request->state == Lifecycle::Quarantined ||
+      entry->state == Lifecycle::Quarantined) {
+    auto heard = quiescer_.answered(entry->handle, *request);
+    if (!heard) return std::unexpected(std::move(heard.error()));
+    return Reply{};
+  }
   if (request->has_fd) {
     if (entry->state != Lifecycle::Allocated) {
       return fail(ErrorCode::InvalidArgument, "it has its memory");

@@ -45,8 +45,11 @@ Result<std::unique_ptr<Server>> Server::start(EventLoop& loop, Clerk& clerk,
                                                             std::move(policy), std::move(options));
   clerk.set_policy(server->policy_);
   clerk.set_audit(server->options_.audit);
+  clerk.set_outbox(server.get());
   clerk.inherit_orphans();
   server->destroy_orphans(monotonic_ns());
+  clerk.inherit_quarantine();
+  server->quiesce(monotonic_ns());
   if (auto watched = loop.watch(server->door_, server->listener_.fd(), POLLIN); !watched) {
     return std::unexpected(std::move(watched.error()));
   }
@@ -54,20 +57,26 @@ Result<std::unique_ptr<Server>> Server::start(EventLoop& loop, Clerk& clerk,
 }
 
 Server::~Server() {
+  clerk_.set_outbox(nullptr);
   sessions_.clear_and_dispose(Dispose<Session>());
   absent_.clear_and_dispose(Dispose<Absent>());
 }
 
 Result<void> Server::expect(const Client& client, UniqueFd pidfd) {
-  clerk_.inherit(client);
+  // It is buried when its process has ended.
+  Client gone_by_then = client;
+  gone_by_then.pidfd = -1;
+  clerk_.inherit(gone_by_then);
   auto absent = std::make_unique<Absent>(*this, client.index, std::move(pidfd));
   auto watched = loop_.watch(*absent, absent->pidfd(), POLLIN);
   if (watched) absent_.push_back(*absent.release());
   return watched;
 }
 
-void Server::finish_burial(const Client& client) {
-  clerk_.inherit(client);
+void Server::finish_burial(const Client& client, int pidfd) {
+  Client leaving = client;
+  leaving.pidfd = pidfd;
+  clerk_.inherit(leaving);
   clerk_.bury_absent(client.index);
   recover();
 }
@@ -129,6 +138,8 @@ Clerk::Answer Server::answer(Session& session, std::span<const std::byte> frame,
     log(LogLevel::Info, name_of(session.peer()) + (client.returned ? " is back" : " attached"));
     tell(AuditEvent::Attached, client, client.returned ? "again" : "");
   }
+  // Not before the answer is on its way, which what is told may be about.
+  if (clerk_.is_quiescing()) loop_.arm(quiescing_, monotonic_ns());
   return answer;
 }
 
@@ -156,6 +167,17 @@ void Server::recover() {
   const std::uint64_t now = monotonic_ns();
   if (clerk_.recover()) loop_.arm(rest_of_recovery_, now + kRecoveryPause);
   destroy_orphans(now);
+  quiesce(now);
+}
+
+void Server::quiesce(std::uint64_t now_ns) {
+  if (const auto next = clerk_.quiesce(now_ns)) loop_.arm(quiescing_, *next);
+}
+
+bool Server::post(std::uint32_t client, std::span<const std::byte> event) {
+  const auto session = std::ranges::find_if(
+      sessions_, [&](const Session& each) { return each.client().index == client; });
+  return session != sessions_.end() && session->client().reads_events && session->post(event);
 }
 
 void Server::destroy_orphans(std::uint64_t now_ns) {

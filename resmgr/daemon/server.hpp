@@ -37,7 +37,7 @@ struct ServerOptions {
   AuditLog* audit = nullptr;  ///< null: nothing is written down
 };
 
-class Server : private SessionOwner {
+class Server : private SessionOwner, private Outbox {
  public:
   /// Errors: those of EventLoop::watch().
   [[nodiscard]] static Result<std::unique_ptr<Server>> start(EventLoop& loop, Clerk& clerk,
@@ -54,8 +54,8 @@ class Server : private SessionOwner {
   /// A client of a predecessor: it has its place until its process ends. Errors: those of
   /// EventLoop::watch().
   Result<void> expect(const Client& client, UniqueFd pidfd);
-  /// A client that a predecessor was burying.
-  void finish_burial(const Client& client);
+  /// A client that a predecessor was burying. `pidfd`: its process, borrowed for the call.
+  void finish_burial(const Client& client, int pidfd);
   [[nodiscard]] std::size_t sessions() const noexcept { return sessions_.size(); }
 
  private:
@@ -83,11 +83,16 @@ class Server : private SessionOwner {
   [[nodiscard]] std::span<std::byte> in() noexcept override { return in_; }
   void ended(Session& session, std::string_view why) override;
 
+  // Outbox
+  bool post(std::uint32_t client, std::span<const std::byte> event) override;
+  void warn(const std::string& line) noexcept override { log(LogLevel::Warning, line); }
+
   void accept();
   [[nodiscard]] Result<void> check(const Peer& peer) const;
   void died(Absent& absent);
   void recover();
   void destroy_orphans(std::uint64_t now_ns);
+  void quiesce(std::uint64_t now_ns);
   void tell(AuditEvent event, const Client& client, std::string_view detail = {}) const noexcept;
   void log(LogLevel level, const std::string& line) const noexcept;
 
@@ -111,6 +116,8 @@ class Server : private SessionOwner {
   BoundTimer<Server> rest_of_recovery_{*this, [](Server& self, std::uint64_t) { self.recover(); }};
   BoundTimer<Server> orphans_grace_{
       *this, [](Server& self, std::uint64_t now_ns) { self.destroy_orphans(now_ns); }};
+  BoundTimer<Server> quiescing_{*this,
+                                [](Server& self, std::uint64_t now_ns) { self.quiesce(now_ns); }};
 };
 
 }  // namespace resmgr::daemon

@@ -51,6 +51,11 @@ class Session : public boost::intrusive::list_base_hook<> {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
+  /// Tells the client something unasked. False: it takes nothing at the moment; nothing is kept for
+  /// later.
+  bool post(std::span<const std::byte> event) {
+    return unsent_.empty() && socket_.send(event).has_value();
+  }
   [[nodiscard]] const Peer& peer() const noexcept { return peer_; }
   [[nodiscard]] Client& client() noexcept { return client_; }
   [[nodiscard]] const Client& client() const noexcept { return client_; }

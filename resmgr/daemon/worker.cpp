@@ -99,7 +99,7 @@ Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
   if (!server) return std::unexpected(std::move(server.error()));
   for (auto& [index, survivor] : inheritance.estate.clients) {
     if (survivor.leaving) {
-      (*server)->finish_burial(survivor.client);
+      (*server)->finish_burial(survivor.client, survivor.pidfd.get());
       continue;
     }
     auto expected = (*server)->expect(survivor.client, std::move(survivor.pidfd));

@@ -154,7 +154,12 @@ class LockEngine {
   /// slot, and the caller is the authority.
   void has_memory(Handle handle) noexcept;
   /// Whether its owner makes hardware quiet when a holder died; REQUIRES as before.
-  void has_quiesce_hook(Handle handle, bool has_one) noexcept;
+  void set_quiesce_hook(Handle handle, bool has_one) noexcept;
+  /// A hint: every client can write it.
+  [[nodiscard]] bool has_quiesce_hook(Handle handle) const noexcept {
+    const rm_slot* slot = t_.slot(handle.slot());
+    return slot && needs_quiet(*slot);
+  }
   /// Closes a slot that `context` holds exclusively: the generation moves on, waiters get
   /// StaleHandle. Errors: NotPermitted (not held), InUse (the latch stayed taken until the
   /// deadline).

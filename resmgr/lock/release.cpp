@@ -248,7 +248,7 @@ void LockEngine::has_memory(Handle handle) noexcept {
   }
 }
 
-void LockEngine::has_quiesce_hook(Handle handle, bool has_one) noexcept {
+void LockEngine::set_quiesce_hook(Handle handle, bool has_one) noexcept {
   constexpr auto kHook = static_cast<std::uint8_t>(RM_SLOT_ATTR_QUIESCE);
   rm_slot* slot = t_.slot(handle.slot());
   if (!slot) return;

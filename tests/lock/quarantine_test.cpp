@@ -48,14 +48,14 @@ TEST_F(Quarantine, BeginsWithTheDeathOfAHolderAndEndsWithTheQuiet) {
 
 TEST_F(Quarantine, IsForThoseWithAHookAlone) {
   const Handle plain = domain.arm(2);
-  domain.engine.has_quiesce_hook(h, false);
+  domain.engine.set_quiesce_hook(h, false);
   Context& dead = doomed();
   ASSERT_TRUE(domain.engine.acquire(dead, plain, trying()));
   ASSERT_TRUE(domain.engine.acquire(dead, h, trying()));
   kill();
   EXPECT_FALSE(domain.word(plain).has(RM_WORD_QUARANTINED));
   EXPECT_FALSE(quarantined());
-  domain.engine.has_quiesce_hook(h, true);
+  domain.engine.set_quiesce_hook(h, true);
   ASSERT_TRUE(domain.engine.acquire(doomed(), h, trying()));
   kill();
   EXPECT_TRUE(quarantined());
