@@ -242,8 +242,11 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
         .file = {std::move(options.fd), metadata.size_bytes},
         .make = {},
         .lazy = lazy,
-        .hooks = {std::move(options.hooks.on_create), std::move(options.hooks.on_access),
-                  std::move(options.hooks.on_cleanup)}};
+        .hooks = {std::move(options.hooks.on_create),
+                  std::move(options.hooks.on_access),
+                  std::move(options.hooks.on_cleanup),
+                  {}},
+        .on_quiesce = std::move(options.hooks.on_quiesce)};
     if (options.backing) {
       registration.make = [backing = std::move(options.backing), name = std::string(name),
                            metadata]() -> Result<resmgr::client::BackedFile> {
@@ -276,7 +279,8 @@ Result<Handle> ResourceManager::register_with_needed(FileResource resource, File
           .file = {std::move(from.fd), from.metadata.size_bytes},
           .make = {},
           .lazy = false,
-          .hooks = {}};
+          .hooks = {},
+          .on_quiesce = {}};
     };
     auto first = registration(resource, pairs[0]);
     auto second = registration(needed, pairs[1]);

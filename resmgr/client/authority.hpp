@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -87,6 +88,14 @@ class Authority {
   [[nodiscard]] virtual Result<void> finish_unregister(lock::Context& context, Handle handle,
                                                        const registry::Leaving* leaving,
                                                        bool waited) = 0;
+
+  /// From now on `asked` is told when hardware has to be made quiet; quick, and calling nothing of
+  /// this. Once.
+  using Asked = std::function<void(Handle handle, std::uint32_t attempt)>;
+  virtual void listen(Asked asked) = 0;
+  /// What became of that; `error`: why it is not quiet.
+  virtual void quiesced(Handle handle, std::uint32_t attempt,
+                        std::optional<ErrorCode> error) noexcept = 0;
 
   /// The memory of a Lazy resource is there.
   virtual void memory_made(Handle handle, int file) noexcept = 0;

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <source_location>
 #include <span>
@@ -54,6 +55,7 @@ struct Registration {
   MakeFile make;            ///< or what makes one
   bool lazy = false;        ///< `make` waits for the first use
   Hooks hooks;
+  std::function<Result<void>(Handle)> on_quiesce;  ///< makes the hardware behind it quiet
 };
 
 /// An acquisition: the hold and its tenure.
@@ -194,6 +196,9 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] static std::shared_ptr<Domain> make(Parts parts, DomainOptions options);
 
   void undo(const Belongings& belongings) noexcept;
+  void listen();
+  void quiesce(const std::function<Result<void>(Handle)>& hook, Handle handle,
+               std::uint32_t attempt) noexcept;
   void remove_all_hooks() noexcept;
   [[nodiscard]] Result<std::vector<Handle>> whole_teardown_order() const noexcept;
   [[nodiscard]] Result<lock::Context*> make_thread_context() noexcept;
@@ -232,6 +237,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   MemoryTable readable_memory_;  ///< others', which it may not
   std::atomic<std::uint32_t> fetches_{0};
   mutable HookTable hooks_;
+  std::once_flag listens_;
 };
 
 }  // namespace resmgr::client

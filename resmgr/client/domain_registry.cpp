@@ -13,11 +13,12 @@ namespace resmgr::client {
 namespace {
 
 NewResource new_resource(std::string_view name, const Registration& registration) noexcept {
-  return {
-      .name = name,
-      .description = registration.description,
-      .wishes = {.access_hook = registration.hooks.on_access != nullptr, .lazy = registration.lazy},
-      .file = registration.file.fd.get()};
+  return {.name = name,
+          .description = registration.description,
+          .wishes = {.access_hook = registration.hooks.on_access != nullptr,
+                     .lazy = registration.lazy,
+                     .quiesce_hook = registration.on_quiesce != nullptr},
+          .file = registration.file.fd.get()};
 }
 
 }  // namespace
@@ -84,11 +85,40 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration& re
     registration.make = {};
   }
   registration.description.created_at = Clock::coarse();
+  if (registration.on_quiesce) {
+    listen();
+    registration.hooks.on_quiesce = [this, hook = registration.on_quiesce](Handle handle,
+                                                                           std::uint32_t attempt) {
+      quiesce(hook, handle, attempt);
+    };
+  }
   Belongings belongings(*this, registration);
   auto registered = authority_->register_resource(new_resource(name, registration), belongings);
   if (registered) hooks_.created(*registered);
   undo(belongings);
   return registered;
+}
+
+void Domain::listen() {
+  std::call_once(listens_, [this] {
+    authority_->listen(
+        [this](Handle handle, std::uint32_t attempt) { hooks_.quiesce(handle, attempt); });
+  });
+}
+
+// What was asked for before the last answer is over by now: the next holder may be at work.
+void Domain::quiesce(const std::function<Result<void>(Handle)>& hook, Handle handle,
+                     std::uint32_t attempt) noexcept {
+  const lock::StateWord word = engine_.word(handle.slot());
+  if (!word.is_tenant(handle.generation()) || !word.has(RM_WORD_QUARANTINED)) return;
+  std::optional<ErrorCode> error = ErrorCode::System;
+  try {
+    const auto done = hook(handle);
+    error = done ? std::nullopt : std::optional(done.error().code());
+  } catch (...) {
+    // An author's hook that throws has not made anything quiet.
+  }
+  authority_->quiesced(handle, attempt, error);
 }
 
 Result<void> Domain::register_many(std::span<const NewResource> resources,

@@ -41,6 +41,9 @@ class EmbeddedAuthority final : public Authority {
   [[nodiscard]] Result<void> finish_unregister(lock::Context& context, Handle handle,
                                                const registry::Leaving* leaving,
                                                bool waited) override;
+  // Who holds ends before this process does, which owns what it holds.
+  void listen(Asked) override {}
+  void quiesced(Handle, std::uint32_t, std::optional<ErrorCode>) noexcept override {}
   void memory_made(Handle handle, int file) noexcept override;
   [[nodiscard]] Result<UniqueFd> open_file(Handle handle, Rights rights) override;
   [[nodiscard]] Result<void> share(Handle handle, std::uint32_t by, std::uint32_t with,

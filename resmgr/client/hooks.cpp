@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/client/hooks.hpp"
 
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -22,7 +23,10 @@ Result<void> HookTable::add(Handle handle, Hooks hooks) {
   if (hooks.on_create) entry->created.push_back({handle, std::move(hooks.on_create)});
   if (hooks.on_cleanup) entry->removed.push_back({handle, std::move(hooks.on_cleanup)});
   entry->on_access = std::move(hooks.on_access);
+  entry->on_quiesce = std::move(hooks.on_quiesce);
+  Entry& added = *entry;
   entries_.insert_or_assign(handle, std::move(entry));
+  if (const auto early = early_.extract(handle)) ask(added, early.mapped());
   return {};
 }
 
@@ -30,6 +34,7 @@ std::shared_ptr<void> HookTable::forget(Handle handle) noexcept {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(handle);
   if (found == entries_.end()) return nullptr;
+  leave_queues(*found->second);
   std::shared_ptr<void> gone = std::move(found->second);
   entries_.erase(found);
   return gone;
@@ -66,6 +71,33 @@ void HookTable::tell_access(Entry& entry) noexcept {
   accessed_.push_back(entry);
 }
 
+void HookTable::quiesce(Handle handle, std::uint32_t attempt) noexcept try {
+  const std::lock_guard lock(mutex_);
+  if (const auto found = entries_.find(handle); found != entries_.end()) {
+    ask(*found->second, attempt);
+    return;
+  }
+  // What was unregistered meanwhile nobody comes for.
+  constexpr std::size_t kMostEarly = 1024;
+  if (early_.size() >= kMostEarly) early_.clear();
+  early_[handle] = attempt;
+} catch (const std::bad_alloc&) {
+  // He is asked again.
+}
+
+// REQUIRES: mutex_ held.
+void HookTable::ask(Entry& entry, std::uint32_t attempt) noexcept {
+  if (!entry.on_quiesce) return;
+  if (std::exchange(entry.attempt, attempt) == 0) asked_.push_back(entry);
+  ready_.notify_one();
+}
+
+// REQUIRES: mutex_ held.
+void HookTable::leave_queues(Entry& entry) noexcept {
+  if (entry.queued) accessed_.erase(accessed_.iterator_to(entry));
+  if (entry.attempt != 0) asked_.erase(asked_.iterator_to(entry));
+}
+
 void HookTable::mute(Handle handle, bool muted) noexcept {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(handle);
@@ -80,7 +112,7 @@ void HookTable::remove(Handle handle) noexcept {
   const auto found = entries_.find(handle);
   if (found == entries_.end()) return;
   Entry& entry = *found->second;
-  if (entry.queued) accessed_.erase(accessed_.iterator_to(entry));
+  leave_queues(entry);
   events_.splice(events_.end(), entry.removed);
   gone = std::move(found->second);
   entries_.erase(found);
@@ -98,6 +130,7 @@ void HookTable::stop() noexcept {
   decltype(entries_) gone;
   const std::lock_guard lock(mutex_);
   accessed_.clear();
+  asked_.clear();
   gone.swap(entries_);
 }
 
@@ -106,9 +139,10 @@ bool HookTable::empty() const noexcept {
   return entries_.empty();
 }
 
-void HookTable::call(const std::function<void(Handle)>& hook, Handle handle) noexcept {
+template <typename Hook, typename... Arguments>
+void HookTable::call(const Hook& hook, Arguments... arguments) noexcept {
   try {
-    hook(handle);
+    hook(arguments...);
   } catch (...) {
     // An author's hook that throws must not end the process.
   }
@@ -117,8 +151,19 @@ void HookTable::call(const std::function<void(Handle)>& hook, Handle handle) noe
 void HookTable::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    ready_.wait(lock, [&] { return stopping_ || !events_.empty() || !accessed_.empty(); });
-    if (!events_.empty()) {
+    ready_.wait(lock, [&] {
+      return stopping_ || !events_.empty() || !accessed_.empty() || !asked_.empty();
+    });
+    if (!asked_.empty()) {
+      Entry& entry = asked_.front();
+      asked_.pop_front();
+      const std::uint32_t attempt = std::exchange(entry.attempt, 0u);
+      auto keep = entries_.at(entry.handle);
+      lock.unlock();
+      call(keep->on_quiesce, keep->handle, attempt);
+      keep.reset();
+      lock.lock();
+    } else if (!events_.empty()) {
       std::list<Event> told;
       told.splice(told.end(), events_, events_.begin());
       lock.unlock();

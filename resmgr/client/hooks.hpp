@@ -2,7 +2,8 @@
 //
 // HookTable: the callbacks that authors gave with their resources, and the one thread they run on.
 //
-// What it is: creation, access and cleanup hooks by slot, and a queue of what is to be told. What
+// What it is: creation, access, cleanup and quiesce hooks by slot, and a queue of what is to be
+// told. What
 // it is not: on any path of resources without hooks. The thread starts with the first hook. Hooks
 // run one at a time, under no lock, and may call any function; accesses that follow closely are
 // told once. Telling allocates nothing: add() made room for it. What a hook throws ends there.
@@ -32,8 +33,12 @@ struct Hooks {
   std::function<void(Handle)> on_create;
   std::function<void(Handle)> on_access;
   std::function<void(Handle)> on_cleanup;
+  /// Asked to make hardware quiet, by an attempt of that number; it answers itself.
+  std::function<void(Handle, std::uint32_t attempt)> on_quiesce;
 
-  [[nodiscard]] bool empty() const noexcept { return !on_create && !on_access && !on_cleanup; }
+  [[nodiscard]] bool empty() const noexcept {
+    return !on_create && !on_access && !on_cleanup && !on_quiesce;
+  }
 };
 
 class HookTable {
@@ -51,6 +56,10 @@ class HookTable {
   [[nodiscard]] std::shared_ptr<void> forget(Handle handle) noexcept;
   /// Tells on_access, unless it is queued already.
   void accessed(Handle handle) noexcept;
+  /// Asks for hardware to be made quiet, before anything else is told. What is asked while the hook
+  /// runs is asked when it is done; of several the last one. Who is asked before he knows his
+  /// handle is so when he does.
+  void quiesce(Handle handle, std::uint32_t attempt) noexcept;
   /// While a resource is being unregistered, the hold that this takes is not an access.
   void mute(Handle handle, bool muted) noexcept;
   /// Tells on_cleanup and forgets the hooks.
@@ -64,26 +73,37 @@ class HookTable {
     Handle handle;
     std::function<void(Handle)> call;
   };
-  struct Entry : boost::intrusive::slist_base_hook<> {
+  using AccessHook = boost::intrusive::slist_base_hook<boost::intrusive::tag<struct AccessTag>>;
+  using QuiesceHook = boost::intrusive::slist_base_hook<boost::intrusive::tag<struct QuiesceTag>>;
+  struct Entry : AccessHook, QuiesceHook {
     Handle handle;
     std::list<Event> created;  ///< one, to be moved to `events_`, or none
     std::list<Event> removed;
     std::function<void(Handle)> on_access;
+    std::function<void(Handle, std::uint32_t)> on_quiesce;
+    std::uint32_t attempt = 0;  ///< asked for, not yet told; 0: none
     bool queued = false;
     bool muted = false;
     bool told_of = false;  ///< on_create comes first
     bool early = false;    ///< accessed before that
   };
-  using Accessed = boost::intrusive::slist<Entry, boost::intrusive::cache_last<true>,
-                                           boost::intrusive::constant_time_size<false>>;
+  template <typename Hook>
+  using Queue = boost::intrusive::slist<Entry, boost::intrusive::base_hook<Hook>,
+                                        boost::intrusive::cache_last<true>,
+                                        boost::intrusive::constant_time_size<false>>;
   void run();
   void tell_access(Entry& entry) noexcept;
-  static void call(const std::function<void(Handle)>& hook, Handle handle) noexcept;
+  void ask(Entry& entry, std::uint32_t attempt) noexcept;
+  void leave_queues(Entry& entry) noexcept;
+  template <typename Hook, typename... Arguments>
+  static void call(const Hook& hook, Arguments... arguments) noexcept;
 
   mutable std::mutex mutex_;
   std::condition_variable ready_;
   std::unordered_map<Handle, std::shared_ptr<Entry>> entries_;
-  Accessed accessed_;
+  Queue<AccessHook> accessed_;
+  Queue<QuiesceHook> asked_;
+  std::unordered_map<Handle, std::uint32_t> early_;  ///< attempts asked for before add()
   std::list<Event> events_;
   std::thread thread_;
   bool stopping_ = false;

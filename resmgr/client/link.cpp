@@ -38,10 +38,12 @@ Result<void> limit_waits(int socket, std::uint64_t patience_ns) noexcept {
   return {};
 }
 
-bool has_hung_up(int socket) noexcept {
-  pollfd wait{socket, POLLRDHUP, 0};
+bool is_so(int socket, short event) noexcept {
+  pollfd wait{socket, event, 0};
   return ::poll(&wait, 1, 0) > 0;
 }
+
+bool has_hung_up(int socket) noexcept { return is_so(socket, POLLRDHUP); }
 
 bool is_loss(const Error& error) noexcept { return error == ErrorCode::Disconnected; }
 
@@ -98,7 +100,8 @@ Result<void> Link::greet() {
   const bool known = place_.epoch != 0;
   return exchange(
       [&](std::uint64_t id, std::span<std::byte> out) {
-        return wire::encode(wire::Hello{.before = place_}, id, out);
+        return wire::encode(wire::Hello{.before = place_, .features = RM_WIRE_FEATURE_EVENTS}, id,
+                            out);
       },
       {},
       [&](const Attempt& reply) -> Result<void> {
@@ -163,12 +166,16 @@ Result<void> Link::connect_again(std::uint64_t deadline_ns) {
 void Link::watch() noexcept {
   std::uint32_t told_of = 0;  // reconnections
   bool lost = false;
+  bool engaged = false;  // by somebody who asks
   std::uint64_t pause = kFirstPause;
   while (!closed_.load()) {
-    wait_for_change(pause);
+    wait_for_change(pause, engaged);
     if (closed_.load()) break;
     bool connected = false;
+    engaged = true;
     if (const std::unique_lock lock(mutex_, std::try_to_lock); lock) {
+      engaged = false;
+      if (socket_ && listens_.load()) read_events();
       if (socket_ && has_hung_up(socket_.fd())) lose();
       // Once: between two attempts others may ask, and see for themselves.
       if (!socket_) (void)connect_again(0);
@@ -187,15 +194,18 @@ void Link::watch() noexcept {
   if (over_.load()) tell(LinkState::Ended);
 }
 
-void Link::wait_for_change(std::uint64_t pause_ns) noexcept {
+void Link::wait_for_change(std::uint64_t pause_ns, bool engaged) noexcept {
   int socket = -1;
   {
     const std::lock_guard lock(socket_mutex_);
     socket = socket_.fd();
   }
-  // What comes are answers, which are not for us: hanging up alone is.
-  std::array<pollfd, 2> waits{pollfd{changed_.get(), POLLIN, 0}, pollfd{socket, POLLRDHUP, 0}};
-  const int limit = socket < 0 ? static_cast<int>(pause_ns / 1'000'000 + 1) : -1;
+  // What comes are answers, which are not for us: hanging up alone is, unless somebody listens.
+  const bool listens = listens_.load();
+  const short events = listens && !engaged ? POLLRDHUP | POLLIN : POLLRDHUP;
+  std::array<pollfd, 2> waits{pollfd{changed_.get(), POLLIN, 0}, pollfd{socket, events, 0}};
+  const bool looks_again = socket < 0 || (listens && engaged);
+  const int limit = looks_again ? static_cast<int>(pause_ns / 1'000'000 + 1) : -1;
   (void)::poll(waits.data(), waits.size(), limit);
   eventfd_t count = 0;
   (void)::eventfd_read(changed_.get(), &count);
@@ -221,13 +231,19 @@ Result<void> Link::exchange(const Encode& encode, std::span<const int> fds, cons
     return sent;
   }
   auto received = socket_.receive(buffer_);
+  auto frame = received ? wire::read_frame(std::span(buffer_).first(received->bytes))
+                        : fail(ErrorCode::Disconnected);
+  while (frame && wire::kind_of(frame->type) == wire::FrameKind::Event) {
+    if (on_event_) on_event_(*frame);
+    received = socket_.receive(buffer_);
+    if (received) frame = wire::read_frame(std::span(buffer_).first(received->bytes));
+  }
   if (!received) {
     if (received.error() == ErrorCode::WouldBlock) {
       return fail(ErrorCode::Disconnected, "it does not answer");
     }
     return std::unexpected(std::move(received.error()));
   }
-  const auto frame = wire::read_frame(std::span(buffer_).first(received->bytes));
   if (!frame) return std::unexpected(frame.error());
   if (frame->request_id != id || frame->fds != received->fd_count) {
     return fail(ErrorCode::Disconnected, "an answer to something else");
@@ -250,6 +266,23 @@ Result<void> Link::call(const Encode& encode, std::span<const int> fds, const Re
     if (done || !is_loss(done.error()) || closed_.load()) return done;
     lose();
     if (monotonic_ns() > deadline) return done;
+  }
+}
+
+void Link::listen(OnEvent on_event) {
+  const std::lock_guard lock(mutex_);
+  on_event_ = std::move(on_event);
+  listens_.store(true);
+  (void)::eventfd_write(changed_.get(), 1);
+}
+
+// What is there, while nobody waits for an answer.
+void Link::read_events() noexcept {
+  while (is_so(socket_.fd(), POLLIN)) {
+    const auto received = socket_.receive(buffer_);
+    if (!received) return;  // it hung up, which is seen next
+    const auto frame = wire::read_frame(std::span(buffer_).first(received->bytes));
+    if (frame && wire::kind_of(frame->type) == wire::FrameKind::Event) on_event_(*frame);
   }
 }
 

@@ -88,6 +88,10 @@ class Link {
   /// `encode` and `read`; Disconnected (closed, or patience is at an end, or the daemon has another
   /// domain now); System.
   [[nodiscard]] Result<void> call(const Encode& encode, std::span<const int> fds, const Read& read);
+  /// From now on each event is told, as soon as it comes, by whichever thread reads it, under a
+  /// lock of the link: `on_event` is quick, and calls nothing of it. Before that they are dropped.
+  using OnEvent = std::function<void(const wire::Frame&)>;
+  void listen(OnEvent on_event);
   /// A driver that this client speaks for: named again on each new connection. May throw
   /// std::bad_alloc.
   void remember_driver(std::string_view name);
@@ -105,11 +109,13 @@ class Link {
   explicit Link(LinkOptions options) : options_(std::move(options)) {}
 
   /// The watcher's life: sees that the daemon hangs up though nobody asks for anything, and
-  /// connects again.
+  /// connects again; and what it tells unasked, for who listens.
   void watch() noexcept;
   void tell(LinkState state) const noexcept;
   /// Waits until the socket hangs up or is another one, or for so long where there is none.
-  void wait_for_change(std::uint64_t pause_ns) noexcept;
+  /// `engaged`: what comes may be an answer to somebody else's question; until it is read, that
+  /// long too.
+  void wait_for_change(std::uint64_t pause_ns, bool engaged) noexcept;
 
   void set_socket(PacketSocket socket) noexcept;
   // REQUIRES of all that follow: mutex_ held.
@@ -118,6 +124,7 @@ class Link {
   [[nodiscard]] Result<void> name_drivers();
   [[nodiscard]] Result<void> connect_again(std::uint64_t deadline_ns);
   void lose() noexcept;
+  void read_events() noexcept;
   /// One request and one answer on the connection there is.
   [[nodiscard]] Result<void> exchange(const Encode& encode, std::span<const int> fds,
                                       const Read& read, bool repeated);
@@ -134,6 +141,8 @@ class Link {
   wire::ClientPlace place_;
   Regions regions_;
   std::vector<std::string> drivers_;
+  OnEvent on_event_;
+  std::atomic<bool> listens_{false};
   std::atomic<std::uint32_t> reconnections_{0};
   UniqueFd changed_;  ///< eventfd: the socket is another one, or the link is closed
   std::thread watcher_;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "resmgr/abi/events.hpp"
 #include "resmgr/abi/registration.hpp"
 #include "resmgr/abi/requests.hpp"
 #include "resmgr/base/clock.hpp"
@@ -126,6 +127,7 @@ Result<Handle> ServedAuthority::register_all(std::span<const NewResource* const>
                               .description = resource->description,
                               .lazy = resource->wishes.lazy,
                               .access_hook = resource->wishes.access_hook,
+                              .quiesce_hook = resource->wishes.quiesce_hook,
                               .needs_next = resource != resources.back()};
           if (resource->file >= 0) record.fd = file++;
           if (auto added = writer.add(record); !added) {
@@ -243,6 +245,23 @@ Result<void> ServedAuthority::finish_unregister(lock::Context&, Handle handle,
     if (monotonic_ns() > deadline) return fail(ErrorCode::InUse, "unregister");
     ::sched_yield();
   }
+}
+
+void ServedAuthority::listen(Asked asked) {
+  link_->listen([asked = std::move(asked)](const wire::Frame& frame) {
+    if (frame.type != wire::FrameType::Quiesce) return;
+    if (const auto event = wire::QuiesceEvent::decode(frame)) asked(event->handle, event->attempt);
+  });
+}
+
+void ServedAuthority::quiesced(Handle handle, std::uint32_t attempt,
+                               std::optional<ErrorCode> error) noexcept try {
+  (void)ask(wire::SetStateRequest{.handle = handle,
+                                  .state = error ? Lifecycle::Quarantined : Lifecycle::Ready,
+                                  .attempt = attempt,
+                                  .error = error});
+} catch (const std::bad_alloc&) {
+  // As if the hook had said nothing in time.
 }
 
 void ServedAuthority::memory_made(Handle handle, int file) noexcept try {

@@ -57,6 +57,9 @@ class ServedAuthority : public Authority {
   [[nodiscard]] Result<void> finish_unregister(lock::Context& context, Handle handle,
                                                const registry::Leaving* leaving,
                                                bool waited) override;
+  void listen(Asked asked) override;
+  void quiesced(Handle handle, std::uint32_t attempt,
+                std::optional<ErrorCode> error) noexcept override;
   void memory_made(Handle handle, int file) noexcept override;
   [[nodiscard]] Result<UniqueFd> open_file(Handle handle, Rights rights) override;
   [[nodiscard]] Result<void> share(Handle handle, std::uint32_t by, std::uint32_t with,

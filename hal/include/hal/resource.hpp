@@ -104,6 +104,14 @@ struct ResourceHooks {
   std::function<void(Handle)> on_access = {};
   /// After unregistration; the handle is stale by then and serves as a name only.
   std::function<void(Handle)> on_cleanup = {};
+  /// A process died that held the resource: stop the hardware behind it, so that the next holder
+  /// finds it at rest. Nobody has it meanwhile, and nobody gets it until this returns without an
+  /// error; shared holders who live keep theirs, and it is called when they are gone. On an error,
+  /// or if it takes longer than resmgrd's grace.quiesce, it is called again, with pauses, a few
+  /// times; then the resource is poisoned, Quarantined for all, until an operator says that it is
+  /// quiet (`resmgrctl unpoison`). So it may find hardware that is at rest already. Of served
+  /// domains alone: in an embedded one no holder dies without the owner.
+  std::function<Result<void>(Handle)> on_quiesce = {};
 };
 
 /// How a resource is registered.
