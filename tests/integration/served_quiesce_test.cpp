@@ -234,7 +234,8 @@ TEST_F(ServedQuiesce, AReadersDeathWaitsForTheOtherReaders) {
 
 // Between questions of its own, each of which may meet an event.
 TEST_F(ServedQuiesce, ABusyOwnerIsAskedToo) {
-  serve();
+  // What gets lost is not asked again.
+  serve("[grace]\nquiesce = \"10s\"\nquiesce_attempts = 1\n");
   Child owner([&](Child::Talk& talk) {
     auto theirs = daemon->connect();
     RegisterOptions options;
