@@ -67,7 +67,8 @@ void LockInspection::wait_is_served_or_blocked(const rm_node& node) const {
   const NodeWord word{load(node.word)};
   const StateWord held{load(t_.slot(load(node.slot))->word)};
   if (word.waiting()) {
-    EXPECT_TRUE(held.owner() != 0 || held.has(RM_WORD_SHARED)) << "I6: nobody serves it";
+    EXPECT_TRUE(held.owner() != 0 || held.has_any(RM_WORD_SHARED | RM_WORD_QUARANTINED))
+        << "I6: nobody serves it";
     EXPECT_TRUE(held.has(RM_WORD_WAITERS)) << "I6: nobody will serve it";
     return;
   }

@@ -13,6 +13,7 @@
 #include <ostream>
 #include <string>
 
+#include "resmgr/base/clock.hpp"
 #include "tests/kill/worker_scene.hpp"
 #include "tests/registry/stepper.hpp"
 
@@ -219,6 +220,16 @@ void waits(Scene& scene) {
 
 void holds_exclusively(Scene& scene) { holds(scene, HoldKind::Exclusive); }
 
+// Hardware is behind it, and whoever waits for it waits for more than its holder's end.
+void holds_hardware(Scene& scene) {
+  two(scene);
+  wire::Record hardware = record(*scene.owner, "hardware");
+  hardware.quiesce_hook = true;
+  scene.a = scene.owner->add(hardware).handle;
+  scene.hold(*scene.victim, scene.a);
+  scene.wait(*scene.user, scene.a, RM_WAIT_EXCLUSIVE, 2);
+}
+
 // In the middle of a release: the word is latched.
 void holds_the_latch(Scene& scene) {
   holds(scene, HoldKind::Exclusive);
@@ -280,6 +291,25 @@ Refusal bury(Scene& scene) {
   return {};
 }
 
+void leaves_hardware(Scene& scene) {
+  holds_hardware(scene);
+  scene.kill_victim();
+  scene.clerk().bury(scene.victim->client);
+}
+
+Refusal unpoison(Scene& scene) {
+  const auto done = scene.clerk().unpoison(scene.owner->client, scene.a);
+  return done ? Refusal() : done.error().code();
+}
+
+// All attempts fail; until somebody says that it is quiet nobody can work with it.
+Refusal poison_and_unpoison(Scene& scene) {
+  constexpr std::uint64_t kHour = 3'600'000'000'000;
+  std::uint64_t now = monotonic_ns();
+  for (int i = 0; i < 12; ++i) (void)scene.clerk().quiesce(now += kHour);
+  return unpoison(scene);
+}
+
 const Operation kOperations[] = {
     {"hello", two, greet_late, 4},
     {"register", two, add_one, 15, ErrorCode::AlreadyExists},
@@ -327,6 +357,9 @@ const Operation kOperations[] = {
     {"bury_a_reader", dead([](Scene& s) { holds(s, HoldKind::Shared); }), bury, 10, {}, false},
     {"bury_a_waiter", dead(waits), bury, 8, {}, false},
     {"bury_one_with_the_latch", dead(holds_the_latch), bury, 10, {}, false},
+    {"bury_a_holder_of_hardware", dead(holds_hardware), bury, 10, {}, false},
+    {"unpoison", leaves_hardware, unpoison, 6, ErrorCode::InvalidArgument},
+    {"poison", leaves_hardware, poison_and_unpoison, 10, ErrorCode::InvalidArgument},
     {"bury_one_who_hung_up",
      [](Scene& s) {
        owns(s);

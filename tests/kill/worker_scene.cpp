@@ -212,6 +212,7 @@ Succession::Succession(Scene& scene)
   for (const Handle handle : notes.files) clerk_->inherit(handle, duplicate(scene.file_.get()));
   for (const auto& [index, client] : notes.clients) clerk_->inherit(client);
   clerk_->inherit_orphans();
+  clerk_->inherit_quarantine();
   for (const std::uint32_t index : notes.leaving) clerk_->bury_absent(index);
   scene.state_ = state_.get();
   scene.clerk_ = clerk_.get();
@@ -276,7 +277,8 @@ void Succession::locks_are_settled() const {
   });
   for (const rm_node* node : scene_.waits_) {
     const lock::NodeWord word{load(node->word)};
-    if (word.state() == RM_NODE_OWNER_DIED) continue;  // of an orphan whose time is up
+    if (word.state() == RM_NODE_OWNER_DIED) continue;   // of an orphan whose time is up
+    if (word.state() == RM_NODE_QUARANTINED) continue;  // of what was poisoned
     if (state_->view().is_live({load(node->slot), load(node->generation)})) {
       inspection.wait_is_served_or_blocked(*node);
     } else {
@@ -320,6 +322,8 @@ void Succession::newcomer_works() {
     EXPECT_EQ(newcomer.request(wire::UnregisterRequest{wire::UnregisterStep::Begin, handle}),
               ErrorCode::NotPermitted);
   }
+  // An operator looked after the hardware.
+  for (const Handle handle : all) (void)clerk_->unpoison(newcomer.client, handle);
   const Handle own = newcomer.added("newcomers");
   all.push_back(own);
   for (rm_node* node : scene_.waits_) {
