@@ -186,13 +186,13 @@ Result<Handle> Clerk::adopt(Client& client, const wire::Record& record, std::spa
     return fail(ErrorCode::AlreadyExists, "an orphan of another type, class or size");
   }
   // First, so that what has its owner again has the file too, with a successor as well.
+  state_.engine().set_quiesce_hook(entry->handle, record.quiesce_hook);
   if (record.fd) keep_file(entry->handle, std::move(fds[*record.fd]));
   if (auto done =
           state_.writer().adopt(entry->handle, client.index, wanted.cookie, state_of(record));
       !done) {
     return std::unexpected(std::move(done.error()));
   }
-  state_.engine().set_quiesce_hook(entry->handle, record.quiesce_hook);
   quiescer_.adopted(entry->handle);
   if (files_.contains(entry->handle)) ++client.files;
   ++role->resources;
