@@ -203,11 +203,11 @@ class HAL_EXPORT ResourceManager {
   /// unregistered already; or used: shared with a driver that has resources of its own registered,
   /// other than such as this one needs), StaleHandle, Deadlock, Preempted, OrderViolation (policy
   /// Refuse, and it waits), Quarantined (not known to be quiet; see ResourceHooks::on_quiesce),
-  /// CapacityExceeded (contexts, waits), Disconnected. The resource stays as it was. InUse names the
-  /// holder, the resource or the driver; unsharing ends a use, and so does unregistering the user's
-  /// resources first. Of two drivers that share with each other either keeps what the other uses,
-  /// and which of them can do without is not for the manager to say: one unshares, as owner or as
-  /// user, and the rest goes in order.
+  /// CapacityExceeded (contexts, waits), Disconnected. The resource stays as it was. InUse names
+  /// the holder, the resource or the driver; unsharing ends a use, and so does unregistering the
+  /// user's resources first. Of two drivers that share with each other either keeps what the other
+  /// uses, and which of them can do without is not for the manager to say: one unshares, as owner
+  /// or as user, and the rest goes in order.
   Result<void> unregister_resource(Handle handle, std::chrono::nanoseconds timeout = {});
   /// Unregisters the resource and then what only it needed, in teardown_order(). What others need
   /// too stays, and so does what drivers use that have resources besides those that go; a use among
