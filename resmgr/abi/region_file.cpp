@@ -28,7 +28,7 @@ Result<UniqueFd> create_region_file(const char* name, std::uint64_t bytes) noexc
   return fd;
 }
 
-Result<MappedRegion> map_region_file(int fd, std::uint64_t magic, Mapping::Access access) {
+Result<Mapping> map_sealed_file(int fd, Mapping::Access access) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & kSizeSeals) != kSizeSeals) {
     return fail(ErrorCode::InvalidArgument, "a region is a memfd sealed against a change of size");
@@ -36,7 +36,11 @@ Result<MappedRegion> map_region_file(int fd, std::uint64_t magic, Mapping::Acces
   struct stat status{};
   if (::fstat(fd, &status) != 0) return fail_errno(errno, "fstat");
 
-  auto mapping = Mapping::map_file(fd, static_cast<std::size_t>(status.st_size), access);
+  return Mapping::map_file(fd, static_cast<std::size_t>(status.st_size), access);
+}
+
+Result<MappedRegion> map_region_file(int fd, std::uint64_t magic, Mapping::Access access) {
+  auto mapping = map_sealed_file(fd, access);
   if (!mapping) return std::unexpected(std::move(mapping.error()));
   auto header = read_header(mapping->bytes(), magic);
   if (!header) return std::unexpected(std::move(header.error()));

@@ -25,6 +25,10 @@ namespace resmgr {
 /// what /proc shows. Errors: System, CapacityExceeded (no descriptor left).
 [[nodiscard]] Result<UniqueFd> create_region_file(const char* name, std::uint64_t bytes) noexcept;
 
+/// Maps a whole memfd that is sealed against a change of its size, whatever is in it. The caller
+/// keeps the descriptor. Errors: InvalidArgument (no such file), NotPermitted, System.
+[[nodiscard]] Result<Mapping> map_sealed_file(int fd, Mapping::Access access);
+
 /// A mapped region and the checked copy of its header.
 struct MappedRegion {
   Mapping mapping;

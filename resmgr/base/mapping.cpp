@@ -14,6 +14,10 @@
 namespace resmgr {
 namespace {
 
+constexpr int protection_for(Mapping::Access access) noexcept {
+  return access == Mapping::Access::Read ? PROT_READ : PROT_READ | PROT_WRITE;
+}
+
 constexpr std::size_t round_up(std::size_t bytes, std::size_t unit) noexcept {
   return (bytes + unit - 1) / unit * unit;
 }
@@ -44,7 +48,6 @@ Result<std::byte*> reserve_aligned(std::size_t bytes, std::size_t alignment) noe
 Result<Mapping> Mapping::map_file(int fd, std::size_t bytes, Access access, std::size_t offset,
                                   std::size_t alignment) noexcept {
   if (bytes == 0) return fail(ErrorCode::InvalidArgument, "mapping of no bytes");
-  const int protection = access == Access::Read ? PROT_READ : PROT_READ | PROT_WRITE;
   std::byte* wanted = nullptr;
   if (bytes >= kHugePage) alignment = std::max(alignment, kHugePage);
   if (alignment > page_bytes()) {
@@ -53,8 +56,8 @@ Result<Mapping> Mapping::map_file(int fd, std::size_t bytes, Access access, std:
     wanted = *reserved;
   }
   void* address =
-      ::mmap(wanted, bytes, protection, MAP_SHARED | MAP_NORESERVE | (wanted ? MAP_FIXED : 0), fd,
-             static_cast<off_t>(offset));
+      ::mmap(wanted, bytes, protection_for(access),
+             MAP_SHARED | MAP_NORESERVE | (wanted ? MAP_FIXED : 0), fd, static_cast<off_t>(offset));
   if (address == MAP_FAILED) {
     const int error = errno;
     if (wanted) ::munmap(wanted, bytes);
@@ -69,6 +72,16 @@ Result<Mapping> Mapping::map_anonymous(std::size_t bytes) noexcept {
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) return fail_errno(errno, "mmap");
   return Mapping(static_cast<std::byte*>(address), bytes);
+}
+
+// The kernel takes the old pages out and puts the new ones in under one lock, for which a thread
+// waits that touches them in between.
+Result<void> Mapping::replace(int fd, Access access) noexcept {
+  constexpr int kFlags = MAP_SHARED | MAP_NORESERVE | MAP_FIXED;
+  if (::mmap(data_, size_, protection_for(access), kFlags, fd, 0) == MAP_FAILED) {
+    return fail_errno(errno, "mmap");
+  }
+  return {};
 }
 
 Mapping::Mapping(Mapping&& other) noexcept

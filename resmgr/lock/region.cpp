@@ -51,6 +51,25 @@ Result<LockRegion> LockRegion::attach(UniqueFd fd) {
   return LockRegion(std::move(fd), std::move(mapped->mapping), mapped->header);
 }
 
+Result<LockRegion> LockRegion::adopt(UniqueFd fd, const rm_region_header& registry) {
+  const Capacities capacities = capacities_of(registry);
+  const RegionIdentity identity{
+      .domain_id = registry.domain_id, .epoch = registry.epoch, .flags = registry.flags};
+  auto header =
+      make_header(RM_LOCK_MAGIC, capacities, identity, sizeof(rm_lock_region), shapes(capacities));
+  if (!header) return std::unexpected(std::move(header.error()));
+  auto mapping = map_sealed_file(fd.get(), Mapping::Access::ReadWrite);
+  if (!mapping) return std::unexpected(std::move(mapping.error()));
+  if (mapping->size() != header->region_bytes) {
+    return fail(ErrorCode::InvalidArgument,
+                "the lock region has another size than its registry says");
+  }
+  header->layout_minor = registry.layout_minor;
+  header->checksum = header_checksum(*header);
+  std::memcpy(mapping->data(), &*header, sizeof(*header));
+  return LockRegion(std::move(fd), std::move(*mapping), *header);
+}
+
 LockRegion::LockRegion(UniqueFd fd, Mapping mapping, const rm_region_header& header) noexcept
     : fd_(std::move(fd)), mapping_(std::move(mapping)), header_(header) {
   const auto at = [&]<typename T>(T*& table, unsigned number) {

@@ -27,6 +27,11 @@ class LockRegion {
   /// table is not where its header says.
   [[nodiscard]] static Result<LockRegion> attach(UniqueFd fd);
 
+  /// Maps the region of a domain whose registry is known, for a new authority. Its header, which
+  /// any client could write, is made anew from the registry's, with its epoch. Errors:
+  /// InvalidArgument (not sealed, or another size), System.
+  [[nodiscard]] static Result<LockRegion> adopt(UniqueFd fd, const rm_region_header& registry);
+
   /// A slot is about to be used for the first time, after all before it: where it begins a huge
   /// page that lies in the table as a whole, the page is made one. Small domains never get there.
   void grow_into(std::uint32_t slot) noexcept {

@@ -2,7 +2,10 @@
 #include "resmgr/registry/region.hpp"
 
 #include <fcntl.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstring>
 #include <span>
@@ -22,6 +25,35 @@ static_assert(sizeof(rm_share) == 16);
 static_assert(sizeof(rm_tag) == 64);
 static_assert(offsetof(rm_registry_region, index_state) % 64 == 0);
 static_assert(offsetof(rm_registry_region, live) % 64 == 0);
+
+constexpr const char* kFileName = "resmgr-registry";
+
+// Nothing else is changed from one epoch to the next.
+bool is_same_layout(rm_region_header one, const rm_region_header& other) noexcept {
+  one.epoch = other.epoch;
+  one.checksum = other.checksum;
+  return std::memcmp(&one, &other, sizeof one) == 0;
+}
+
+// Copies what a file has, and leaves out what it never had pages for. `to` has as many bytes.
+Result<void> copy_data(int from, std::span<std::byte> to) noexcept {
+  const auto end = static_cast<off_t>(to.size());
+  for (off_t at = 0; at < end;) {
+    at = ::lseek(from, at, SEEK_DATA);
+    if (at < 0 && errno == ENXIO) return {};
+    if (at < 0) return fail_errno(errno, "lseek");
+    const off_t hole = std::min(::lseek(from, at, SEEK_HOLE), end);
+    while (at < hole) {
+      const auto part =
+          to.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(hole - at));
+      const ssize_t bytes = ::pread(from, part.data(), part.size(), at);
+      if (bytes < 0) return fail_errno(errno, "pread");
+      if (bytes == 0) return fail(ErrorCode::System, "a region shorter than it was");
+      at += bytes;
+    }
+  }
+  return {};
+}
 
 // The header stays in the file as it is; only its address type changes.
 template <typename T>
@@ -98,7 +130,7 @@ Result<RegistryRegion> RegistryRegion::create(const Capacities& capacities,
       make_header(RM_REGISTRY_MAGIC, capacities, identity, sizeof(rm_registry_region), shapes);
   if (!header) return std::unexpected(std::move(header.error()));
 
-  auto fd = create_region_file("resmgr-registry", header->region_bytes);
+  auto fd = create_region_file(kFileName, header->region_bytes);
   if (!fd) return std::unexpected(std::move(fd.error()));
   auto mapping = Mapping::map_file(fd->get(), header->region_bytes, Mapping::Access::ReadWrite);
   if (!mapping) return std::unexpected(std::move(mapping.error()));
@@ -120,6 +152,35 @@ Result<RegistryRegion> RegistryRegion::attach(UniqueFd fd, Mapping::Access acces
     return std::unexpected(std::move(ok.error()));
   }
   return RegistryRegion(std::move(fd), std::move(mapped->mapping), access, mapped->header);
+}
+
+Result<RegistryRegion> RegistryRegion::copy_of(const RegistryRegion& source, std::uint64_t epoch) {
+  rm_region_header header = source.header();
+  header.epoch = epoch;
+  header.checksum = header_checksum(header);
+  auto fd = create_region_file(kFileName, header.region_bytes);
+  if (!fd) return std::unexpected(std::move(fd.error()));
+  auto mapping = Mapping::map_file(fd->get(), header.region_bytes, Mapping::Access::ReadWrite);
+  if (!mapping) return std::unexpected(std::move(mapping.error()));
+  if (auto copied = copy_data(source.fd(), mapping->bytes()); !copied) {
+    return std::unexpected(std::move(copied.error()));
+  }
+  std::memcpy(mapping->data(), &header, sizeof header);
+  return RegistryRegion(std::move(*fd), std::move(*mapping), Mapping::Access::ReadWrite, header);
+}
+
+Result<void> RegistryRegion::follow(UniqueFd later) {
+  auto region = attach(std::move(later), Mapping::Access::Read);
+  if (!region) return std::unexpected(std::move(region.error()));
+  if (region->header_.epoch <= header_.epoch || !is_same_layout(region->header_, header_)) {
+    return fail(ErrorCode::InvalidArgument, "not a later registry of this domain");
+  }
+  if (auto replaced = mapping_.replace(region->fd(), Mapping::Access::Read); !replaced) {
+    return replaced;
+  }
+  // Under the same number, for others may be about to use it.
+  if (::dup3(region->fd(), fd_.get(), O_CLOEXEC) < 0) return fail_errno(errno, "dup3");
+  return {};
 }
 
 }  // namespace resmgr::registry

@@ -72,6 +72,18 @@ class RegistryRegion {
   /// damaged one), VersionMismatch, NotPermitted, System.
   [[nodiscard]] static Result<RegistryRegion> attach(UniqueFd fd, Mapping::Access access);
 
+  /// A copy of `source` as it is now, of another epoch, in a file of its own that is mapped for
+  /// writing; its writer has to recover() it. REQUIRES: nobody writes `source` meanwhile. Errors:
+  /// System, CapacityExceeded.
+  [[nodiscard]] static Result<RegistryRegion> copy_of(const RegistryRegion& source,
+                                                      std::uint64_t epoch);
+
+  /// Has the registry of a later epoch read from here on, at the same addresses; readers go on
+  /// meanwhile. header() and what it says of the epoch stay. REQUIRES: mapped for reading. Errors:
+  /// InvalidArgument (another domain, not a later epoch), those of attach().
+  [[nodiscard]] Result<void> follow(UniqueFd later);
+
+  /// As it was when it was attached.
   [[nodiscard]] const rm_region_header& header() const noexcept { return header_; }
   [[nodiscard]] const Tables& tables() const noexcept { return tables_; }
   /// The file, to hand on; owned by the region.

@@ -61,6 +61,27 @@ TEST(LockRegion, RefusesADamagedHeader) {
   EXPECT_TRUE(LockRegion::attach(duplicate_of(*region)));
 }
 
+TEST(LockRegion, IsAdoptedWhateverItsClientsMadeOfItsHeader) {
+  const auto region = LockRegion::create(kSmall, {.domain_id = 7});
+  ASSERT_TRUE(region);
+  store(region->tables().slots[3].word, 42);
+  rm_region_header registry = region->header();
+  registry.epoch = 2;
+  std::memset(&region->tables().region->header, 0xff, sizeof(rm_region_header));
+  const auto adopted = LockRegion::adopt(duplicate_of(*region), registry);
+  ASSERT_TRUE(adopted) << adopted.error().message();
+  EXPECT_EQ(load(adopted->tables().slots[3].word), 42u);
+  EXPECT_EQ(adopted->header().epoch, 2u);
+  // Whoever attaches now finds a whole one.
+  const auto attached = LockRegion::attach(duplicate_of(*region));
+  ASSERT_TRUE(attached) << attached.error().message();
+  EXPECT_EQ(attached->header().domain_id, 7u);
+  registry.slots *= 2;
+  registry.index_entries *= 2;
+  EXPECT_EQ(LockRegion::adopt(duplicate_of(*region), registry).error().code(),
+            ErrorCode::InvalidArgument);
+}
+
 TEST(LockRegion, GoesOnWithItsCheckedCopyOfTheHeader) {
   auto region = LockRegion::create(kSmall, {.domain_id = 7});
   ASSERT_TRUE(region);
