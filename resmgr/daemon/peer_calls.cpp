@@ -30,6 +30,10 @@ std::unexpected<Error> pidfd_failed(int error, const char* call) noexcept {
   }
 }
 
+std::unexpected<Error> malformed() noexcept {
+  return fail(ErrorCode::System, "/proc/PID/stat is not as expected");
+}
+
 class KernelCalls final : public PeerCalls {
  public:
   Result<PeerCredentials> credentials(int socket) noexcept override {
@@ -70,6 +74,18 @@ class KernelCalls final : public PeerCalls {
   }
 
   Result<std::uint64_t> start_time(pid_t pid) noexcept override {
+    return in_stat(pid, start_time_in);
+  }
+
+  Result<bool> is_stopped(pid_t pid) noexcept override {
+    const auto state = in_stat(pid, state_in);
+    if (!state) return std::unexpected(state.error());
+    return *state == 'T' || *state == 't';
+  }
+
+ private:
+  template <typename Value>
+  static Result<Value> in_stat(pid_t pid, Result<Value> (*find)(std::string_view)) noexcept {
     std::array<char, 32> path{};
     std::snprintf(path.data(), path.size(), "/proc/%d/stat", pid);
     const UniqueFd file(::open(path.data(), O_RDONLY | O_CLOEXEC));
@@ -81,9 +97,16 @@ class KernelCalls final : public PeerCalls {
     // The process may end between the two calls.
     if (bytes < 0 && errno == ESRCH) return fail(ErrorCode::NotFound, "/proc/PID/stat");
     if (bytes < 0) return fail_errno(errno, "read(/proc/PID/stat)");
-    return start_time_in({text.data(), static_cast<std::size_t>(bytes)});
+    return find({text.data(), static_cast<std::size_t>(bytes)});
   }
 };
+
+// What follows the name of the program. Whatever the name has in it, its own bracket is the last.
+Result<std::string_view> after_name(std::string_view stat) noexcept {
+  const std::size_t name_end = stat.rfind(')');
+  if (name_end == std::string_view::npos) return malformed();
+  return stat.substr(name_end + 1);
+}
 
 }  // namespace
 
@@ -92,22 +115,28 @@ PeerCalls& PeerCalls::kernel() noexcept {
   return calls;
 }
 
+Result<char> state_in(std::string_view stat) noexcept {
+  const auto rest = after_name(stat);
+  if (!rest) return std::unexpected(rest.error());
+  // A blank, the letter, and a blank.
+  if (rest->size() < 3 || (*rest)[0] != ' ' || (*rest)[2] != ' ') return malformed();
+  return (*rest)[1];
+}
+
 Result<std::uint64_t> start_time_in(std::string_view stat) noexcept {
-  const auto malformed = fail(ErrorCode::System, "/proc/PID/stat is not as expected");
-  // Whatever the name has in it, its own bracket is the last one.
-  const std::size_t name_end = stat.rfind(')');
-  if (name_end == std::string_view::npos) return malformed;
-  stat.remove_prefix(name_end + 1);
+  const auto rest = after_name(stat);
+  if (!rest) return std::unexpected(rest.error());
+  stat = *rest;
   constexpr int kFieldsBetween = 20;  // " S" is field 3
   for (int field = 0; field < kFieldsBetween; ++field) {
     const std::size_t space = stat.find(' ');
-    if (space == std::string_view::npos) return malformed;
+    if (space == std::string_view::npos) return malformed();
     stat.remove_prefix(space + 1);
   }
   std::uint64_t ticks = 0;
   const auto [end, error] = std::from_chars(stat.data(), stat.data() + stat.size(), ticks);
   // A number that the text ends with may have been cut.
-  if (error != std::errc{} || end == stat.data() + stat.size()) return malformed;
+  if (error != std::errc{} || end == stat.data() + stat.size()) return malformed();
   return ticks;
 }
 

@@ -46,10 +46,14 @@ class PeerCalls {
   /// When the process that has this pid now was started, in clock ticks (1/100 s) since boot; from
   /// /proc/PID/stat. Errors: NotFound (no such file: no such process, or /proc hides it), System.
   [[nodiscard]] virtual Result<std::uint64_t> start_time(pid_t pid) noexcept = 0;
+  /// Whether the process that has this pid now is stopped, by a signal or a debugger. Errors: as
+  /// start_time().
+  [[nodiscard]] virtual Result<bool> is_stopped(pid_t pid) noexcept = 0;
 };
 
-/// Field 22 of the text of /proc/PID/stat. The name of the program, field 2, may have any bytes in
-/// it. Errors: System (not such a text).
+/// Field 3 of the text of /proc/PID/stat, a letter, and field 22, the start time. The name of the
+/// program, field 2, may have any bytes in it. Errors: System (not such a text).
+[[nodiscard]] Result<char> state_in(std::string_view stat) noexcept;
 [[nodiscard]] Result<std::uint64_t> start_time_in(std::string_view stat) noexcept;
 
 }  // namespace resmgr::daemon

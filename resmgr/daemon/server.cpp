@@ -63,12 +63,13 @@ Server::~Server() {
 }
 
 Result<void> Server::expect(const Client& client, UniqueFd pidfd) {
-  // It is buried when its process has ended.
+  // It is buried when its process has ended, or is given up.
   Client gone_by_then = client;
   gone_by_then.pidfd = -1;
   clerk_.inherit(gone_by_then);
-  auto absent = std::make_unique<Absent>(*this, client.index, std::move(pidfd));
+  auto absent = std::make_unique<Absent>(*this, client, std::move(pidfd));
   auto watched = loop_.watch(*absent, absent->pidfd(), POLLIN);
+  if (absent_.empty()) grant_return();
   if (watched) absent_.push_back(*absent.release());
   return watched;
 }
@@ -155,12 +156,35 @@ void Server::ended(Session& session, std::string_view why) {
   sessions_.erase_and_dispose(sessions_.iterator_to(session), Dispose<Session>());
 }
 
-void Server::died(Absent& absent) {
+void Server::give_up(Absent& absent, std::string_view why) {
   const std::uint32_t index = absent.index();
   absent_.erase_and_dispose(absent_.iterator_to(absent), Dispose<Absent>());
-  log(LogLevel::Info, "a client that had not come back is gone: its process ended");
+  log(LogLevel::Info, "a client that had not come back is gone: " + std::string(why));
   clerk_.bury_absent(index);
   recover();
+}
+
+void Server::grant_return() {
+  loop_.arm(return_grace_,
+            monotonic_ns() + static_cast<std::uint64_t>(policy_->grace().client_restart.count()));
+}
+
+bool Server::Absent::is_stopped() const noexcept {
+  const auto stopped = PeerCalls::kernel().is_stopped(pid_);
+  return stopped && *stopped;
+}
+
+bool Server::Absent::had_its_time() noexcept {
+  const bool stopped = is_stopped();
+  return !std::exchange(was_stopped_, stopped) && !stopped;
+}
+
+void Server::give_up_all() {
+  for (auto each = absent_.begin(); each != absent_.end();) {
+    Absent& absent = *each++;
+    if (absent.had_its_time()) give_up(absent, "it did not connect again");
+  }
+  if (!absent_.empty()) grant_return();
 }
 
 void Server::recover() {

@@ -51,8 +51,9 @@ class Server : private SessionOwner, private Outbox {
   /// From here on, also for those who are there: nobody is sent away, but what its drivers may
   /// register is asked anew.
   void set_policy(std::shared_ptr<const Policy> policy);
-  /// A client of a predecessor: it has its place until its process ends. Errors: those of
-  /// EventLoop::watch().
+  /// A client of a predecessor: it has its place until its process ends, or until it has had the
+  /// policy's time to connect again and is not stopped. (One that has called exec closed its
+  /// connection while nobody saw it, and lives.) Errors: those of EventLoop::watch().
   Result<void> expect(const Client& client, UniqueFd pidfd);
   /// A client that a predecessor was burying. `pidfd`: its process, borrowed for the call.
   void finish_burial(const Client& client, int pidfd);
@@ -62,16 +63,25 @@ class Server : private SessionOwner, private Outbox {
   /// A client without a connection.
   class Absent final : public Watcher, public boost::intrusive::list_base_hook<> {
    public:
-    Absent(Server& server, std::uint32_t index, UniqueFd pidfd) noexcept
-        : server_(server), index_(index), pidfd_(std::move(pidfd)) {}
+    Absent(Server& server, const Client& client, UniqueFd pidfd) noexcept
+        : server_(server),
+          index_(client.index),
+          pid_(static_cast<pid_t>(client.pid)),
+          pidfd_(std::move(pidfd)) {}
     [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
     [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
+    /// At the end of its time: whether it has had it. One that is stopped can't come back, and goes
+    /// on some day: it gets as much again when it was stopped at the beginning or is at the end.
+    [[nodiscard]] bool had_its_time() noexcept;
 
    private:
-    void ready(unsigned) override { server_.died(*this); }
+    void ready(unsigned) override { server_.give_up(*this, "its process ended"); }
+    [[nodiscard]] bool is_stopped() const noexcept;
     Server& server_;
     std::uint32_t index_;
+    pid_t pid_;
     UniqueFd pidfd_;
+    bool was_stopped_ = is_stopped();
   };
   Server(EventLoop& loop, Clerk& clerk, PacketListener listener,
          std::shared_ptr<const Policy> policy, ServerOptions options);
@@ -89,7 +99,9 @@ class Server : private SessionOwner, private Outbox {
 
   void accept();
   [[nodiscard]] Result<void> check(const Peer& peer) const;
-  void died(Absent& absent);
+  void give_up(Absent& absent, std::string_view why);
+  void give_up_all();
+  void grant_return();
   void recover();
   void destroy_orphans(std::uint64_t now_ns);
   void quiesce(std::uint64_t now_ns);
@@ -114,6 +126,7 @@ class Server : private SessionOwner, private Outbox {
   BoundTimer<Server> reopening_{
       *this, [](Server& self, std::uint64_t) { (void)self.loop_.change(self.door_, POLLIN); }};
   BoundTimer<Server> rest_of_recovery_{*this, [](Server& self, std::uint64_t) { self.recover(); }};
+  BoundTimer<Server> return_grace_{*this, [](Server& self, std::uint64_t) { self.give_up_all(); }};
   BoundTimer<Server> orphans_grace_{
       *this, [](Server& self, std::uint64_t now_ns) { self.destroy_orphans(now_ns); }};
   BoundTimer<Server> quiescing_{*this,

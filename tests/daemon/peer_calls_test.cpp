@@ -32,6 +32,16 @@ TEST(StartTime, IsNotMadeUpFromOtherText) {
             ErrorCode::System);
 }
 
+TEST(State, IsTheLetterAfterTheName) {
+  EXPECT_EQ(state_in("7 (cat) S 1 2"), 'S');
+  EXPECT_EQ(state_in("7 (a) T (b) t 1"), 't');
+  for (const char* text : {"", "7 cat S 1", "7 (cat)", "7 (cat) ", "7 (cat) S", "7 (cat) Sx"}) {
+    EXPECT_EQ(code_of(state_in(text)), ErrorCode::System) << text;
+  }
+  EXPECT_EQ(PeerCalls::kernel().is_stopped(::getpid()), false);
+  EXPECT_EQ(code_of(PeerCalls::kernel().is_stopped(1 << 30)), ErrorCode::NotFound);
+}
+
 TEST(StartTime, IsOfLivingProcessesOnly) {
   EXPECT_TRUE(PeerCalls::kernel().start_time(::getpid()));
   EXPECT_EQ(code_of(PeerCalls::kernel().start_time(1 << 30)), ErrorCode::NotFound);

@@ -45,6 +45,7 @@ class OldKernel final : public PeerCalls {
   }
   Result<UniqueFd> open_pidfd(pid_t pid) noexcept override { return kernel().open_pidfd(pid); }
   Result<std::uint64_t> start_time(pid_t pid) noexcept override { return kernel().start_time(pid); }
+  Result<bool> is_stopped(pid_t pid) noexcept override { return kernel().is_stopped(pid); }
 };
 
 /// A child that runs `body` and ends; killed, and waited for, at the end.
@@ -271,6 +272,7 @@ class FakeCalls final : public PeerCalls {
     EXPECT_EQ(asked, pid);
     return pidfd(from_pid);
   }
+  Result<bool> is_stopped(pid_t /*asked*/) noexcept override { return false; }
   /// The next of `times`, the last one ever after; 0 stands for no such file.
   Result<std::uint64_t> start_time(pid_t asked) noexcept override {
     EXPECT_EQ(asked, pid);

@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/integration/hostile_client.hpp"
 
-#include <sys/prctl.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <csignal>
 #include <utility>
 
 #include "resmgr/abi/layout.h"
@@ -22,8 +18,6 @@ namespace {
 namespace wire = resmgr::wire;
 using resmgr::load_relaxed;
 using resmgr::store_relaxed;
-
-constexpr uid_t kNobody = 65534;
 
 // What a peer would write who knows the layout: links, states and ids are small numbers.
 std::uint64_t tempting(std::mt19937_64& random) {
@@ -82,13 +76,6 @@ std::vector<std::byte> good_frame(std::mt19937_64& random) {
 }
 
 }  // namespace
-
-bool become_nobody() {
-  if (::setresgid(kNobody, kNobody, kNobody) != 0) return false;
-  if (::setresuid(kNobody, kNobody, kNobody) != 0) return false;
-  // Changing the user forgets it.
-  return ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
-}
 
 std::optional<HostileClient> HostileClient::attach(const std::string& path) {
   HostileClient client;

@@ -26,9 +26,6 @@
 
 namespace hal::test {
 
-/// Gives up root for good, in a child. False: it was not root.
-[[nodiscard]] bool become_nobody();
-
 class HostileClient {
  public:
   /// Says hello as any client does.

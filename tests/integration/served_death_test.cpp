@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What dies in a served domain, and what is left of it.
+#include <unistd.h>
+
 #include <atomic>
 #include <csignal>
 #include <mutex>
@@ -111,6 +113,48 @@ TEST_F(ServedDeathTest, WhoDiesWhileThereIsNoWorkerIsBuriedByTheNext) {
   auto hold = manager->acquire_scoped_resource(handle);
   ASSERT_TRUE(hold);
   EXPECT_TRUE(hold->inconsistent());
+}
+
+// Exec closes the connection, and leaves the process what it was. Here nobody sees it happen.
+TEST(ServedRestart, WhoCalledExecWhileThereWasNoWorkerIsGone) {
+  const TemporaryFile config("[grace]\nclient_restart = \"50ms\"\n");
+  Daemon daemon({"--config", config.path()});
+  const auto manager = daemon.connect();
+  const Handle executed = manager->register_resource("executed", {}).value();
+  const Handle stopped = manager->register_resource("stopped", {}).value();
+  Child one([&](Child::Talk& talk) {
+    auto theirs = daemon.connect();
+    auto hold = theirs->try_acquire(executed);
+    talk.say(hold ? 'h' : 'x');
+    if (talk.hear() != 'g') return 1;
+    ::execl("/bin/sleep", "sleep", "600", nullptr);
+    return 2;
+  });
+  Child other([&](Child::Talk& talk) {
+    auto theirs = daemon.connect();
+    auto hold = theirs->try_acquire(stopped);
+    talk.say(hold ? 'h' : 'x');
+    if (talk.hear() != 'g') return 1;
+    hold = {};
+    return theirs->register_resource("after", {}) ? 0 : 2;
+  });
+  ASSERT_EQ(one.hear(), 'h');
+  ASSERT_EQ(other.hear(), 'h');
+  other.signal(SIGSTOP);
+  const pid_t worker = daemon.worker();
+  ASSERT_EQ(::kill(worker, SIGSTOP), 0);
+  one.say('g');
+  // Its end of the conversation is closed by exec too.
+  EXPECT_EQ(one.hear(), '\0');
+  ASSERT_EQ(::kill(worker, SIGKILL), 0);
+  auto hold = manager->acquire_scoped_resource(executed);
+  ASSERT_TRUE(hold) << hold.error().message();
+  EXPECT_TRUE(hold->inconsistent());
+  // It had as much time, and could not use it.
+  EXPECT_EQ(manager->try_acquire(stopped).error(), ErrorCode::WouldBlock);
+  other.signal(SIGCONT);
+  other.say('g');
+  EXPECT_EQ(other.wait(), 0);
 }
 
 // Without anybody asking for anything.

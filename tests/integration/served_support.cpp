@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/integration/served_support.hpp"
 
+#include <fcntl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +17,8 @@
 
 namespace hal::test {
 namespace {
+
+constexpr uid_t kNobody = 65534;
 
 int status_of(pid_t pid) {
   int status = 0;
@@ -33,6 +37,13 @@ bool eventually(const std::function<bool()>& condition) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return true;
+}
+
+bool become_nobody() {
+  if (::setresgid(kNobody, kNobody, kNobody) != 0) return false;
+  if (::setresuid(kNobody, kNobody, kNobody) != 0) return false;
+  // Changing the user forgets it.
+  return ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
 }
 
 TemporaryFile::TemporaryFile(const char* text) {
@@ -125,7 +136,7 @@ char Child::Talk::hear() const {
 Child::Child(const std::function<int(Talk&)>& run) {
   std::array<int, 2> down{};
   std::array<int, 2> up{};
-  if (::pipe(down.data()) != 0 || ::pipe(up.data()) != 0) {
+  if (::pipe2(down.data(), O_CLOEXEC) != 0 || ::pipe2(up.data(), O_CLOEXEC) != 0) {
     ADD_FAILURE() << "pipe";
     return;
   }

@@ -106,6 +106,9 @@ class Child {
   Talk mine_{-1, -1};
 };
 
+/// Gives up root for good, in a child. False: it was not root.
+[[nodiscard]] bool become_nobody();
+
 /// Waits until `condition` holds, as others bring about; false if it does not within half a minute.
 [[nodiscard]] bool eventually(const std::function<bool()>& condition);
 
