@@ -59,9 +59,13 @@ Result<std::shared_ptr<Domain>> Domain::connect(LinkOptions link) {
   LogSink log = link.log;
   auto attached = ServedAuthority::attach(std::move(link));
   if (!attached) return std::unexpected(std::move(attached.error()));
+  ServedAuthority& authority = *attached->authority;
   auto domain = make(Parts{std::move(attached->registry), std::move(attached->locks), std::nullopt,
                            std::move(attached->authority), attached->client},
                      DomainOptions{.name = {}, .capacities = {}, .log = std::move(log)});
+  if (auto followed = authority.follow_in(domain->registry_); !followed) {
+    return std::unexpected(std::move(followed.error()));
+  }
   Forks::add(*domain);
   return domain;
 }

@@ -117,7 +117,7 @@ Result<void> Link::greet() {
         }
         const wire::ClientPlace& place = welcome->regions.client;
         if (known) {
-          if (place == place_) return {};
+          if (is_same_domain(place)) return move_to(place, std::move(reply.fds[0]));
           over_.store(true);
           closed_.store(true);
           return fail(ErrorCode::Disconnected, "the daemon has another domain now: attach again");
@@ -128,6 +128,34 @@ Result<void> Link::greet() {
         return {};
       },
       false);
+}
+
+bool Link::is_same_domain(const wire::ClientPlace& place) const noexcept {
+  return place.domain_id == place_.domain_id && place.epoch >= place_.epoch &&
+         place.client == place_.client && place.sequence == place_.sequence;
+}
+
+// The lock region goes on from epoch to epoch: what is held and waited for there is not touched.
+Result<void> Link::move_to(const wire::ClientPlace& place, UniqueFd registry) {
+  if (place.epoch == place_.epoch) return {};
+  if (!follow_) {
+    moved_to_ = std::move(registry);
+  } else if (auto followed = follow_(std::move(registry)); !followed) {
+    return followed;
+  }
+  place_ = place;
+  return {};
+}
+
+Link::Regions Link::take_regions() noexcept {
+  const std::lock_guard lock(mutex_);
+  return std::move(regions_);
+}
+
+Result<void> Link::on_new_epoch(Follow follow) {
+  const std::lock_guard lock(mutex_);
+  follow_ = std::move(follow);
+  return moved_to_ ? follow_(std::move(moved_to_)) : Result<void>();
 }
 
 Result<void> Link::name_drivers() {

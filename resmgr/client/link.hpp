@@ -79,8 +79,15 @@ class Link {
   Link& operator=(const Link&) = delete;
 
   /// The regions, for who maps them; once.
-  [[nodiscard]] Regions take_regions() noexcept { return std::move(regions_); }
-  [[nodiscard]] const wire::ClientPlace& place() const noexcept { return place_; }
+  [[nodiscard]] Regions take_regions() noexcept;
+  /// Maps the registry of a later epoch where the one before is. Called under a lock, by whichever
+  /// thread connects again, before anything else is asked; after an error it is as if there were no
+  /// daemon.
+  using Follow = std::function<Result<void>(UniqueFd registry)>;
+  /// To be said once, by who took the regions: from here on the link follows the domain from one
+  /// daemon to the next. Errors: those of `follow`, which is called at once if the domain has moved
+  /// since the regions were taken.
+  [[nodiscard]] Result<void> on_new_epoch(Follow follow);
   /// How often the connection was made anew.
   [[nodiscard]] std::uint32_t reconnections() const noexcept { return reconnections_; }
 
@@ -121,6 +128,9 @@ class Link {
   // REQUIRES of all that follow: mutex_ held.
   [[nodiscard]] Result<void> open_connection();
   [[nodiscard]] Result<void> greet();
+  /// Whether the daemon that gave `place` has the same domain, and this client's place in it.
+  [[nodiscard]] bool is_same_domain(const wire::ClientPlace& place) const noexcept;
+  [[nodiscard]] Result<void> move_to(const wire::ClientPlace& place, UniqueFd registry);
   [[nodiscard]] Result<void> name_drivers();
   [[nodiscard]] Result<void> connect_again(std::uint64_t deadline_ns);
   void lose() noexcept;
@@ -140,6 +150,8 @@ class Link {
   std::uint64_t next_request_ = 1;
   wire::ClientPlace place_;
   Regions regions_;
+  Follow follow_;
+  UniqueFd moved_to_;  ///< a later registry than was taken, where nobody follows yet
   std::vector<std::string> drivers_;
   OnEvent on_event_;
   std::atomic<bool> listens_{false};

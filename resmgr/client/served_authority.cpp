@@ -33,8 +33,12 @@ Result<wire::RegisteredReply> registered_of(const Link::Attempt& reply) {
   return wire::RegisteredReply::decode(reply.frame);
 }
 
-bool belongs_to(const rm_region_header& header, const wire::ClientPlace& place) noexcept {
-  return header.domain_id == place.domain_id && header.epoch == place.epoch;
+// The lock region goes on where another daemon takes the domain over, perhaps right now: its epoch
+// may be a later one.
+bool belong_to(const rm_region_header& registry, const rm_region_header& locks,
+               const wire::ClientPlace& place) noexcept {
+  return registry.domain_id == place.domain_id && registry.epoch == place.epoch &&
+         locks.domain_id == place.domain_id;
 }
 
 }  // namespace
@@ -48,19 +52,23 @@ Result<ServedAuthority::Attached> ServedAuthority::attach(LinkOptions options) {
   if (!registry) return std::unexpected(std::move(registry.error()));
   auto locks = lock::LockRegion::attach(std::move(regions.locks));
   if (!locks) return std::unexpected(std::move(locks.error()));
-  if (!belongs_to(registry->header(), regions.place) ||
-      !belongs_to(locks->header(), regions.place) ||
+  if (!belong_to(registry->header(), locks->header(), regions.place) ||
       regions.place.client >= locks->tables().client_count) {
     return fail(ErrorCode::InvalidArgument, "the daemon's regions are of another domain");
   }
   struct Public : ServedAuthority {  // make_unique needs a constructor it may call
-    Public(std::unique_ptr<Link> l, const registry::RegistryRegion& r) noexcept
-        : ServedAuthority(std::move(l), r) {}
+    Public(std::unique_ptr<Link> l, const registry::RegistryRegion& r, std::uint32_t c) noexcept
+        : ServedAuthority(std::move(l), r, c) {}
   };
   std::unique_ptr<ServedAuthority> authority =
-      std::make_unique<Public>(std::move(*link), *registry);
+      std::make_unique<Public>(std::move(*link), *registry, regions.place.client);
   return Attached{std::move(*registry), std::move(*locks), std::move(authority),
                   regions.place.client, std::move(regions.daemon_version)};
+}
+
+Result<void> ServedAuthority::follow_in(registry::RegistryRegion& registry) {
+  return link_->on_new_epoch(
+      [&registry](UniqueFd later) { return registry.follow(std::move(later)); });
 }
 
 template <typename Request>

@@ -41,6 +41,9 @@ class ServedAuthority : public Authority {
   };
   /// Errors: those of Link::connect(), and of attaching to the regions.
   [[nodiscard]] static Result<Attached> attach(LinkOptions options);
+  /// Has `registry`, where it is for good, follow the domain to the next daemon, should this one
+  /// be replaced. It has to live until close() has returned. Errors: those of follow().
+  [[nodiscard]] Result<void> follow_in(registry::RegistryRegion& registry);
 
   [[nodiscard]] Result<std::uint32_t> intern_driver(std::string_view name) override;
   [[nodiscard]] Result<void> check(std::string_view name, const Description& description) override;
@@ -74,8 +77,9 @@ class ServedAuthority : public Authority {
   void after_fork_in_child() noexcept override { link_->after_fork_in_child(); }
 
  private:
-  ServedAuthority(std::unique_ptr<Link> link, const registry::RegistryRegion& registry) noexcept
-      : link_(std::move(link)), view_(registry), client_(link_->place().client) {}
+  ServedAuthority(std::unique_ptr<Link> link, const registry::RegistryRegion& registry,
+                  std::uint32_t client) noexcept
+      : link_(std::move(link)), view_(registry), client_(client) {}
 
   /// The errors of a request whose answer says no more than that it is done. `done_before`: what
   /// says so where it was sent twice.

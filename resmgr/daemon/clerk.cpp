@@ -59,12 +59,13 @@ Result<void> Clerk::admit(Client& client) {
   return std::unexpected(std::move(error));
 }
 
-// Believed of the same process only: its pid can't have changed hands while it lives.
+// Believed of the same process only: its pid can't have changed hands while it lives. It may come
+// from an earlier epoch, whose registry this one's is a copy of.
 bool Clerk::take_place_back(Client& client, const wire::ClientPlace& before) {
   const rm_region_header& header = state_.registry().header();
   const auto absent = absent_.find(before.client);
   if (absent == absent_.end() || before.domain_id != header.domain_id ||
-      before.epoch != header.epoch || before.sequence != absent->second.sequence ||
+      before.epoch > header.epoch || before.sequence != absent->second.sequence ||
       client.pid != absent->second.pid || client.start_time != absent->second.start_time) {
     return false;
   }

@@ -4,25 +4,49 @@
 #include <fcntl.h>
 
 #include <cerrno>
+#include <limits>
 #include <vector>
 
 namespace resmgr::daemon {
+namespace {
+
+// Ours is mapped; from here on the file gives nobody another writable mapping, not through /proc
+// either.
+Result<void> seal(const registry::RegistryRegion& registry) noexcept {
+  if (::fcntl(registry.fd(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
+    return fail_errno(errno, "fcntl(F_ADD_SEALS)");
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<DomainRegions> DomainRegions::create(const Capacities& capacities,
                                             const RegionIdentity& identity) {
   auto registry = registry::RegistryRegion::create(capacities, identity);
   if (!registry) return std::unexpected(std::move(registry.error()));
-  // Ours is mapped; from here on the file gives nobody another writable mapping, not through /proc
-  // either.
-  if (::fcntl(registry->fd(), F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
-    return fail_errno(errno, "fcntl(F_ADD_SEALS)");
-  }
+  if (auto sealed = seal(*registry); !sealed) return std::unexpected(std::move(sealed.error()));
   auto locks = lock::LockRegion::create(capacities, identity);
   if (!locks) return std::unexpected(std::move(locks.error()));
   if (::fcntl(locks->fd(), F_ADD_SEALS, F_SEAL_SEAL) != 0) {
     return fail_errno(errno, "fcntl(F_ADD_SEALS)");
   }
   return DomainRegions{std::move(*registry), std::move(*locks)};
+}
+
+Result<DomainRegions> DomainRegions::adopt(UniqueFd registry, UniqueFd locks) {
+  auto before = registry::RegistryRegion::attach(std::move(registry), Mapping::Access::Read);
+  if (!before) return std::unexpected(std::move(before.error()));
+  const std::uint64_t epoch = before->header().epoch;
+  if (epoch == 0 || epoch == std::numeric_limits<std::uint64_t>::max()) {
+    return fail(ErrorCode::InvalidArgument, "a registry of an impossible epoch");
+  }
+  auto copy = registry::RegistryRegion::copy_of(*before, epoch + 1);
+  if (!copy) return std::unexpected(std::move(copy.error()));
+  if (auto sealed = seal(*copy); !sealed) return std::unexpected(std::move(sealed.error()));
+  auto adopted = lock::LockRegion::adopt(std::move(locks), copy->header());
+  if (!adopted) return std::unexpected(std::move(adopted.error()));
+  return DomainRegions{std::move(*copy), std::move(*adopted)};
 }
 
 Result<std::unique_ptr<DomainState>> DomainState::create(const Capacities& capacities,

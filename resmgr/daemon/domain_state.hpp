@@ -22,6 +22,7 @@
 #include "resmgr/abi/region_header.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/log.hpp"
+#include "resmgr/base/unique_fd.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/names.hpp"
 #include "resmgr/lock/recovery.hpp"
@@ -38,6 +39,11 @@ struct DomainRegions {
   /// against that once it is mapped here. Errors: InvalidArgument (capacities), System.
   [[nodiscard]] static Result<DomainRegions> create(const Capacities& capacities,
                                                     const RegionIdentity& identity);
+  /// A domain that others made, for whom nobody works any more: a sealed copy of its registry, of
+  /// the next epoch, and its lock region itself, in which its clients go on. Nothing in either is
+  /// believed; DomainState::take_over() repairs what it can't be. REQUIRES: nobody writes the
+  /// registry. Errors: InvalidArgument (damaged, or not of one domain), VersionMismatch, System.
+  [[nodiscard]] static Result<DomainRegions> adopt(UniqueFd registry, UniqueFd locks);
 
   registry::RegistryRegion registry;
   lock::LockRegion locks;

@@ -82,11 +82,12 @@ Result<void> Keeper::start_worker() {
     ledger_ = {};
     worker_ = {};
     pair->first = {};
-    ::_exit(calls_.work({std::move(regions_), std::move(listener_),
-                         LedgerChannel(std::move(pair->second)), std::move(estate_)}));
+    ::_exit(calls_.work({std::move(property_.regions), std::move(property_.listener),
+                         LedgerChannel(std::move(pair->second), std::move(property_.ledger)),
+                         std::move(property_.estate)}));
   }
   worker_pid_ = worker;
-  estate_.heard_at = 0;
+  property_.estate.heard_at = 0;
   worker_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, worker, 0)));
   ledger_ = std::move(pair->first);
   if (!worker_) return fail_errno(errno, "pidfd_open");
@@ -95,11 +96,11 @@ Result<void> Keeper::start_worker() {
 
 void Keeper::read_ledger() {
   // What is wrong with the socket is that the worker is gone, which its pidfd says.
-  if (auto read = estate_.read(ledger_); !read) {
+  if (auto read = property_.estate.read(ledger_); !read) {
     ledger_ = {};
     return;
   }
-  if (estate_.heard_at == 0 || !calls_.ready) return;
+  if (property_.estate.heard_at == 0 || !calls_.ready) return;
   calls_.ready();
   calls_.ready = {};
 }
@@ -117,7 +118,7 @@ int Keeper::look_at_the_clock() {
   const std::uint64_t now = monotonic_ns();
   std::uint64_t next = ~std::uint64_t{0};
   // It is stuck, which its successor need not be.
-  const std::uint64_t heard_at = std::max(estate_.heard_at, started_at_);
+  const std::uint64_t heard_at = std::max(property_.estate.heard_at, started_at_);
   if (now >= heard_at + kLongestSilenceNs) {
     log(LogLevel::Error, "the worker has not been heard of for 20 s");
     (void)::kill(worker_pid_, SIGKILL);
@@ -142,7 +143,7 @@ int Keeper::look_at_the_clock() {
 bool Keeper::bury_worker() {
   int status = 0;
   if (::waitpid(worker_pid_, &status, WNOHANG) != worker_pid_) return true;
-  while (ledger_ && estate_.read(ledger_)) {
+  while (ledger_ && property_.estate.read(ledger_)) {
   }
   ledger_ = {};
   if (stop_at_ != 0) return false;

@@ -9,7 +9,7 @@
 // Lifetime: run() is the life of the process. Thread-safety: one thread; the process has no other,
 // for it forks.
 //
-//   Keeper keeper(std::move(regions), std::move(listener), {.work = work}, log);
+//   Keeper keeper(std::move(property), {.work = work}, log);
 //   return keeper.run();
 #pragma once
 
@@ -27,6 +27,14 @@
 #include "resmgr/daemon/ledger_channel.hpp"
 
 namespace resmgr::daemon {
+
+/// What a keeper begins with, of a new domain or of one that it took over (takeover.hpp).
+struct Property {
+  DomainRegions regions;
+  LedgerFile ledger;
+  Estate estate;
+  PacketListener listener;
+};
 
 /// What a worker begins with.
 struct Inheritance {
@@ -47,11 +55,8 @@ class Keeper {
     std::uint64_t tick_ns = 0;
   };
 
-  Keeper(DomainRegions regions, PacketListener listener, Calls calls, LogSink log)
-      : regions_(std::move(regions)),
-        listener_(std::move(listener)),
-        calls_(std::move(calls)),
-        log_(std::move(log)) {}
+  Keeper(Property property, Calls calls, LogSink log)
+      : property_(std::move(property)), calls_(std::move(calls)), log_(std::move(log)) {}
 
   /// Until SIGTERM or SIGINT, which it passes on to the worker, as it does SIGHUP. Errors: System.
   [[nodiscard]] Result<void> run();
@@ -66,11 +71,9 @@ class Keeper {
   [[nodiscard]] bool bury_worker();
   void log(LogLevel level, std::string_view line) const;
 
-  DomainRegions regions_;
-  PacketListener listener_;
+  Property property_;
   Calls calls_;
   LogSink log_;
-  Estate estate_;
   PacketSocket ledger_;  ///< the keeper's end
   UniqueFd worker_;      ///< its pidfd
   pid_t worker_pid_ = 0;

@@ -9,23 +9,12 @@
 namespace resmgr::daemon {
 namespace {
 
-enum class EntryKind : std::uint32_t {
-  FileKept,
-  FileDropped,
-  ClientCame,
-  ClientLeaves,
-  ClientWent,
-  Ready
-};
+enum class EntryKind : std::uint32_t { FileKept, FileDropped, Ready };
 
 struct LedgerEntry {
   EntryKind kind{};
-  std::uint32_t client = 0;
+  std::uint32_t reserved = 0;
   std::uint64_t handle = 0;
-  std::uint64_t sequence = 0;
-  std::uint64_t start_time = 0;
-  std::uint32_t pid = 0;
-  std::uint32_t uid = 0;
 };
 
 // A keeper that is gone takes the worker with it: what could not be written down then is nobody's
@@ -33,15 +22,6 @@ struct LedgerEntry {
 void write(PacketSocket& socket, const LedgerEntry& entry, int fd = -1) {
   const std::array fds{fd};
   (void)socket.send(std::as_bytes(std::span(&entry, 1)), std::span(fds).first(fd >= 0 ? 1 : 0));
-}
-
-LedgerEntry entry_of(EntryKind kind, const Client& client) noexcept {
-  return {.kind = kind,
-          .client = client.index,
-          .sequence = client.sequence,
-          .start_time = client.start_time,
-          .pid = client.pid,
-          .uid = client.uid};
 }
 
 }  // namespace
@@ -54,17 +34,11 @@ void LedgerChannel::file_dropped(Handle handle) {
   write(socket_, {.kind = EntryKind::FileDropped, .handle = handle.bits()});
 }
 
-void LedgerChannel::client_came(const Client& client) {
-  write(socket_, entry_of(EntryKind::ClientCame, client), client.pidfd);
-}
+void LedgerChannel::client_came(const Client& client) { file_.came(client); }
 
-void LedgerChannel::client_leaves(const Client& client) {
-  write(socket_, entry_of(EntryKind::ClientLeaves, client));
-}
+void LedgerChannel::client_leaves(const Client& client) { file_.leaves(client); }
 
-void LedgerChannel::client_went(const Client& client) {
-  write(socket_, entry_of(EntryKind::ClientWent, client));
-}
+void LedgerChannel::client_went(const Client& client) { file_.went(client); }
 
 void LedgerChannel::ready() { write(socket_, {.kind = EntryKind::Ready}); }
 
@@ -76,27 +50,13 @@ Result<void> Estate::read(PacketSocket& socket) {
   const Handle handle = Handle::from_bits(entry.handle);
   switch (entry.kind) {
     case EntryKind::FileKept:
-      if (packet->fd_count == 1) files[handle] = std::move(packet->fds[0]);
+      if (packet->fd_count != 1) break;
+      if (on_file) on_file(handle, packet->fds[0].get());
+      files[handle] = std::move(packet->fds[0]);
       break;
     case EntryKind::FileDropped:
       files.erase(handle);
-      break;
-    case EntryKind::ClientCame:
-      if (packet->fd_count != 1) break;
-      clients[entry.client] = {.client = {.pid = entry.pid,
-                                          .start_time = entry.start_time,
-                                          .uid = entry.uid,
-                                          .index = entry.client,
-                                          .sequence = entry.sequence},
-                               .pidfd = std::move(packet->fds[0])};
-      break;
-    case EntryKind::ClientLeaves:
-      if (const auto known = clients.find(entry.client); known != clients.end()) {
-        known->second.leaving = true;
-      }
-      break;
-    case EntryKind::ClientWent:
-      clients.erase(entry.client);
+      if (on_file) on_file(handle, -1);
       break;
     case EntryKind::Ready:
       heard_at = monotonic_ns();

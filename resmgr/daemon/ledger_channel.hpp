@@ -2,28 +2,29 @@
 //
 // LedgerChannel: the ledger between a worker and its keeper.
 //
-// What it is: the worker's end, which writes entries down, and Estate, what the keeper has read of
-// them and the next worker begins with. Both are the same program, one forked from the other, so
-// entries have no versions. What it is not: a place where anybody else can write: it is a socket
-// pair that no client gets.
+// What it is: the worker's hand, which writes clients into the ledger's file (ledger_file.hpp) and
+// sends files to the keeper, and Estate, what the keeper got of them and the next worker begins
+// with. Both are the same program, one forked from the other, so entries have no versions. What it
+// is not: a place where anybody else can write: it is a socket pair that no client gets.
 //
-// Lifetime: each end owns its socket. Thread-safety: one thread each.
+// Lifetime: each end owns its socket, and the hand its mapping of the file. Thread-safety: one
+// thread each.
 //
 //   auto [mine, workers] = PacketSocket::pair(PacketMode::Blocking).value();
-//   if (fork() == 0) return work(LedgerChannel(std::move(workers)), std::move(estate));
+//   if (fork() == 0) return work(LedgerChannel(std::move(workers), std::move(file)), estate);
 //   while (auto read = estate.read(mine)) {}
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <functional>
 #include <unordered_map>
 #include <utility>
 
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/packet_socket.hpp"
 #include "resmgr/base/unique_fd.hpp"
-#include "resmgr/daemon/clerk.hpp"
 #include "resmgr/daemon/ledger.hpp"
+#include "resmgr/daemon/ledger_file.hpp"
 
 namespace resmgr::daemon {
 
@@ -33,7 +34,8 @@ inline constexpr std::uint64_t kLongestSilenceNs = 4 * kHeartbeatNs;
 
 class LedgerChannel final : public Ledger {
  public:
-  explicit LedgerChannel(PacketSocket socket) noexcept : socket_(std::move(socket)) {}
+  LedgerChannel(PacketSocket socket, LedgerFile file) noexcept
+      : socket_(std::move(socket)), file_(std::move(file)) {}
 
   void file_kept(Handle handle, int file) override;
   void file_dropped(Handle handle) override;
@@ -44,22 +46,20 @@ class LedgerChannel final : public Ledger {
   void ready();
   /// For the event loop: readable when the keeper is gone.
   [[nodiscard]] int fd() const noexcept { return socket_.fd(); }
+  [[nodiscard]] const LedgerFile& file() const noexcept { return file_; }
 
  private:
   PacketSocket socket_;
+  LedgerFile file_;
 };
 
-/// What a worker leaves to the next.
+/// What a worker leaves to the next, besides the regions and the ledger's file.
 struct Estate {
-  struct Survivor {
-    Client client;
-    UniqueFd pidfd;
-    bool leaving = false;  ///< its burial was begun
-  };
   std::unordered_map<Handle, UniqueFd> files;
-  std::map<std::uint32_t, Survivor> clients;  ///< by index
   /// When the worker that writes last said that it serves, CLOCK_MONOTONIC; 0: not yet.
   std::uint64_t heard_at = 0;
+  /// Told of each file that is kept, borrowed, and, with -1, of each that is dropped.
+  std::function<void(Handle, int file)> on_file = {};
 
   /// Reads one entry; waits for it where the socket does. Errors: WouldBlock, Disconnected (the
   /// worker is gone and this was all), System.

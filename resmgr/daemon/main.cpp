@@ -13,14 +13,17 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
 #include "resmgr/abi/socket_path.hpp"
 #include "resmgr/base/random.hpp"
+#include "resmgr/daemon/fd_store.hpp"
 #include "resmgr/daemon/keeper.hpp"
 #include "resmgr/daemon/log_output.hpp"
 #include "resmgr/daemon/service_manager.hpp"
+#include "resmgr/daemon/takeover.hpp"
 #include "resmgr/daemon/worker.hpp"
 
 namespace {
@@ -31,6 +34,9 @@ using resmgr::Result;
 namespace daemon = resmgr::daemon;
 
 constexpr const char* kConfigPath = "/etc/resmgr/resmgrd.toml";
+
+// How often something is done where no watchdog wants it sooner.
+constexpr std::chrono::microseconds kTick = std::chrono::seconds(1);
 
 struct Options {
   std::string domain;
@@ -60,8 +66,7 @@ Result<daemon::Config> configure(Options& options, const resmgr::LogSink& log) {
 
 /// The socket that the service manager opened, or one of our own.
 Result<resmgr::PacketListener> listen(const daemon::Config& config,
-                                      daemon::ServiceManager& manager) {
-  auto passed = manager.listen_fds();
+                                      std::vector<daemon::PassedFd> passed) {
   if (!passed.empty()) {
     return resmgr::PacketListener::adopt(std::move(passed.front().fd),
                                          resmgr::PacketMode::NonBlocking);
@@ -85,19 +90,52 @@ Result<resmgr::PacketListener> listen(const daemon::Config& config,
   return listener;
 }
 
+Result<daemon::Property> new_domain(const daemon::Config& config) {
+  const resmgr::RegionIdentity identity{
+      .domain_id = resmgr::random_id(),
+      .flags = config.domain.compact_handles ? RM_DOMAIN_COMPACT_HANDLES : 0u};
+  auto regions = daemon::DomainRegions::create(config.domain.capacities, identity);
+  if (!regions) return std::unexpected(std::move(regions.error()));
+  auto ledger = daemon::LedgerFile::create(config.domain.capacities.clients);
+  if (!ledger) return std::unexpected(std::move(ledger.error()));
+  return daemon::Property{
+      .regions = std::move(*regions), .ledger = std::move(*ledger), .estate = {}, .listener = {}};
+}
+
+/// The domain that was kept, or an empty one. Errors: also those that may not last, and another
+/// version's domain: what was kept stays where it is.
+Result<daemon::Property> settle(daemon::Legacy legacy, daemon::FdStore& store,
+                                const daemon::Config& config, const resmgr::LogSink& log) {
+  if (legacy.is_empty()) return new_domain(config);
+  auto taken = daemon::take_over(std::move(legacy), daemon::kTurnPatienceNs);
+  if (taken) {
+    log(LogLevel::Info, "takes over the domain that was kept, in epoch " +
+                            std::to_string(taken->regions.registry.header().epoch));
+    return taken;
+  }
+  if (taken.error() != resmgr::ErrorCode::InvalidArgument) return taken;
+  log(LogLevel::Error, "the domain that was kept can't be taken over, and an empty one begins: " +
+                           taken.error().message());
+  store.forget();
+  return new_domain(config);
+}
+
 Result<void> run(Options& options, daemon::LogOutput& output) {
   const resmgr::LogSink log = output.sink();
   auto config = configure(options, log);
   if (!config) return std::unexpected(std::move(config.error()));
   auto manager = daemon::ServiceManager::from_environment();
   if (!manager) return std::unexpected(std::move(manager.error()));
-  auto listener = listen(*config, *manager);
+  daemon::FdStore store(*manager, log);
+  auto passed = manager->listen_fds();
+  daemon::Legacy legacy = store.sort(passed);
+  auto listener = listen(*config, std::move(passed));
   if (!listener) return std::unexpected(std::move(listener.error()));
-  const resmgr::RegionIdentity identity{
-      .domain_id = resmgr::random_id(),
-      .flags = config->domain.compact_handles ? RM_DOMAIN_COMPACT_HANDLES : 0u};
-  auto regions = daemon::DomainRegions::create(config->domain.capacities, identity);
-  if (!regions) return std::unexpected(std::move(regions.error()));
+  auto property = settle(std::move(legacy), store, *config, log);
+  if (!property) return std::unexpected(std::move(property.error()));
+  property->listener = std::move(*listener);
+  if (auto kept = store.keep(*property); !kept) return kept;
+  property->estate.on_file = [&](resmgr::Handle handle, int file) { store.file(handle, file); };
 
   const daemon::WorkerOptions worker{.config = *config,
                                      .config_path = options.config,
@@ -126,11 +164,16 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
               log(LogLevel::Error, loaded.error().message() + "; the old policy stays");
             }
           }};
-  if (const auto interval = manager->watchdog_interval()) {
-    calls.tick = [&] { (void)manager->ping_watchdog(); };
-    calls.tick_ns = static_cast<std::uint64_t>(std::chrono::nanoseconds(*interval).count()) / 2;
+  if (manager->is_present()) {
+    const auto interval = manager->watchdog_interval();
+    calls.tick = [&manager, &store, is_watched = interval.has_value()] {
+      if (is_watched) (void)manager->ping_watchdog();
+      store.flush();
+    };
+    calls.tick_ns = static_cast<std::uint64_t>(
+        std::chrono::nanoseconds(interval ? *interval / 2 : kTick).count());
   }
-  daemon::Keeper keeper(std::move(*regions), std::move(*listener), std::move(calls), log);
+  daemon::Keeper keeper(std::move(*property), std::move(calls), log);
   auto ended = keeper.run();
   (void)manager->stopping();
   return ended;

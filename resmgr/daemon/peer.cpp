@@ -58,6 +58,18 @@ Result<Peer> Peer::of(const PacketSocket& connection, PeerCalls& calls) {
   return Peer(*who, *std::move(groups), *std::move(pidfd), *started);
 }
 
+Result<UniqueFd> Peer::pidfd_of(pid_t pid, std::uint64_t start_time, PeerCalls& calls) noexcept {
+  auto pidfd = calls.open_pidfd(pid);
+  if (!pidfd) return pidfd;
+  const auto started = calls.start_time(pid);
+  // Alive now, it had its pid all along, so that the time is its own.
+  if (ended(pidfd->get()) || (started && *started != start_time)) {
+    return fail(ErrorCode::Disconnected, "the process has died");
+  }
+  if (!started) return std::unexpected(started.error());
+  return pidfd;
+}
+
 bool Peer::is_dead() const noexcept { return ended(pidfd_.get()); }
 
 }  // namespace resmgr::daemon

@@ -42,6 +42,11 @@ class Peer {
   [[nodiscard]] static Result<Peer> of(const PacketSocket& connection,
                                        PeerCalls& calls = PeerCalls::kernel());
 
+  /// By which to see the death of the process that has this pid and was started then. Errors:
+  /// Disconnected (it is dead, and the pid may be another's), and those of PeerCalls.
+  [[nodiscard]] static Result<UniqueFd> pidfd_of(pid_t pid, std::uint64_t start_time,
+                                                 PeerCalls& calls = PeerCalls::kernel()) noexcept;
+
   /// In our own PID namespace; above 0.
   [[nodiscard]] pid_t pid() const noexcept { return who_.pid; }
   [[nodiscard]] uid_t uid() const noexcept { return who_.uid; }

@@ -29,17 +29,19 @@ struct Said {
   std::optional<std::string> listen_names;
   std::optional<std::string> watchdog_pid;
   std::optional<std::string> watchdog_usec;
+  std::optional<std::string> fd_store;
 };
 
 Said read_variables(Surroundings& surroundings, Variables variables) {
   Said said;
-  const std::array<std::pair<const char*, std::optional<std::string>*>, 6> places{{
+  const std::array<std::pair<const char*, std::optional<std::string>*>, 7> places{{
       {"NOTIFY_SOCKET", &said.notify_socket},
       {"LISTEN_PID", &said.listen_pid},
       {"LISTEN_FDS", &said.listen_fds},
       {"LISTEN_FDNAMES", &said.listen_names},
       {"WATCHDOG_PID", &said.watchdog_pid},
       {"WATCHDOG_USEC", &said.watchdog_usec},
+      {"FDSTORE", &said.fd_store},
   }};
   for (const auto& [name, place] : places) {
     *place = surroundings.variable(name);
@@ -164,6 +166,12 @@ Result<ServiceManager> ServiceManager::from_environment(Surroundings& surroundin
   const auto watchdog = watchdog_of(said, surroundings.pid());
   if (!watchdog) return std::unexpected(watchdog.error());
   manager.watchdog_ = *watchdog;
+  if (said.fd_store) {
+    manager.store_limit_ = number_in<std::uint64_t>(*said.fd_store);
+    if (!manager.store_limit_) {
+      return fail(ErrorCode::InvalidArgument, "FDSTORE is no number of descriptors");
+    }
+  }
   if (!said.notify_socket || said.notify_socket->empty()) return manager;
   auto address = socket_address(*said.notify_socket);
   if (!address) return std::unexpected(std::move(address.error()));

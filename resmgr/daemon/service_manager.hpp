@@ -70,6 +70,10 @@ class ServiceManager {
     return watchdog_;
   }
 
+  /// How many descriptors it keeps at most, of whichever process of the unit; nothing where it does
+  /// not say (systemd before 254).
+  [[nodiscard]] std::optional<std::uint64_t> store_limit() const noexcept { return store_limit_; }
+
   // Each sends one message. Errors, after which nothing was sent: WouldBlock (no room at the
   // manager's), Disconnected (it is gone), System.
 
@@ -100,6 +104,7 @@ class ServiceManager {
   UniqueFd socket_;
   Address address_;
   std::optional<std::chrono::microseconds> watchdog_;
+  std::optional<std::uint64_t> store_limit_;
   std::vector<PassedFd> passed_;
 };
 

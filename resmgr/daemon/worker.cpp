@@ -13,6 +13,7 @@
 #include "resmgr/base/clock.hpp"
 #include "resmgr/daemon/audit_log.hpp"
 #include "resmgr/daemon/bound.hpp"
+#include "resmgr/daemon/peer.hpp"
 #include "resmgr/daemon/policy.hpp"
 
 namespace resmgr::daemon {
@@ -83,7 +84,25 @@ class Heartbeat final : public Timer {
   AuditLog& audit_;
 };
 
+// Those whose process has ended meanwhile are buried, and so are those whose burial was begun.
+Result<void> inherit_clients(Server& server, const LedgerFile& ledger) {
+  for (const LedgerFile::Survivor& survivor : ledger.clients()) {
+    const Client& client = survivor.client;
+    auto pidfd = Peer::pidfd_of(static_cast<pid_t>(client.pid), client.start_time);
+    const bool ended = !pidfd && pidfd.error() == ErrorCode::Disconnected;
+    if (survivor.leaving || ended) {
+      server.finish_burial(client, pidfd ? pidfd->get() : -1);
+      continue;
+    }
+    if (!pidfd) return std::unexpected(std::move(pidfd.error()));
+    if (auto expected = server.expect(client, std::move(*pidfd)); !expected) return expected;
+  }
+  return {};
+}
+
 Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
+  const auto turn = inheritance.ledger.file().take_turn(kTurnPatienceNs);
+  if (!turn) return std::unexpected(turn.error());
   auto audit = AuditLog::open({.path = options.config.log.audit}, options.log);
   if (!audit) return std::unexpected(std::move(audit.error()));
   auto state = DomainState::take_over(std::move(inheritance.regions));
@@ -97,13 +116,8 @@ Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
                               std::make_shared<Policy>(options.config, ::geteuid()),
                               {.log = options.log, .audit = &*audit});
   if (!server) return std::unexpected(std::move(server.error()));
-  for (auto& [index, survivor] : inheritance.estate.clients) {
-    if (survivor.leaving) {
-      (*server)->finish_burial(survivor.client, survivor.pidfd.get());
-      continue;
-    }
-    auto expected = (*server)->expect(survivor.client, std::move(survivor.pidfd));
-    if (!expected) return expected;
+  if (auto inherited = inherit_clients(**server, inheritance.ledger.file()); !inherited) {
+    return inherited;
   }
   Signals signals(**loop, **server, *audit, options);
   if (auto watched = signals.start(); !watched) return watched;

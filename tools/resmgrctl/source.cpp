@@ -23,7 +23,10 @@ class Live final : public Source {
       : attached_(std::move(attached)),
         origin_{.place = socket,
                 .daemon_version = attached_.daemon_version,
-                .taken_at_utc = now_utc()} {}
+                .taken_at_utc = now_utc()} {
+    // Where it can't, looks go on at the registry there was.
+    (void)attached_.authority->follow_in(attached_.registry);
+  }
 
   [[nodiscard]] Outcome<Look> look() override {
     auto look = Look::take(attached_.registry, attached_.locks,

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// LedgerFile: which processes are clients of a domain, in memory that outlives worker and keeper.
+//
+// What it is: a record for each place in the domain, in a memfd that no client gets. The worker
+// writes it as it goes, so that whoever is killed, and whenever, the next one finds what was said
+// to clients. And the domain's turn: who works on the regions takes it, so that no two do. What it
+// is not: trusted by who gets it from elsewhere: attach() and clients() check what they read.
+//
+// Crash safety (I3): a record takes effect by the store of its first word.
+//
+// Lifetime: owns file and mapping; a child of fork() shares both. Thread-safety: one writer.
+//
+//   auto ledger = LedgerFile::create(capacities.clients).value();
+//   ledger.came(client);
+//   for (const LedgerFile::Survivor& survivor : ledger.clients()) expect(survivor);
+#pragma once
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "resmgr/base/error.hpp"
+#include "resmgr/base/mapping.hpp"
+#include "resmgr/base/unique_fd.hpp"
+#include "resmgr/daemon/clerk.hpp"
+
+namespace resmgr::daemon {
+
+/// How long to wait for one's turn: longer than a worker takes to end that was told to.
+inline constexpr std::uint64_t kTurnPatienceNs = 10'000'000'000;
+
+class LedgerFile {
+ public:
+  /// A client that had a place when its worker ended.
+  struct Survivor {
+    Client client;
+    bool leaving = false;  ///< its burial was begun
+  };
+
+  /// An empty one, with room for so many places. Errors: System, CapacityExceeded.
+  [[nodiscard]] static Result<LedgerFile> create(std::uint32_t places);
+  /// One that came from elsewhere. Errors: InvalidArgument (not sealed, no ledger, or of another
+  /// number of places), VersionMismatch, System.
+  [[nodiscard]] static Result<LedgerFile> attach(UniqueFd fd, std::uint32_t places);
+
+  void came(const Client& client) noexcept;
+  void leaves(const Client& client) noexcept;
+  void went(const Client& client) noexcept;
+  /// Those who have a place. What can't be is left out. May throw std::bad_alloc.
+  [[nodiscard]] std::vector<Survivor> clients() const;
+
+  /// The turn to work on the regions, for as long as the descriptor is open; a child of fork() has
+  /// it too. Waits for another process that has it. Errors: InUse (it still has it after
+  /// `patience_ns`), System.
+  [[nodiscard]] Result<UniqueFd> take_turn(std::uint64_t patience_ns) const;
+
+  /// To hand on; owned by this object.
+  [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+
+ private:
+  struct Header;
+  struct Record;
+  LedgerFile(UniqueFd fd, Mapping mapping, std::uint32_t places) noexcept
+      : fd_(std::move(fd)), mapping_(std::move(mapping)), places_(places) {}
+  /// Null: no such place.
+  [[nodiscard]] Record* record(std::uint32_t index) const noexcept;
+
+  UniqueFd fd_;
+  Mapping mapping_;
+  std::uint32_t places_ = 0;
+};
+
+}  // namespace resmgr::daemon
