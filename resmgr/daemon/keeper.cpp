@@ -16,6 +16,7 @@
 
 #include "resmgr/base/clock.hpp"
 #include "resmgr/base/pause.hpp"
+#include "resmgr/daemon/handover.hpp"
 
 namespace resmgr::daemon {
 namespace {
@@ -50,8 +51,9 @@ Result<void> Keeper::run() {
   if (!signals) return std::unexpected(std::move(signals.error()));
   if (auto started = start_worker(); !started) return started;
   for (;;) {
-    std::array<pollfd, 3> waits{pollfd{signals->get(), POLLIN, 0}, pollfd{worker_.get(), POLLIN, 0},
-                                pollfd{ledger_.fd(), POLLIN, 0}};
+    std::array<pollfd, 4> waits{pollfd{signals->get(), POLLIN, 0}, pollfd{worker_.get(), POLLIN, 0},
+                                pollfd{ledger_.fd(), POLLIN, 0},
+                                pollfd{property_.door.fd(), POLLIN, 0}};
     const int ready = ::poll(waits.data(), waits.size(), look_at_the_clock());
     if (ready < 0 && errno != EINTR) return fail_errno(errno, "poll");
     if (ready <= 0) continue;
@@ -61,6 +63,12 @@ Result<void> Keeper::run() {
       pass_on(static_cast<int>(signal.ssi_signo));
     }
     if (waits[2].revents != 0) read_ledger();
+    if (waits[3].revents != 0 && stop_at_ == 0) {
+      const auto given = answer_the_door();
+      if (!given) return std::unexpected(given.error());
+      if (*given) return {};
+      continue;
+    }
     if (waits[1].revents == 0) continue;
     if (!bury_worker()) return {};
     if (auto started = start_worker(); !started) return started;
@@ -81,9 +89,11 @@ Result<void> Keeper::start_worker() {
     if (::getppid() != keeper) ::_exit(0);
     ledger_ = {};
     worker_ = {};
+    property_.door = {};
     pair->first = {};
     ::_exit(calls_.work({std::move(property_.regions), std::move(property_.listener),
-                         LedgerChannel(std::move(pair->second), std::move(property_.ledger)),
+                         LedgerChannel(std::move(pair->second), std::move(property_.ledger),
+                                       property_.estate.on_file != nullptr),
                          std::move(property_.estate)}));
   }
   worker_pid_ = worker;
@@ -103,6 +113,42 @@ void Keeper::read_ledger() {
   if (property_.estate.heard_at == 0 || !calls_.ready) return;
   calls_.ready();
   calls_.ready = {};
+}
+
+Result<bool> Keeper::answer_the_door() {
+  auto socket = accept_ask(property_.door);
+  if (!socket) {
+    if (socket.error() != ErrorCode::WouldBlock) {
+      log(LogLevel::Warning, "the domain is not handed over: " + socket.error().message());
+    }
+    return false;
+  }
+  log(LogLevel::Info, "hands the domain over");
+  end_worker();
+  auto given = hand_over(*socket, property_);
+  if (given) return true;
+  log(LogLevel::Error, "nobody took the domain over: " + given.error().message());
+  pause_ns_ = 0;
+  if (auto started = start_worker(); !started) return std::unexpected(std::move(started.error()));
+  return false;
+}
+
+void Keeper::end_worker() {
+  (void)::kill(worker_pid_, SIGTERM);
+  pollfd wait{worker_.get(), POLLIN, 0};
+  if (::poll(&wait, 1, static_cast<int>(kFarewell / kMillisecond)) == 0) {
+    (void)::kill(worker_pid_, SIGKILL);
+  }
+  while (::waitpid(worker_pid_, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  read_the_rest();
+}
+
+// What the worker wrote before it ended.
+void Keeper::read_the_rest() {
+  while (ledger_ && property_.estate.read(ledger_)) {
+  }
+  ledger_ = {};
 }
 
 void Keeper::pass_on(int signal) {
@@ -143,9 +189,7 @@ int Keeper::look_at_the_clock() {
 bool Keeper::bury_worker() {
   int status = 0;
   if (::waitpid(worker_pid_, &status, WNOHANG) != worker_pid_) return true;
-  while (ledger_ && property_.estate.read(ledger_)) {
-  }
-  ledger_ = {};
+  read_the_rest();
   if (stop_at_ != 0) return false;
   const std::uint64_t lived = monotonic_ns() - started_at_;
   pause_ns_ = lived > kLongEnough ? 0 : std::clamp(2 * pause_ns_, kMillisecond, kLongestPause);

@@ -34,6 +34,7 @@ struct Property {
   LedgerFile ledger;
   Estate estate;
   PacketListener listener;
+  PacketListener door = {};  ///< where the next keeper asks for all this; empty: nobody can
 };
 
 /// What a worker begins with.
@@ -58,12 +59,18 @@ class Keeper {
   Keeper(Property property, Calls calls, LogSink log)
       : property_(std::move(property)), calls_(std::move(calls)), log_(std::move(log)) {}
 
-  /// Until SIGTERM or SIGINT, which it passes on to the worker, as it does SIGHUP. Errors: System.
+  /// Until SIGTERM or SIGINT, which it passes on to the worker, as it does SIGHUP; or until it has
+  /// handed the domain over. Errors: System.
   [[nodiscard]] Result<void> run();
 
  private:
   [[nodiscard]] Result<void> start_worker();
   void read_ledger();
+  /// Somebody is at the door. Returns whether he has the domain now. Errors: those of
+  /// start_worker().
+  [[nodiscard]] Result<bool> answer_the_door();
+  void end_worker();
+  void read_the_rest();
   void pass_on(int signal);
   /// Does what is due, and returns for how many ms there is nothing to do; -1: for ever.
   [[nodiscard]] int look_at_the_clock();

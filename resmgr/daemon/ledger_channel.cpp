@@ -28,6 +28,10 @@ void write(PacketSocket& socket, const LedgerEntry& entry, int fd = -1) {
 
 void LedgerChannel::file_kept(Handle handle, int file) {
   write(socket_, {.kind = EntryKind::FileKept, .handle = handle.bits()}, file);
+  if (!receipts_) return;
+  // None comes from a keeper that is gone.
+  LedgerEntry receipt;
+  (void)socket_.receive(std::as_writable_bytes(std::span(&receipt, 1)), 0);
 }
 
 void LedgerChannel::file_dropped(Handle handle) {
@@ -51,7 +55,10 @@ Result<void> Estate::read(PacketSocket& socket) {
   switch (entry.kind) {
     case EntryKind::FileKept:
       if (packet->fd_count != 1) break;
-      if (on_file) on_file(handle, packet->fds[0].get());
+      if (on_file) {
+        on_file(handle, packet->fds[0].get());
+        write(socket, entry);
+      }
       files[handle] = std::move(packet->fds[0]);
       break;
     case EntryKind::FileDropped:

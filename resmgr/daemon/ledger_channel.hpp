@@ -11,7 +11,7 @@
 // thread each.
 //
 //   auto [mine, workers] = PacketSocket::pair(PacketMode::Blocking).value();
-//   if (fork() == 0) return work(LedgerChannel(std::move(workers), std::move(file)), estate);
+//   if (fork() == 0) return work(LedgerChannel(std::move(workers), std::move(file), false));
 //   while (auto read = estate.read(mine)) {}
 #pragma once
 
@@ -34,8 +34,10 @@ inline constexpr std::uint64_t kLongestSilenceNs = 4 * kHeartbeatNs;
 
 class LedgerChannel final : public Ledger {
  public:
-  LedgerChannel(PacketSocket socket, LedgerFile file) noexcept
-      : socket_(std::move(socket)), file_(std::move(file)) {}
+  /// `receipts`: the keeper hands files on to somebody, and says when it has done so; no client is
+  /// told before that its file is kept.
+  LedgerChannel(PacketSocket socket, LedgerFile file, bool receipts) noexcept
+      : socket_(std::move(socket)), file_(std::move(file)), receipts_(receipts) {}
 
   void file_kept(Handle handle, int file) override;
   void file_dropped(Handle handle) override;
@@ -51,6 +53,7 @@ class LedgerChannel final : public Ledger {
  private:
   PacketSocket socket_;
   LedgerFile file_;
+  bool receipts_;
 };
 
 /// What a worker leaves to the next, besides the regions and the ledger's file.
@@ -58,7 +61,8 @@ struct Estate {
   std::unordered_map<Handle, UniqueFd> files;
   /// When the worker that writes last said that it serves, CLOCK_MONOTONIC; 0: not yet.
   std::uint64_t heard_at = 0;
-  /// Told of each file that is kept, borrowed, and, with -1, of each that is dropped.
+  /// Told of each file that is kept, borrowed, and, with -1, of each that is dropped. The worker
+  /// waits for it: see LedgerChannel.
   std::function<void(Handle, int file)> on_file = {};
 
   /// Reads one entry; waits for it where the socket does. Errors: WouldBlock, Disconnected (the

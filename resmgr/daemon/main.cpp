@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -20,6 +21,7 @@
 #include "resmgr/abi/socket_path.hpp"
 #include "resmgr/base/random.hpp"
 #include "resmgr/daemon/fd_store.hpp"
+#include "resmgr/daemon/handover.hpp"
 #include "resmgr/daemon/keeper.hpp"
 #include "resmgr/daemon/log_output.hpp"
 #include "resmgr/daemon/service_manager.hpp"
@@ -44,6 +46,7 @@ struct Options {
   std::string config;
   std::string check;
   bool poll = false;
+  bool takeover = false;
 };
 
 /// What the file says, and then the command line.
@@ -120,6 +123,37 @@ Result<daemon::Property> settle(daemon::Legacy legacy, daemon::FdStore& store,
   return new_domain(config);
 }
 
+/// From a daemon that runs.
+Result<daemon::Property> succeed(daemon::Predecessor& predecessor) {
+  auto property = daemon::take_over(predecessor.take_legacy(), daemon::kTurnPatienceNs);
+  if (!property) return property;
+  property->listener = predecessor.take_listener();
+  property->door = predecessor.take_door();
+  return property;
+}
+
+/// From the service manager, or anew.
+Result<daemon::Property> begin(daemon::ServiceManager& manager, daemon::FdStore& store,
+                               const daemon::Config& config, const resmgr::LogSink& log) {
+  auto passed = manager.listen_fds();
+  daemon::Legacy legacy = store.sort(passed);
+  auto listener = listen(config, std::move(passed));
+  if (!listener) return std::unexpected(std::move(listener.error()));
+  auto property = settle(std::move(legacy), store, config, log);
+  if (!property) return property;
+  property->listener = std::move(*listener);
+  // A service manager's restart is enough, and it should know who runs.
+  if (manager.is_present() || config.socket.path.empty()) return property;
+  auto door = resmgr::PacketListener::listen(daemon::door_path(config.socket.path), 0600,
+                                             resmgr::PacketMode::NonBlocking);
+  if (door) {
+    property->door = std::move(*door);
+  } else {
+    log(LogLevel::Warning, "the domain can't be handed over: " + door.error().message());
+  }
+  return property;
+}
+
 Result<void> run(Options& options, daemon::LogOutput& output) {
   const resmgr::LogSink log = output.sink();
   auto config = configure(options, log);
@@ -127,15 +161,18 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
   auto manager = daemon::ServiceManager::from_environment();
   if (!manager) return std::unexpected(std::move(manager.error()));
   daemon::FdStore store(*manager, log);
-  auto passed = manager->listen_fds();
-  daemon::Legacy legacy = store.sort(passed);
-  auto listener = listen(*config, std::move(passed));
-  if (!listener) return std::unexpected(std::move(listener.error()));
-  auto property = settle(std::move(legacy), store, *config, log);
+  std::optional<daemon::Predecessor> predecessor;
+  if (options.takeover) {
+    auto asked = daemon::Predecessor::ask(daemon::door_path(config->socket.path));
+    if (!asked) return std::unexpected(std::move(asked.error()));
+    predecessor = std::move(*asked);
+  }
+  auto property = predecessor ? succeed(*predecessor) : begin(*manager, store, *config, log);
   if (!property) return std::unexpected(std::move(property.error()));
-  property->listener = std::move(*listener);
   if (auto kept = store.keep(*property); !kept) return kept;
-  property->estate.on_file = [&](resmgr::Handle handle, int file) { store.file(handle, file); };
+  if (manager->is_present()) {
+    property->estate.on_file = [&](resmgr::Handle handle, int file) { store.file(handle, file); };
+  }
 
   const daemon::WorkerOptions worker{.config = *config,
                                      .config_path = options.config,
@@ -151,6 +188,14 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
             const std::string status =
                 "serves domain " + config->domain.name + " at " + config->socket.path;
             log(LogLevel::Info, status);
+            if (predecessor) {
+              if (auto alone = predecessor->confirm(); !alone) {
+                log(LogLevel::Error, alone.error().message());
+                (void)::kill(::getpid(), SIGTERM);
+                return;
+              }
+              predecessor.reset();
+            }
             (void)manager->ready(status);
           },
       .reload =
@@ -200,6 +245,8 @@ int main(int argc, char** argv) try {
   app.add_option("--check", options.check, "tell the mistakes of that configuration, and end");
   app.add_option("--domain", options.domain, "name of the domain (default: main)");
   app.add_option("--socket", options.socket, "where to listen, instead of /run/resmgr/DOMAIN.sock");
+  app.add_flag("--takeover", options.takeover,
+               "take the domain over from the daemon that serves it");
   app.add_flag("--poll", options.poll, "wait by poll(2), not by io_uring");
   CLI11_PARSE(app, argc, argv);
   if (!options.check.empty()) return check(options.check);

@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <fstream>
 #include <thread>
+#include <utility>
 
 namespace hal::test {
 namespace {
@@ -72,23 +73,36 @@ void Daemon::start_anew() {
   start();
 }
 
-void Daemon::start() {
+pid_t Daemon::spawn(const std::vector<std::string>& more) const {
   const char* const program = std::getenv("RESMGRD");
   if (!program) {
     ADD_FAILURE() << "RESMGRD does not say where the daemon is";
-    return;
+    return 0;
   }
   std::vector<std::string> words{program, "--socket", socket_};
   words.insert(words.end(), arguments_.begin(), arguments_.end());
+  words.insert(words.end(), more.begin(), more.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
-  keeper_ = ::fork();
-  if (keeper_ == 0) {
+  const pid_t keeper = ::fork();
+  if (keeper == 0) {
     ::execv(program, argv.data());
     ::_exit(127);
   }
+  return keeper;
+}
+
+void Daemon::start() {
+  keeper_ = spawn({});
   EXPECT_TRUE(eventually([&] { return connect() != nullptr; })) << "resmgrd does not serve";
+}
+
+int Daemon::hand_over() {
+  const pid_t next = spawn({"--takeover"});
+  const int status = status_of(std::exchange(keeper_, next));
+  EXPECT_NE(connect(), nullptr) << "nobody serves the domain";
+  return status;
 }
 
 Daemon::~Daemon() {

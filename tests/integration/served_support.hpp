@@ -60,11 +60,14 @@ class Daemon {
   void kill_worker() const;
   /// Kills keeper and worker, and starts another one at the same place.
   void start_anew();
+  /// Starts another one that takes the domain over. Returns the exit status of the one before.
+  int hand_over();
   /// Ends it, and returns its exit status; -1 if it was killed.
   int stop();
 
  private:
   void start();
+  [[nodiscard]] pid_t spawn(const std::vector<std::string>& more) const;
 
   std::string folder_;
   std::string socket_;
