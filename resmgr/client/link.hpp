@@ -4,8 +4,10 @@
 //
 // What it is: requests and their answers, one at a time, over one socket; and the patience that a
 // daemon needs which is being restarted: the connection is made anew, under the same place in the
-// domain, and the request is sent again. What it is not: what requests mean (served_authority.hpp).
-// A request that was sent twice may have been carried out twice; who asks can tell from Attempt.
+// domain, and the request is sent again. A daemon that took the domain over has its registry in
+// another file: who maps it is told before anything else is asked. What it is not: what requests
+// mean (served_authority.hpp). A request that was sent twice may have been carried out twice; who
+// asks can tell from Attempt.
 //
 // Lifetime: owns the socket. Thread-safety: call() and close() from any thread.
 //

@@ -182,7 +182,12 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
                                      .version = RESMGR_VERSION,
                                      .log = log};
   daemon::Keeper::Calls calls{
-      .work = [&](daemon::Inheritance inheritance) { return work(std::move(inheritance), worker); },
+      .work =
+          [&](daemon::Inheritance inheritance) {
+            // The keeper's end of that conversation ends with the keeper.
+            predecessor.reset();
+            return work(std::move(inheritance), worker);
+          },
       .ready =
           [&] {
             const std::string status =

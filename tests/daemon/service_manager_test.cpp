@@ -246,6 +246,16 @@ TEST_F(Services, WantToBePingedByTheProcessTheyMean) {
   }
 }
 
+TEST_F(Services, KnowHowMuchIsStoredForThem) {
+  EXPECT_FALSE(started().store_limit());
+  surroundings_.variables = {{"FDSTORE", "64"}};
+  EXPECT_EQ(started().store_limit(), 64u);
+  EXPECT_TRUE(surroundings_.variables.empty());
+  for (const char* value : {"", "-1", "x", "18446744073709551616"}) {
+    EXPECT_EQ(code_with("FDSTORE", value), ErrorCode::InvalidArgument) << value;
+  }
+}
+
 /// With three descriptors from a number that nothing else uses.
 class PassedFds : public Services {
  protected:

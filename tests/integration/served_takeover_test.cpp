@@ -71,8 +71,8 @@ class ServedTakeoverTest : public ::testing::Test {
 
   [[nodiscard]] FakeManager::Stored& registry() {
     FakeManager::Stored* const stored = manager.stored("registry.");
-    EXPECT_NE(stored, nullptr);
-    return *stored;
+    EXPECT_NE(stored, nullptr) << "none, or several";
+    return stored ? *stored : nothing_;
   }
 
   const TemporaryFile config{
@@ -84,6 +84,9 @@ class ServedTakeoverTest : public ::testing::Test {
   std::atomic<int> restored{0};
   std::atomic<bool> ended{false};
   Handle handle;
+
+ private:
+  FakeManager::Stored nothing_;
 };
 
 // ---- clients that go on -------------------------------------------------------------------------
