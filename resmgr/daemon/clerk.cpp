@@ -29,9 +29,11 @@ void Clerk::inherit(const Client& client) {
   absent_[client.index] = client;
 }
 
-void Clerk::bury_absent(std::uint32_t index) {
+void Clerk::bury_absent(std::uint32_t index, int pidfd) {
   const auto absent = absent_.extract(index);
-  if (absent) bury(absent.mapped());
+  if (!absent) return;
+  absent.mapped().pidfd = pidfd;
+  bury(absent.mapped());
 }
 
 Result<void> Clerk::admit(Client& client) {

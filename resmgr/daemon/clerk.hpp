@@ -115,8 +115,9 @@ class Clerk {
   void inherit(Handle handle, UniqueFd file);
   /// A client that has a place and no connection: the same process may come back to it.
   void inherit(const Client& client);
-  /// One that had a place, and did not come back before its process ended, or was leaving.
-  void bury_absent(std::uint32_t index);
+  /// One that had a place and did not come back in time, or was leaving. `pidfd`: of its process,
+  /// which may live and have devices open; -1 if it has ended.
+  void bury_absent(std::uint32_t index, int pidfd = -1);
   /// Resources that lost their owner: their grace begins anew. Transient ones have none, Persistent
   /// ones are kept until they are adopted.
   void inherit_orphans();

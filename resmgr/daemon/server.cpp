@@ -63,10 +63,7 @@ Server::~Server() {
 }
 
 Result<void> Server::expect(const Client& client, UniqueFd pidfd) {
-  // It is buried when its process has ended, or is given up.
-  Client gone_by_then = client;
-  gone_by_then.pidfd = -1;
-  clerk_.inherit(gone_by_then);
+  clerk_.inherit(client);
   auto absent = std::make_unique<Absent>(*this, client, std::move(pidfd));
   auto watched = loop_.watch(*absent, absent->pidfd(), POLLIN);
   if (absent_.empty()) grant_return();
@@ -75,10 +72,8 @@ Result<void> Server::expect(const Client& client, UniqueFd pidfd) {
 }
 
 void Server::finish_burial(const Client& client, int pidfd) {
-  Client leaving = client;
-  leaving.pidfd = pidfd;
-  clerk_.inherit(leaving);
-  clerk_.bury_absent(client.index);
+  clerk_.inherit(client);
+  clerk_.bury_absent(client.index, pidfd);
   recover();
 }
 
@@ -156,11 +151,11 @@ void Server::ended(Session& session, std::string_view why) {
   sessions_.erase_and_dispose(sessions_.iterator_to(session), Dispose<Session>());
 }
 
-void Server::give_up(Absent& absent, std::string_view why) {
-  const std::uint32_t index = absent.index();
+void Server::give_up(Absent& absent, bool ended) {
+  log(LogLevel::Info, std::string("a client that had not come back is gone: ") +
+                          (ended ? "its process ended" : "it did not connect again"));
+  clerk_.bury_absent(absent.index(), ended ? -1 : absent.pidfd());
   absent_.erase_and_dispose(absent_.iterator_to(absent), Dispose<Absent>());
-  log(LogLevel::Info, "a client that had not come back is gone: " + std::string(why));
-  clerk_.bury_absent(index);
   recover();
 }
 
@@ -182,7 +177,7 @@ bool Server::Absent::had_its_time() noexcept {
 void Server::give_up_all() {
   for (auto each = absent_.begin(); each != absent_.end();) {
     Absent& absent = *each++;
-    if (absent.had_its_time()) give_up(absent, "it did not connect again");
+    if (absent.had_its_time()) give_up(absent, false);
   }
   if (!absent_.empty()) grant_return();
 }

@@ -75,7 +75,7 @@ class Server : private SessionOwner, private Outbox {
     [[nodiscard]] bool had_its_time() noexcept;
 
    private:
-    void ready(unsigned) override { server_.give_up(*this, "its process ended"); }
+    void ready(unsigned) override { server_.give_up(*this, true); }
     [[nodiscard]] bool is_stopped() const noexcept;
     Server& server_;
     std::uint32_t index_;
@@ -99,7 +99,7 @@ class Server : private SessionOwner, private Outbox {
 
   void accept();
   [[nodiscard]] Result<void> check(const Peer& peer) const;
-  void give_up(Absent& absent, std::string_view why);
+  void give_up(Absent& absent, bool ended);
   void give_up_all();
   void grant_return();
   void recover();
