@@ -27,6 +27,12 @@ bool is_known(FrameType type) noexcept {
     case FrameType::InternDriver:
     case FrameType::Ping:
     case FrameType::Goodbye:
+    case FrameType::OperatorShare:
+    case FrameType::OperatorRevoke:
+    case FrameType::Repair:
+    case FrameType::Unpoison:
+    case FrameType::Drain:
+    case FrameType::CancelDrain:
     case FrameType::Welcome:
     case FrameType::Result:
     case FrameType::Registered:

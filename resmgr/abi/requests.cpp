@@ -87,6 +87,30 @@ Result<void> SignalRequest::check() const noexcept {
   return known ? Result<void>() : out_of_range("unknown signal");
 }
 
+Result<void> OperatorShareRequest::check() const noexcept {
+  switch (change) {
+    case OperatorChange::Share:
+      if (!are_some_of(rights, Rights::All)) return out_of_range("rights of a share");
+      return check_driver(driver);
+    case OperatorChange::Revoke:
+      if (rights != Rights::None) return out_of_range("what is revoked is all rights");
+      return driver.empty() ? Result<void>() : check_driver(driver);
+  }
+  return out_of_range("unknown change of an operator");
+}
+
+Result<void> RemedyRequest::check() const noexcept {
+  const bool known = remedy == Remedy::Repair || remedy == Remedy::Unpoison;
+  return known ? Result<void>() : out_of_range("unknown remedy");
+}
+
+Result<void> DrainRequest::check() const noexcept {
+  if (step != DrainStep::Begin && step != DrainStep::Cancel) {
+    return out_of_range("unknown step of a drain");
+  }
+  return check_driver(driver);
+}
+
 Result<std::size_t> encode(const Hello& hello, std::uint64_t request_id,
                            std::span<std::byte> out) noexcept {
   FrameWriter writer(out, FrameType::Hello, request_id);
@@ -241,6 +265,62 @@ Result<SignalRequest> SignalRequest::decode(const Frame& frame) noexcept {
   FrameReader reader(frame, {FrameType::Ping, FrameType::Goodbye});
   reader.no_fixed();
   return reader.finish_with(SignalRequest{.signal = static_cast<Signal>(frame.type)});
+}
+
+Result<std::size_t> encode(const OperatorShareRequest& request, std::uint64_t request_id,
+                           std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, static_cast<FrameType>(request.change), request_id);
+  writer.require(request.check());
+  writer.fixed(
+      rm_wire_operator_share{.handle = request.handle.bits(),
+                             .rights = static_cast<std::uint32_t>(request.rights),
+                             .driver_bytes = static_cast<std::uint8_t>(request.driver.size()),
+                             .reserved = {}});
+  writer.text(request.driver);
+  return writer.finish();
+}
+
+Result<OperatorShareRequest> OperatorShareRequest::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::OperatorShare, FrameType::OperatorRevoke});
+  const auto part = reader.fixed<rm_wire_operator_share>();
+  reader.require_zero(part.reserved);
+  return reader.finish_with(OperatorShareRequest{.change = static_cast<OperatorChange>(frame.type),
+                                                 .handle = Handle::from_bits(part.handle),
+                                                 .driver = reader.text(part.driver_bytes),
+                                                 .rights = static_cast<Rights>(part.rights)});
+}
+
+Result<std::size_t> encode(const RemedyRequest& request, std::uint64_t request_id,
+                           std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, static_cast<FrameType>(request.remedy), request_id);
+  writer.require(request.check());
+  writer.fixed(rm_wire_handle{.handle = request.handle.bits()});
+  return writer.finish();
+}
+
+Result<RemedyRequest> RemedyRequest::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Repair, FrameType::Unpoison});
+  const auto part = reader.fixed<rm_wire_handle>();
+  return reader.finish_with(RemedyRequest{.remedy = static_cast<Remedy>(frame.type),
+                                          .handle = Handle::from_bits(part.handle)});
+}
+
+Result<std::size_t> encode(const DrainRequest& request, std::uint64_t request_id,
+                           std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, static_cast<FrameType>(request.step), request_id);
+  writer.require(request.check());
+  writer.fixed(rm_wire_drain{.driver_bytes = static_cast<std::uint8_t>(request.driver.size()),
+                             .reserved = {}});
+  writer.text(request.driver);
+  return writer.finish();
+}
+
+Result<DrainRequest> DrainRequest::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Drain, FrameType::CancelDrain});
+  const auto part = reader.fixed<rm_wire_drain>();
+  reader.require_zero(part.reserved);
+  return reader.finish_with(DrainRequest{.step = static_cast<DrainStep>(frame.type),
+                                         .driver = reader.text(part.driver_bytes)});
 }
 
 }  // namespace resmgr::wire

@@ -142,4 +142,47 @@ struct SignalRequest {
 [[nodiscard]] Result<std::size_t> encode(const SignalRequest& request, std::uint64_t request_id,
                                          std::span<std::byte> out) noexcept;
 
+// ---- of operators alone -------------------------------------------------------------------------
+
+enum class OperatorChange : std::uint16_t {
+  Share = RM_WIRE_OPERATOR_SHARE,
+  Revoke = RM_WIRE_OPERATOR_REVOKE,
+};
+/// A change of rights in the owner's name.
+struct OperatorShareRequest {
+  OperatorChange change = OperatorChange::Share;
+  Handle handle = {};
+  std::string_view driver = {};  ///< empty: every driver; of Revoke alone
+  Rights rights = Rights::None;  ///< Share: given besides those that are there; Revoke: none
+
+  [[nodiscard]] Result<void> check() const noexcept;
+  [[nodiscard]] static Result<OperatorShareRequest> decode(const Frame& frame) noexcept;
+};
+[[nodiscard]] Result<std::size_t> encode(const OperatorShareRequest& request,
+                                         std::uint64_t request_id,
+                                         std::span<std::byte> out) noexcept;
+
+enum class Remedy : std::uint16_t { Repair = RM_WIRE_REPAIR, Unpoison = RM_WIRE_UNPOISON };
+/// Something is to be done for one resource.
+struct RemedyRequest {
+  Remedy remedy = Remedy::Repair;
+  Handle handle = {};
+
+  [[nodiscard]] Result<void> check() const noexcept;
+  [[nodiscard]] static Result<RemedyRequest> decode(const Frame& frame) noexcept;
+};
+[[nodiscard]] Result<std::size_t> encode(const RemedyRequest& request, std::uint64_t request_id,
+                                         std::span<std::byte> out) noexcept;
+
+enum class DrainStep : std::uint16_t { Begin = RM_WIRE_DRAIN, Cancel = RM_WIRE_CANCEL_DRAIN };
+struct DrainRequest {
+  DrainStep step = DrainStep::Begin;
+  std::string_view driver = {};
+
+  [[nodiscard]] Result<void> check() const noexcept;
+  [[nodiscard]] static Result<DrainRequest> decode(const Frame& frame) noexcept;
+};
+[[nodiscard]] Result<std::size_t> encode(const DrainRequest& request, std::uint64_t request_id,
+                                         std::span<std::byte> out) noexcept;
+
 }  // namespace resmgr::wire

@@ -67,6 +67,13 @@ enum rm_wire_type {
   RM_WIRE_INTERN_DRIVER = 0x010c, /* its RESULT has the number as the first value */
   RM_WIRE_PING = 0x010d,
   RM_WIRE_GOODBYE = 0x010e,
+  /* Likewise, of operators alone: others get NotPermitted. */
+  RM_WIRE_OPERATOR_SHARE = 0x0120,  /* the first value: the rights the driver has now */
+  RM_WIRE_OPERATOR_REVOKE = 0x0121, /* the first value: how many drivers had rights */
+  RM_WIRE_REPAIR = 0x0122,          /* the first value: RM_WIRE_REPAIRED_*, 0: it was sound */
+  RM_WIRE_UNPOISON = 0x0123,
+  RM_WIRE_DRAIN = 0x0124, /* the first value: how many resources it concerns */
+  RM_WIRE_CANCEL_DRAIN = 0x0125,
   /* Replies, of resmgrd. */
   RM_WIRE_WELCOME = 0x0201,
   RM_WIRE_RESULT = 0x0202,
@@ -199,7 +206,22 @@ struct rm_wire_intern_driver {
   uint8_t reserved[7];
 };
 
-/* PING and GOODBYE have no fixed part. */
+/* PING and GOODBYE have no fixed part. REPAIR and UNPOISON: rm_wire_handle. */
+
+/* OPERATOR_SHARE: gives these rights in the owner's name. OPERATOR_REVOKE: takes all that
+ * the driver has, or, if none is named, all that any driver has; `rights` is 0. */
+struct rm_wire_operator_share {
+  uint64_t handle;
+  uint32_t rights;      /* resmgr::Rights */
+  uint8_t driver_bytes; /* text: the driver's name */
+  uint8_t reserved[3];
+};
+
+/* DRAIN: nobody acquires any more what this driver owns. CANCEL_DRAIN: everybody may. */
+struct rm_wire_drain {
+  uint8_t driver_bytes; /* text: the driver's name */
+  uint8_t reserved[7];
+};
 
 /* ---- replies ------------------------------------------------------------- */
 /* Who the client is, and what it maps. RM_WIRE_REGION_FDS beside. Also EPOCH: the
@@ -225,6 +247,14 @@ struct rm_wire_result {
   uint8_t has_fd;       /* 0 or 1: of OPEN_FD, beside the frame */
   uint8_t reserved[6];
 };
+
+/* What REPAIR put right. */
+#define RM_WIRE_REPAIRED_LATCH 0x1u  /* had its latch with somebody who would never give it up */
+#define RM_WIRE_REPAIRED_QUEUE 0x2u  /* had a queue that was not that of its waiters */
+#define RM_WIRE_REPAIRED_OFFER 0x4u  /* had a grant that nobody completed */
+#define RM_WIRE_REPAIRED_HOLD 0x8u   /* was held by the dead, or by nobody */
+#define RM_WIRE_REPAIRED_WAIT 0x10u  /* was waited for by the dead */
+#define RM_WIRE_REPAIRED_FLAGS 0x20u /* had a word that contradicted its queue */
 
 /* Followed by `count` items, in the order of the records. */
 struct rm_wire_registered {

@@ -90,6 +90,17 @@ std::vector<Sample> make_samples() {
       {"intern-driver", frame_of(InternDriverRequest{.driver = "d"})},
       {"ping", frame_of(SignalRequest{Signal::Ping})},
       {"goodbye", frame_of(SignalRequest{Signal::Goodbye})},
+      {"operator-share",
+       frame_of(OperatorShareRequest{
+           .handle = kHandle, .driver = "dma-edu", .rights = Rights::Acquire | Rights::Share})},
+      {"operator-revoke", frame_of(OperatorShareRequest{
+                              .change = OperatorChange::Revoke, .handle = kHandle, .driver = tag})},
+      {"operator-revoke-all",
+       frame_of(OperatorShareRequest{.change = OperatorChange::Revoke, .handle = kHandle})},
+      {"repair", frame_of(RemedyRequest{Remedy::Repair, kHandle})},
+      {"unpoison", frame_of(RemedyRequest{Remedy::Unpoison, kHandle})},
+      {"drain", frame_of(DrainRequest{DrainStep::Begin, tag})},
+      {"cancel-drain", frame_of(DrainRequest{DrainStep::Cancel, "d"})},
       {"welcome", frame_of(Welcome{.regions = kRegions, .driver = 4095, .version = text})},
       {"result", frame_of(ResultReply{.value = {1, ~0ull}, .has_fd = true})},
       {"result-error", frame_of(ResultReply{.error = ErrorCode::BudgetExceeded,
@@ -219,6 +230,15 @@ Result<Bytes> echo(std::span<const std::byte> bytes) {
     case FrameType::Ping:
     case FrameType::Goodbye:
       return echo_as<SignalRequest>(*frame);
+    case FrameType::OperatorShare:
+    case FrameType::OperatorRevoke:
+      return echo_as<OperatorShareRequest>(*frame);
+    case FrameType::Repair:
+    case FrameType::Unpoison:
+      return echo_as<RemedyRequest>(*frame);
+    case FrameType::Drain:
+    case FrameType::CancelDrain:
+      return echo_as<DrainRequest>(*frame);
     case FrameType::Welcome:
       return echo_as<Welcome>(*frame);
     case FrameType::Result:
