@@ -39,6 +39,22 @@ class Recovery {
     std::uint32_t pending = 0;  ///< dead contexts that something living still has to let go of
   };
 
+  /// What was wrong with one resource and is not any more; nothing: it was sound.
+  struct Mended {
+    bool latch = false;  ///< was with somebody who would never give it up
+    bool queue = false;  ///< was not that of those who wait
+    bool offer = false;  ///< a grant that nobody completed
+    bool hold = false;   ///< of the dead, or of nobody
+    bool wait = false;   ///< of the dead
+    bool flags = false;  ///< of the word: they contradicted the queue
+    /// Who has the latch, and lives: nothing was done, but he is told to look for more to do.
+    std::uint16_t left_to = 0;
+
+    [[nodiscard]] bool any() const noexcept {
+      return latch || queue || offer || hold || wait || flags;
+    }
+  };
+
   explicit Recovery(LockEngine& engine) noexcept;
 
   /// R1. Marks all contexts of the client; from here on nothing is granted to them and left there.
@@ -60,6 +76,11 @@ class Recovery {
   /// quarantine is lifted. REQUIRES: as before.
   void poison(Handle handle) noexcept;
 
+  /// R3 for one resource, whether or not somebody died: takes its latch, unless somebody living has
+  /// it, puts right what is damaged, and serves who waits. May throw std::bad_alloc. REQUIRES: as
+  /// before.
+  Mended mend(Handle handle);
+
  private:
   enum class Visit {
     Served,   ///< the latch was ours for a while: all that was asked for is done
@@ -72,6 +93,10 @@ class Recovery {
   Visit visit(std::uint32_t slot, Report& report, std::uint32_t ended = 0) noexcept;
   [[nodiscard]] bool concerns_us(const rm_slot& slot) const noexcept;
   void repair(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
+  [[nodiscard]] bool is_damaged(const rm_slot& slot, std::uint32_t index,
+                                std::uint32_t generation) const;
+  bool end_holds_of_nobody(rm_slot& slot, std::uint32_t generation) noexcept;
+  bool end_waits_of_the_dead(std::uint32_t index) noexcept;
   void settle_offer(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
   void settle_shares(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
   void take_nodes_back(Report& report) noexcept;
