@@ -56,9 +56,10 @@ enum class AuditEvent : std::uint8_t {
   Poisoned,        ///< a resource can't be made quiet
   Unpoisoned,      ///< an operator says it is
   PolicyReloaded,  ///< other rules from here on
+  Operated,        ///< an operator changed something, or tried to
   Lost,            ///< lines of this log could not be written
 };
-inline constexpr std::size_t kAuditEvents = 12;
+inline constexpr std::size_t kAuditEvents = 13;
 
 /// As it stands in the file: "policy_reloaded".
 [[nodiscard]] std::string_view to_string(AuditEvent event) noexcept;

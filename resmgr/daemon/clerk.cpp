@@ -139,6 +139,10 @@ Result<Clerk::Answer> Clerk::serve(Client& client, const wire::Frame& frame,
       return open_fd(client, frame, out);
     case wire::FrameType::InternDriver:
       return plain(intern_driver(client, frame));
+    case wire::FrameType::OperatorShare:
+    case wire::FrameType::OperatorRevoke:
+    case wire::FrameType::Repair:
+      return plain(operate(client, frame));
     case wire::FrameType::Goodbye:
       client.left = true;
       [[fallthrough]];

@@ -29,6 +29,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
@@ -193,6 +194,21 @@ class Clerk {
   [[nodiscard]] Result<Answer> open_fd(const Client& client, const wire::Frame& frame,
                                        std::span<std::byte> out);
   [[nodiscard]] Result<Reply> intern_driver(Client& client, const wire::Frame& frame);
+
+  // clerk_operators.cpp
+  /// What an operator is about to do, for the audit log.
+  struct Deed {
+    std::string what;
+    std::string resource = {};
+    std::string_view driver = {};
+  };
+  [[nodiscard]] Result<Reply> operate(const Client& client, const wire::Frame& frame);
+  template <typename Act>
+  [[nodiscard]] Result<Reply> perform(const Client& client, const Deed& deed, Act&& act);
+  [[nodiscard]] std::string name_of(Handle handle) const;
+  [[nodiscard]] Result<Reply> give_rights(const wire::OperatorShareRequest& request);
+  [[nodiscard]] Result<Reply> take_rights(const wire::OperatorShareRequest& request);
+  [[nodiscard]] Result<Reply> repair(Handle handle);
 
   /// The entry, if the client owns the resource. Errors: StaleHandle, NotPermitted.
   [[nodiscard]] Result<registry::EntryCopy> owned(const Client& client, Handle handle) const;

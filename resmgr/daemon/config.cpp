@@ -35,6 +35,8 @@ class ConfigReader {
       one(member, limits_keys(), config_.limits, given_.limits);
     } else if (name == "grace") {
       one(member, grace_keys(), config_.grace, given_.grace);
+    } else if (name == "operators") {
+      one(member, operators_keys(), config_.operators, given_.operators);
     } else if (name == "attach") {
       each(member, attach_keys(), config_.attach, given_.attach);
     } else if (name == "driver") {

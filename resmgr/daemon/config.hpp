@@ -94,6 +94,13 @@ struct AttachRule {
   friend bool operator==(const AttachRule&, const AttachRule&) = default;
 };
 
+/// [operators]: those besides root and the daemon's own user; none named: nobody.
+struct Operators {
+  Whom whom = {};
+
+  friend bool operator==(const Operators&, const Operators&) = default;
+};
+
 /// [[driver]]
 struct DriverRule {
   std::uint32_t line = 0;
@@ -136,6 +143,7 @@ struct Config {
   SocketConfig socket = {};
   Limits limits = {};
   Grace grace = {};
+  Operators operators = {};
   std::vector<AttachRule> attach = {};  ///< rules in the order of the file
   std::vector<DriverRule> drivers = {};
   std::vector<BudgetRule> budgets = {};

@@ -24,6 +24,7 @@ struct GivenConfig {
   Given socket;
   Given limits;
   Given grace;
+  Given operators;
   Given log;
   std::vector<Given> attach;
   std::vector<Given> drivers;

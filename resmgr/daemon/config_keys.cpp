@@ -165,6 +165,15 @@ std::span<const Key<Grace>> grace_keys() noexcept {
   return keys;
 }
 
+std::span<const Key<Operators>> operators_keys() noexcept {
+  using S = Operators;
+  static const auto keys = std::to_array<Key<S>>({
+      {"users", setting::Users<S>{users_of<S>}, "users that are operators"},
+      {"groups", setting::Groups<S>{groups_of<S>}, "groups whose users are operators"},
+  });
+  return keys;
+}
+
 std::span<const Key<AttachRule>> attach_keys() noexcept {
   using S = AttachRule;
   static const auto keys = std::to_array<Key<S>>({
@@ -247,10 +256,15 @@ const std::vector<SectionNames>& config_sections() {
     return result;
   };
   static const std::vector<SectionNames> sections{
-      names("domain", false, domain_keys()), names("socket", false, socket_keys()),
-      names("limits", false, limits_keys()), names("grace", false, grace_keys()),
-      names("attach", true, attach_keys()),  names("driver", true, driver_keys()),
-      names("budget", true, budget_keys()),  names("log", false, log_keys()),
+      names("domain", false, domain_keys()),
+      names("socket", false, socket_keys()),
+      names("limits", false, limits_keys()),
+      names("grace", false, grace_keys()),
+      names("operators", false, operators_keys()),
+      names("attach", true, attach_keys()),
+      names("driver", true, driver_keys()),
+      names("budget", true, budget_keys()),
+      names("log", false, log_keys()),
   };
   return sections;
 }

@@ -122,6 +122,7 @@ struct Key {
 [[nodiscard]] std::span<const Key<SocketConfig>> socket_keys() noexcept;
 [[nodiscard]] std::span<const Key<Limits>> limits_keys() noexcept;
 [[nodiscard]] std::span<const Key<Grace>> grace_keys() noexcept;
+[[nodiscard]] std::span<const Key<Operators>> operators_keys() noexcept;
 [[nodiscard]] std::span<const Key<AttachRule>> attach_keys() noexcept;
 [[nodiscard]] std::span<const Key<DriverRule>> driver_keys() noexcept;
 [[nodiscard]] std::span<const Key<BudgetRule>> budget_keys() noexcept;

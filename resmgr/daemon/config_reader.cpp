@@ -312,6 +312,8 @@ template Given read_section(std::string_view, Place, const TomlTable&, std::span
 template Given read_section(std::string_view, Place, const TomlTable&, std::span<const Key<Grace>>,
                             Grace&, ReadContext&);
 template Given read_section(std::string_view, Place, const TomlTable&,
+                            std::span<const Key<Operators>>, Operators&, ReadContext&);
+template Given read_section(std::string_view, Place, const TomlTable&,
                             std::span<const Key<AttachRule>>, AttachRule&, ReadContext&);
 template Given read_section(std::string_view, Place, const TomlTable&,
                             std::span<const Key<DriverRule>>, DriverRule&, ReadContext&);

@@ -106,6 +106,7 @@ Policy::Policy(const Config& config, uid_t own_uid)
       own_uid_(own_uid),
       limits_(config.limits),
       grace_(config.grace),
+      operators_(config.operators.whom),
       attach_(config.attach) {
   drivers_.reserve(config.drivers.size());
   for (const DriverRule& rule : config.drivers) {
@@ -132,6 +133,16 @@ Result<void> Policy::may_attach(const Identity& who) const {
   return std::unexpected(
       refusal(ErrorCode::NotPermitted, kWhat,
               user_text(who) + " is refused by the rule in " + line_text(file_name_, rule->line)));
+}
+
+Result<void> Policy::may_operate(const Identity& who) const {
+  if (who.uid == 0 || who.uid == own_uid_) return {};
+  if (!operators_.is_everybody() && is_about(operators_, who)) return {};
+  return std::unexpected(refusal(ErrorCode::NotPermitted, "operate",
+                                 user_text(who) +
+                                     " is neither root nor the daemon's, and no one "
+                                     "whom [operators] in " +
+                                     file_name_ + " names"));
 }
 
 Result<DriverPolicy> Policy::driver(std::string_view name, const Identity& who) const {

@@ -12,8 +12,10 @@
 //   no [[driver]] at all   each client may be any driver and do anything as that
 //   some, none fits        refused
 //
-// Root is no exception where there are rules. A rule that names users and groups is about those who
-// are one of the users or in one of the groups; one that names neither, about everybody.
+// Operators are root, the daemon's own user, and whom [operators] names; they have to be let in
+// like everybody. Otherwise root is no exception where there are rules. A rule that names users and
+// groups is about those who are one of the users or in one of the groups; one that names neither,
+// about everybody.
 //
 // Lifetime: a DriverPolicy keeps what it needs alive; a session asks for it once a driver, and it
 // goes on as it is when the configuration is read again. Thread-safety: immutable; from any thread.
@@ -94,6 +96,8 @@ class Policy {
 
   /// Errors: NotPermitted, with the rule as its detail.
   [[nodiscard]] Result<void> may_attach(const Identity& who) const;
+  /// May change what is others'. Errors: NotPermitted, with the reason as its detail.
+  [[nodiscard]] Result<void> may_operate(const Identity& who) const;
   /// What `who` may do as a driver of that name. Errors: NotPermitted (may not be it), with the
   /// reason as its detail.
   [[nodiscard]] Result<DriverPolicy> driver(std::string_view name, const Identity& who) const;
@@ -113,6 +117,7 @@ class Policy {
   uid_t own_uid_;
   Limits limits_;
   Grace grace_;
+  Whom operators_;
   std::vector<AttachRule> attach_;
   std::vector<NamedRule> drivers_;
 };

@@ -114,9 +114,10 @@ TEST_F(Audits, NameEachEvent) {
   for (std::size_t i = 0; i < kAuditEvents; ++i) {
     names.push_back(to_string(static_cast<AuditEvent>(i)));
   }
-  EXPECT_EQ(names, (std::vector<std::string_view>{
-                       "attached", "refused", "detached", "died", "revoked", "repaired", "orphaned",
-                       "adopted", "poisoned", "unpoisoned", "policy_reloaded", "lost"}));
+  EXPECT_EQ(names,
+            (std::vector<std::string_view>{"attached", "refused", "detached", "died", "revoked",
+                                           "repaired", "orphaned", "adopted", "poisoned",
+                                           "unpoisoned", "policy_reloaded", "operated", "lost"}));
 }
 
 TEST_F(Audits, AreNotForgedByNames) {

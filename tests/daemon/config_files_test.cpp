@@ -100,6 +100,7 @@ TEST(ExampleConfig, QuotesTheDefaults) {
     if (section.repeats) continue;
     for (const std::string_view key : section.keys) {
       if (section.name == "socket" && (key == "owner" || key == "group")) continue;
+      if (section.name == "operators") continue;
       EXPECT_TRUE(said.contains({std::string(section.name), std::string(key)}))
           << section.name << "." << key;
     }

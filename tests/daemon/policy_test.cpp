@@ -76,6 +76,20 @@ TEST(Policy, ExceptsSomeFromEverybody) {
   EXPECT_FALSE(policy.may_attach(user(65534)));
 }
 
+TEST(Policy, LetsRootTheDaemonsUserAndWhomItNamesOperate) {
+  const Policy silent = policy_of("[operators]\n");
+  EXPECT_TRUE(silent.may_operate(user(0)));
+  EXPECT_TRUE(silent.may_operate(user(kDaemon)));
+  EXPECT_EQ(refusal_of(silent.may_operate(user(kAlice))),
+            "user 1000 is neither root nor the daemon's, and no one whom [operators] in test.toml "
+            "names");
+  EXPECT_FALSE(silent.may_operate({.uid = kAlice, .gid = 0})) << "group 0 is not root";
+  const Policy named = policy_of("[operators]\nusers = [\"alice\"]\ngroups = [\"video\"]\n");
+  EXPECT_TRUE(named.may_operate(user(kAlice)));
+  EXPECT_TRUE(named.may_operate({.uid = 7, .gid = kVideo}));
+  EXPECT_FALSE(named.may_operate(user(7)));
+}
+
 TEST(Policy, AllowsAnyDriverAnythingWithoutRules) {
   const Policy policy = policy_of("");
   const auto driver = policy.driver("whatever", user(7));

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What operators ask for: each of it, and who asked in vain, is written down in the audit log.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "resmgr/daemon/clerk.hpp"
+
+namespace resmgr::daemon {
+namespace {
+
+std::uint64_t to_wire(const lock::Recovery::Mended& mended) noexcept {
+  const auto bit = [](bool was_wrong, std::uint64_t value) { return was_wrong ? value : 0; };
+  return bit(mended.latch, RM_WIRE_REPAIRED_LATCH) | bit(mended.queue, RM_WIRE_REPAIRED_QUEUE) |
+         bit(mended.offer, RM_WIRE_REPAIRED_OFFER) | bit(mended.hold, RM_WIRE_REPAIRED_HOLD) |
+         bit(mended.wait, RM_WIRE_REPAIRED_WAIT) | bit(mended.flags, RM_WIRE_REPAIRED_FLAGS);
+}
+
+}  // namespace
+
+Result<Clerk::Reply> Clerk::operate(const Client& client, const wire::Frame& frame) {
+  if (frame.type == wire::FrameType::Repair) {
+    auto request = wire::RemedyRequest::decode(frame);
+    if (!request) return std::unexpected(std::move(request.error()));
+    return perform(client, {.what = "repair", .resource = name_of(request->handle)},
+                   [&] { return repair(request->handle); });
+  }
+  auto request = wire::OperatorShareRequest::decode(frame);
+  if (!request) return std::unexpected(std::move(request.error()));
+  const bool gives = request->change == wire::OperatorChange::Share;
+  Deed deed{.what = gives ? "share" : "revoke",
+            .resource = name_of(request->handle),
+            .driver = request->driver};
+  if (gives) deed.what += " with rights " + std::to_string(static_cast<unsigned>(request->rights));
+  if (!gives && request->driver.empty()) deed.what += " of all drivers";
+  return perform(client, deed,
+                 [&] { return gives ? give_rights(*request) : take_rights(*request); });
+}
+
+template <typename Act>
+Result<Clerk::Reply> Clerk::perform(const Client& client, const Deed& deed, Act&& act) {
+  const auto allowed = policy_->may_operate(client.identity());
+  Result<Reply> done = allowed ? act() : std::unexpected(allowed.error());
+  if (audit_) {
+    const std::string outcome = done ? "done" : done.error().message();
+    audit_->record({.event = allowed ? AuditEvent::Operated : AuditEvent::Refused,
+                    .pid = static_cast<pid_t>(client.pid),
+                    .uid = client.uid,
+                    .driver = deed.driver,
+                    .resource = deed.resource,
+                    .detail = deed.what + ": " + outcome});
+  }
+  return done;
+}
+
+std::string Clerk::name_of(Handle handle) const {
+  const auto entry = state_.view().read(handle);
+  return entry ? std::string(entry->name_text()) : std::string();
+}
+
+Result<Clerk::Reply> Clerk::give_rights(const wire::OperatorShareRequest& request) {
+  const auto entry = state_.view().read(request.handle);
+  if (!entry) return std::unexpected(entry.error());
+  // Before the name is written down, which stays.
+  if (!has(entry->flags, ResourceFlags::Shareable)) return fail(ErrorCode::NotShareable);
+  const auto with = state_.writer().drivers().intern(request.driver);
+  if (!with) return std::unexpected(with.error());
+  auto done =
+      state_.writer().shares().share(entry->handle, entry->owner_driver, *with, request.rights);
+  if (!done) return std::unexpected(std::move(done.error()));
+  const auto rights = state_.view().rights(entry->handle, *with);
+  if (!rights) return std::unexpected(rights.error());
+  return Reply{.value = {static_cast<std::uint64_t>(*rights), 0}};
+}
+
+Result<Clerk::Reply> Clerk::take_rights(const wire::OperatorShareRequest& request) {
+  const auto entry = state_.view().read(request.handle);
+  if (!entry) return std::unexpected(entry.error());
+  std::vector<std::uint32_t> drivers;
+  if (request.driver.empty()) {
+    const auto shares = state_.view().shares(entry->handle);
+    if (!shares) return std::unexpected(shares.error());
+    for (const registry::ShareCopy& share : *shares) drivers.push_back(share.driver);
+  } else {
+    const auto driver = state_.view().drivers().find(request.driver);
+    if (!driver) return std::unexpected(driver.error());
+    drivers.push_back(*driver);
+  }
+  for (const std::uint32_t driver : drivers) {
+    auto done = state_.writer().shares().unshare(entry->handle, entry->owner_driver, driver);
+    if (!done) return std::unexpected(std::move(done.error()));
+  }
+  return Reply{.value = {drivers.size(), 0}};
+}
+
+Result<Clerk::Reply> Clerk::repair(Handle handle) {
+  const auto entry = state_.view().read(handle);
+  if (!entry) return std::unexpected(entry.error());
+  const auto mended = state_.recovery().mend(entry->handle);
+  if (mended.left_to == 0) return Reply{.value = {to_wire(mended), 0}};
+  const lock::LockTables& t = state_.locks().tables();
+  const rm_context* const context = t.context(mended.left_to);
+  const rm_client* const client =
+      context ? t.client(lock::client_of(load(context->state))) : nullptr;
+  Error error(ErrorCode::InUse, "repair");
+  error.with_detail(ErrorDetail{
+      .cycle = {},
+      .text = "process " + std::to_string(client ? load_relaxed(client->pid) : 0) +
+              " lives, is in the middle of serving it, and was told to look again: if it is "
+              "stopped, let it go on or end it"});
+  return std::unexpected(std::move(error));
+}
+
+}  // namespace resmgr::daemon
