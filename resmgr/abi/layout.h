@@ -379,8 +379,10 @@ struct rm_entry {
   uint32_t needed_link; /* dependency edges to this resource */
   int32_t numa_node;    /* -1: none preferred */
   uint32_t fd_kind;
-  uint64_t reserved;
+  uint32_t gate; /* RM_GATE_*: why nobody may acquire it, besides what the lifecycle says */
+  uint32_t reserved;
 };
+#define RM_GATE_DRAINED 0x1u /* an operator drains its driver */
 
 #define RM_PAIR_KEY_BYTES 24u
 #define RM_PAIR_VALUE_BYTES 36u

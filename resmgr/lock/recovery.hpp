@@ -75,6 +75,9 @@ class Recovery {
   /// Q3. It can't be made quiet: who waits for it, or wants it, gets Quarantined, until its
   /// quarantine is lifted. REQUIRES: as before.
   void poison(Handle handle) noexcept;
+  /// Q4. Nobody gets it any more, though nobody died: the same as if it were quarantined and
+  /// poisoned. Who has it goes on. REQUIRES: as before.
+  void bar(Handle handle) noexcept;
 
   /// R3 for one resource, whether or not somebody died: takes its latch, unless somebody living has
   /// it, puts right what is damaged, and serves who waits. May throw std::bad_alloc. REQUIRES: as
@@ -89,8 +92,10 @@ class Recovery {
   };
   void cancel_waits(Report& report) noexcept;
   void serve_the_waiting(Report& report) noexcept;
-  /// Serves the slot. `ended`: flags that its word loses in the same step.
-  Visit visit(std::uint32_t slot, Report& report, std::uint32_t ended = 0) noexcept;
+  /// Serves the slot. `ended`, `begun`: flags that its word loses, or gets, in the same step.
+  Visit visit(std::uint32_t slot, Report& report, std::uint32_t ended = 0,
+              std::uint32_t begun = 0) noexcept;
+  void shut(Handle handle, std::uint32_t gate) noexcept;
   [[nodiscard]] bool concerns_us(const rm_slot& slot) const noexcept;
   void repair(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
   [[nodiscard]] bool is_damaged(const rm_slot& slot, std::uint32_t index,

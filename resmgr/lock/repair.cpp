@@ -11,13 +11,14 @@ bool Recovery::is_abandoned(std::uint16_t latch) const noexcept {
   return !record || (load(record->state) & RM_CONTEXT_STATE_MASK) != RM_CONTEXT_LIVE;
 }
 
-Recovery::Visit Recovery::visit(std::uint32_t index, Report& report, std::uint32_t ended) noexcept {
+Recovery::Visit Recovery::visit(std::uint32_t index, Report& report, std::uint32_t ended,
+                                std::uint32_t begun) noexcept {
   rm_slot* const slot = t_.slot(index);
   if (!slot) return Visit::NoTenant;
   std::uint64_t word = load(slot->word);
   for (;;) {
     const StateWord seen{word};
-    const StateWord next = seen.without(ended);
+    const StateWord next = seen.without(ended).with(begun);
     if (seen.has(RM_WORD_ABSENT)) return Visit::NoTenant;
     const bool abandoned = seen.latch() != 0 && is_abandoned(seen.latch());
     if (seen.latch() != 0 && !abandoned) {
@@ -53,12 +54,19 @@ bool Recovery::lift_quarantine(Handle handle) noexcept {
   return true;
 }
 
-void Recovery::poison(Handle handle) noexcept {
+void Recovery::poison(Handle handle) noexcept { shut(handle, 0); }
+
+// Past the queue nobody takes it from here on; an offer that was under way when the flag came stays
+// one.
+void Recovery::bar(Handle handle) noexcept { shut(handle, RM_WORD_QUARANTINED); }
+
+// The attribute counts only with the flag, so it comes first.
+void Recovery::shut(Handle handle, std::uint32_t gate) noexcept {
   rm_slot* const slot = t_.slot(handle.slot());
   if (!slot || !StateWord{load(slot->word)}.is_tenant(handle.generation())) return;
   atomic(slot->attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_POISONED));
   Report report;
-  (void)visit(handle.slot(), report);
+  (void)visit(handle.slot(), report, 0, gate);
 }
 
 bool Recovery::remove(Handle handle) noexcept {

@@ -45,6 +45,7 @@ EntryCopy typed(std::uint32_t slot, const rm_entry& entry) noexcept {
   copy.cookie = entry.cookie;
   copy.created_at = entry.created_at;
   copy.type_tag = entry.type_tag;
+  copy.drained = (entry.gate & RM_GATE_DRAINED) != 0;
   return copy;
 }
 
@@ -78,8 +79,8 @@ Result<EntryCopy> read_entry(const Tables& tables, Handle handle) noexcept {
   const Word* const entry = live_entry(tables, handle);
   if (entry == nullptr) return fail(ErrorCode::StaleHandle);
   const auto copy = load_record<rm_entry>(entry);
-  // While the same resource is published nothing but its state and its links change, each by one
-  // store; so the copy is whole if it was there before and after.
+  // While the same resource is published nothing but its state, gate and links change, each by
+  // one store; so the copy is whole if it was there before and after.
   if (live_entry(tables, handle) == nullptr) return fail(ErrorCode::StaleHandle);
   if (!is_sound(copy)) return fail(ErrorCode::InvalidArgument, "damaged registry entry");
   return typed(handle.slot(), copy);

@@ -44,6 +44,7 @@ struct EntryCopy {
   std::uint64_t cookie = 0;
   std::uint64_t created_at = 0;  ///< ns, CLOCK_MONOTONIC
   std::uint64_t type_tag = 0;
+  bool drained = false;  ///< an operator has its driver drained: nobody acquires it
 
   [[nodiscard]] std::string_view name_text() const noexcept { return {name.data(), name_bytes}; }
 };

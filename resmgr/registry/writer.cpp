@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::size_t kLifecycleOffset = offsetof(rm_entry, lifecycle);
 constexpr std::size_t kOwnerClientOffset = offsetof(rm_entry, owner_client);
+constexpr std::size_t kGateOffset = offsetof(rm_entry, gate);
 constexpr std::size_t kCookieOffset = offsetof(rm_entry, cookie);
 constexpr std::size_t kFreeOffset = offsetof(rm_entry, pairs_link);
 constexpr std::uint8_t kPrepared = RM_STATE_ALLOCATED | RM_STATE_UNPUBLISHED;
@@ -82,7 +83,7 @@ static_assert(offsetof(rm_entry, size_bytes) == 13 * kWordBytes &&
               offsetof(rm_entry, pairs_link) == 20 * kWordBytes &&
               offsetof(rm_entry, needs_link) == 21 * kWordBytes &&
               offsetof(rm_entry, numa_node) == 22 * kWordBytes &&
-              offsetof(rm_entry, reserved) == 23 * kWordBytes);
+              offsetof(rm_entry, gate) == 23 * kWordBytes);
 void write_entry(Word* entry, std::string_view name, const Description& d,
                  const PreparedSlot& place, std::uint32_t pairs_link) noexcept {
   store_release(entry[0], name.size() | Word{kPrepared} << 8 | Word{place.class_id} << 16 |
@@ -314,6 +315,13 @@ Result<void> RegistryWriter::set_lifecycle(Handle handle, Lifecycle state) noexc
   Word* const entry = tables_.entries.at(handle.slot());
   if (is_leaving(entry)) return fail(ErrorCode::InUse, "being unregistered");
   store_field<std::uint8_t>(entry, kLifecycleOffset, static_cast<std::uint8_t>(state));
+  return {};
+}
+
+Result<void> RegistryWriter::set_drained(Handle handle, bool drained) noexcept {
+  if (live_entry(tables_, handle) == nullptr) return fail(ErrorCode::StaleHandle);
+  store_field<std::uint32_t>(tables_.entries.at(handle.slot()), kGateOffset,
+                             drained ? RM_GATE_DRAINED : 0u);
   return {};
 }
 

@@ -95,6 +95,9 @@ class RegistryWriter {
   /// state that is derived, or reached by other functions), InUse (being unregistered).
   Result<void> set_lifecycle(Handle handle, Lifecycle state) noexcept;
 
+  /// Says why nobody acquires it: an operator has its driver drained. Errors: StaleHandle.
+  Result<void> set_drained(Handle handle, bool drained) noexcept;
+
   /// An Orphaned resource has an owner again, and is Ready, or Allocated, where its memory is still
   /// to be made. Errors: StaleHandle, InvalidArgument (not Orphaned; another state).
   Result<void> adopt(Handle handle, std::uint32_t client, std::uint64_t cookie,

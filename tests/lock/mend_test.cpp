@@ -145,5 +145,22 @@ TEST_F(Mending, FlagsThatTheQueueContradictsGo) {
   EXPECT_TRUE(b.finish());
 }
 
+// Q4
+TEST_F(Mending, WhatIsBarredGoesToNobody) {
+  Actor a{domain};
+  Actor b{domain};
+  ASSERT_TRUE(a.acquire(h));
+  b.begin(h, blocking());
+  recovery.bar(h);
+  EXPECT_EQ(b.finish().error(), ErrorCode::Quarantined) << "who waits is told";
+  EXPECT_EQ(domain.word(h).owner(), a.id()) << "who has it goes on";
+  EXPECT_EQ(b.acquire(h).error(), ErrorCode::Quarantined);
+  ASSERT_TRUE(a.release(h));
+  b.begin(h, blocking(HoldKind::Shared));
+  EXPECT_EQ(b.finish().error(), ErrorCode::Quarantined);
+  EXPECT_TRUE(recovery.lift_quarantine(h));
+  EXPECT_TRUE(b.acquire(h));
+}
+
 }  // namespace
 }  // namespace resmgr::lock::test
