@@ -142,6 +142,9 @@ Result<Clerk::Answer> Clerk::serve(Client& client, const wire::Frame& frame,
     case wire::FrameType::OperatorShare:
     case wire::FrameType::OperatorRevoke:
     case wire::FrameType::Repair:
+    case wire::FrameType::Unpoison:
+    case wire::FrameType::Drain:
+    case wire::FrameType::CancelDrain:
       return plain(operate(client, frame));
     case wire::FrameType::Goodbye:
       client.left = true;

@@ -32,6 +32,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -122,6 +123,8 @@ class Clerk {
   /// Resources that lost their owner: their grace begins anew. Transient ones have none, Persistent
   /// ones are kept until they are adopted.
   void inherit_orphans();
+  /// Drivers that are being drained: what they own stays closed, and so does what they register.
+  void inherit_drains();
   /// Resources that are quarantined: their owners are asked anew, when they are back.
   void inherit_quarantine() { quiescer_.look({}); }
 
@@ -209,6 +212,13 @@ class Clerk {
   [[nodiscard]] Result<Reply> give_rights(const wire::OperatorShareRequest& request);
   [[nodiscard]] Result<Reply> take_rights(const wire::OperatorShareRequest& request);
   [[nodiscard]] Result<Reply> repair(Handle handle);
+  [[nodiscard]] Result<Reply> lift_poison(const Client& client, Handle handle);
+  [[nodiscard]] Result<Reply> drain(const wire::DrainRequest& request);
+  void shut(const registry::EntryCopy& entry);
+  void reopen(const registry::EntryCopy& entry);
+  /// It was closed before it was published, if its driver is being drained; says so.
+  void note_drained(Handle handle, std::uint32_t driver);
+  [[nodiscard]] std::vector<registry::EntryCopy> owned_by(std::uint32_t driver) const;
 
   /// The entry, if the client owns the resource. Errors: StaleHandle, NotPermitted.
   [[nodiscard]] Result<registry::EntryCopy> owned(const Client& client, Handle handle) const;
@@ -235,6 +245,7 @@ class Clerk {
   std::unordered_map<std::uint32_t, Client> absent_;  ///< by index
   std::vector<Client> dying_;                         ///< their recovery isn't complete
   std::vector<Departed> departed_;                    ///< the same
+  std::unordered_set<std::uint32_t> drained_;         ///< drivers
   struct Orphan {
     Handle handle;
     std::uint64_t deadline_ns = 0;

@@ -20,11 +20,20 @@ std::uint64_t to_wire(const lock::Recovery::Mended& mended) noexcept {
 }  // namespace
 
 Result<Clerk::Reply> Clerk::operate(const Client& client, const wire::Frame& frame) {
-  if (frame.type == wire::FrameType::Repair) {
+  if (frame.type == wire::FrameType::Repair || frame.type == wire::FrameType::Unpoison) {
     auto request = wire::RemedyRequest::decode(frame);
     if (!request) return std::unexpected(std::move(request.error()));
-    return perform(client, {.what = "repair", .resource = name_of(request->handle)},
-                   [&] { return repair(request->handle); });
+    const bool repairs = request->remedy == wire::Remedy::Repair;
+    return perform(
+        client, {.what = repairs ? "repair" : "unpoison", .resource = name_of(request->handle)},
+        [&] { return repairs ? repair(request->handle) : lift_poison(client, request->handle); });
+  }
+  if (frame.type == wire::FrameType::Drain || frame.type == wire::FrameType::CancelDrain) {
+    auto request = wire::DrainRequest::decode(frame);
+    if (!request) return std::unexpected(std::move(request.error()));
+    const bool begins = request->step == wire::DrainStep::Begin;
+    return perform(client, {.what = begins ? "drain" : "cancel drain", .driver = request->driver},
+                   [&] { return drain(*request); });
   }
   auto request = wire::OperatorShareRequest::decode(frame);
   if (!request) return std::unexpected(std::move(request.error()));
@@ -98,6 +107,8 @@ Result<Clerk::Reply> Clerk::repair(Handle handle) {
   const auto entry = state_.view().read(handle);
   if (!entry) return std::unexpected(entry.error());
   const auto mended = state_.recovery().mend(entry->handle);
+  // Should hardware have been behind a hold that ended.
+  if (mended.hold) quiescer_.look({});
   if (mended.left_to == 0) return Reply{.value = {to_wire(mended), 0}};
   const lock::LockTables& t = state_.locks().tables();
   const rm_context* const context = t.context(mended.left_to);
@@ -110,6 +121,80 @@ Result<Clerk::Reply> Clerk::repair(Handle handle) {
               " lives, is in the middle of serving it, and was told to look again: if it is "
               "stopped, let it go on or end it"});
   return std::unexpected(std::move(error));
+}
+
+Result<Clerk::Reply> Clerk::lift_poison(const Client& client, Handle handle) {
+  const auto entry = state_.view().read(handle);
+  if (!entry) return std::unexpected(entry.error());
+  if (entry->drained && entry->state != Lifecycle::Quarantined) {
+    return fail(ErrorCode::InvalidArgument, "its driver is being drained, and that is all");
+  }
+  auto done = unpoison(client, entry->handle);
+  if (!done) return std::unexpected(std::move(done.error()));
+  return Reply{};
+}
+
+// The registry first, which a successor believes: he closes what it says is drained.
+void Clerk::shut(const registry::EntryCopy& entry) {
+  (void)state_.writer().set_drained(entry.handle, true);
+  state_.recovery().bar(entry.handle);
+}
+
+void Clerk::note_drained(Handle handle, std::uint32_t driver) {
+  if (drained_.contains(driver)) (void)state_.writer().set_drained(handle, true);
+}
+
+// Unless it is closed for another reason. Nobody looked meanwhile whether somebody died who had it:
+// hardware is asked for.
+void Clerk::reopen(const registry::EntryCopy& entry) {
+  (void)state_.writer().set_drained(entry.handle, false);
+  const bool stays =
+      entry.state == Lifecycle::Quarantined || state_.engine().has_quiesce_hook(entry.handle);
+  if (!stays) (void)state_.recovery().lift_quarantine(entry.handle);
+}
+
+std::vector<registry::EntryCopy> Clerk::owned_by(std::uint32_t driver) const {
+  std::vector<registry::EntryCopy> owned;
+  state_.view().for_each([&](const registry::EntryCopy& entry) {
+    if (entry.owner_driver == driver) owned.push_back(entry);
+    return true;
+  });
+  return owned;
+}
+
+Result<Clerk::Reply> Clerk::drain(const wire::DrainRequest& request) {
+  const auto driver = state_.view().drivers().find(request.driver);
+  if (!driver) return std::unexpected(driver.error());
+  std::uint64_t count = 0;
+  if (request.step == wire::DrainStep::Begin) {
+    drained_.insert(*driver);
+    for (const registry::EntryCopy& entry : owned_by(*driver)) {
+      shut(entry);
+      ++count;
+    }
+    return Reply{.value = {count, 0}};
+  }
+  if (drained_.erase(*driver) == 0) {
+    return fail(ErrorCode::InvalidArgument, "it is not being drained");
+  }
+  for (const registry::EntryCopy& entry : owned_by(*driver)) {
+    if (!entry.drained) continue;
+    reopen(entry);
+    ++count;
+  }
+  quiescer_.look({});
+  return Reply{.value = {count, 0}};
+}
+
+void Clerk::inherit_drains() {
+  state_.view().for_each([&](const registry::EntryCopy& entry) {
+    if (entry.drained) drained_.insert(entry.owner_driver);
+    return true;
+  });
+  // Also what a predecessor was in the middle of.
+  for (const std::uint32_t driver : drained_) {
+    for (const registry::EntryCopy& entry : owned_by(driver)) shut(entry);
+  }
 }
 
 }  // namespace resmgr::daemon

@@ -76,6 +76,7 @@ void Clerk::register_one(Client& client, const wire::Record& record, std::span<U
   if (prepared) {
     arm(*prepared, record);
     (void)state_.writer().publish(*prepared, state_of(record));
+    note_drained(prepared->handle(), record.description.owner_driver);
     outcomes.push_back({.handle = prepared->handle()});
     return;
   }
@@ -113,6 +114,8 @@ void Clerk::register_two(Client& client, const wire::Record& record,
   arm(*second, *needed);
   arm(*first, record);
   (void)state_.writer().publish_with_needed(*first, state_of(record), *second, state_of(*needed));
+  note_drained(first->handle(), record.description.owner_driver);
+  note_drained(second->handle(), needed->description.owner_driver);
   outcomes.push_back({.handle = first->handle()});
   outcomes.push_back({.handle = second->handle()});
 }
@@ -209,6 +212,9 @@ void Clerk::arm(const registry::PreparedSlot& prepared, const wire::Record& reco
       registry::slot_attributes(record.description, {.access_hook = record.access_hook,
                                                      .lazy = record.lazy,
                                                      .quiesce_hook = record.quiesce_hook}));
+  if (drained_.contains(record.description.owner_driver)) {
+    state_.recovery().bar(prepared.handle());
+  }
 }
 
 void Clerk::abandon(Client& client, const registry::PreparedSlot& prepared,

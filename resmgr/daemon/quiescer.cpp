@@ -48,9 +48,11 @@ void Quiescer::look(std::span<const Departed> departed) {
   for (std::uint32_t slot = 0; slot < end; ++slot) {
     const lock::StateWord word = state_.engine().word(slot);
     if (!word.has(RM_WORD_QUARANTINED) || word.has(RM_WORD_ABSENT)) continue;
-    if (const auto entry = state_.view().read(Handle(slot, word.generation()))) {
-      begin(*entry, departed);
-    }
+    const auto entry = state_.view().read(Handle(slot, word.generation()));
+    if (!entry) continue;
+    // It is asked for when its drain is cancelled.
+    if (entry->drained && entry->state != Lifecycle::Quarantined) continue;
+    begin(*entry, departed);
   }
 }
 
@@ -119,6 +121,7 @@ bool Quiescer::lift(Handle handle) {
     (void)state_.writer().set_lifecycle(handle, Lifecycle::Ready);
   }
   cases_.erase(handle);
+  if (entry && entry->drained) return is_quarantined(handle);
   return state_.recovery().lift_quarantine(handle);
 }
 

@@ -74,7 +74,8 @@ class Quiescer {
   /// Its owner's answer. Errors: InvalidArgument (he was not asked, or not by that number),
   /// Quarantined (it is poisoned: an operator has to say that it is quiet).
   Result<void> answered(Handle handle, const wire::SetStateRequest& answer);
-  /// It is quiet, whoever says so. False if it was not quarantined.
+  /// It is quiet, whoever says so; but what is being drained stays closed. False if it was not
+  /// quarantined.
   bool lift(Handle handle);
   /// Does what is due by `now_ns`. Returns when to call it again; nothing if there is nothing to
   /// wait for.

@@ -48,6 +48,7 @@ Result<std::unique_ptr<Server>> Server::start(EventLoop& loop, Clerk& clerk,
   clerk.set_outbox(server.get());
   clerk.inherit_orphans();
   server->destroy_orphans(monotonic_ns());
+  clerk.inherit_drains();
   clerk.inherit_quarantine();
   server->quiesce(monotonic_ns());
   if (auto watched = loop.watch(server->door_, server->listener_.fd(), POLLIN); !watched) {

@@ -143,5 +143,103 @@ TEST_F(Operators, HaveWhatIsDamagedRepaired) {
   EXPECT_EQ(lock::StateWord{load(slot.word)}.latch(), owner.context->id);
 }
 
+TEST_F(Operators, CloseWhatADriverOwnsUntilTheyCancel) {
+  Peer owner(clerk, "camera", 1);
+  Peer user(clerk, "display", 2);
+  Peer root(clerk, {}, 3);
+  const Handle held = owner.added("frame/0");
+  const Handle free = owner.added("frame/1");
+  const Handle other = user.added("screen/0");
+  ASSERT_TRUE(user.engine->acquire(*user.context, held, trying()));
+  const wire::DrainRequest drain{wire::DrainStep::Begin, "camera"};
+  const wire::DrainRequest cancel{wire::DrainStep::Cancel, "camera"};
+  EXPECT_EQ(root.request(cancel), ErrorCode::InvalidArgument) << "not yet";
+  EXPECT_EQ(root.request(drain), std::nullopt);
+  EXPECT_EQ(value(root), 2u);
+  EXPECT_EQ(audited()["detail"], "drain: done");
+  EXPECT_EQ(audited()["driver"], "camera");
+  EXPECT_TRUE(state->view().read(free).value().drained);
+  const auto refused = user.engine->acquire(*user.context, free, lock::test::blocking());
+  ASSERT_FALSE(refused) << "and nobody waits for it";
+  EXPECT_EQ(refused.error(), ErrorCode::Quarantined);
+  EXPECT_TRUE(user.engine->acquire(*user.context, other, trying())) << "another driver's";
+  EXPECT_TRUE(user.engine->release(*user.context, held, HoldKind::Exclusive))
+      << "who has it goes on";
+  EXPECT_FALSE(user.engine->acquire(*user.context, held, trying()));
+
+  const Handle late = owner.added("frame/2");
+  EXPECT_TRUE(state->view().read(late).value().drained);
+  EXPECT_FALSE(user.engine->acquire(*user.context, late, trying()));
+
+  EXPECT_EQ(root.request(wire::RemedyRequest{wire::Remedy::Unpoison, free}),
+            ErrorCode::InvalidArgument);
+  EXPECT_EQ(root.request(cancel), std::nullopt);
+  EXPECT_EQ(value(root), 3u);
+  for (const Handle handle : {held, free, late}) {
+    EXPECT_FALSE(state->view().read(handle).value().drained);
+    EXPECT_TRUE(user.engine->acquire(*user.context, handle, trying()));
+  }
+  EXPECT_EQ(root.request(wire::DrainRequest{wire::DrainStep::Begin, "nobody"}),
+            ErrorCode::NotFound);
+}
+
+TEST_F(Operators, DrainAlsoForASuccessor) {
+  Peer owner(clerk, "camera", 1);
+  Peer root(clerk, {}, 3);
+  const Handle handle = owner.added("frame/0");
+  ASSERT_EQ(root.request(wire::DrainRequest{wire::DrainStep::Begin, "camera"}), std::nullopt);
+  // The predecessor had noted one and come no further.
+  rm_slot& slot = *state->locks().tables().slot(handle.slot());
+  store(slot.word, lock::StateWord{load(slot.word)}.without(RM_WORD_QUARANTINED).bits);
+  const Handle unnoted = owner.added("frame/1");
+  ASSERT_TRUE(state->writer().set_drained(unnoted, false));
+
+  Clerk next(*state, "test 1.1");
+  next.inherit_drains();
+  next.inherit_quarantine();
+  (void)next.quiesce(monotonic_ns());
+  EXPECT_FALSE(owner.engine->acquire(*owner.context, handle, trying()));
+  EXPECT_TRUE(state->view().read(unnoted).value().drained);
+  Peer again(next, {}, 4);
+  EXPECT_EQ(again.request(wire::DrainRequest{wire::DrainStep::Cancel, "camera"}), std::nullopt);
+  EXPECT_TRUE(owner.engine->acquire(*owner.context, handle, trying()));
+  EXPECT_TRUE(owner.engine->acquire(*owner.context, unnoted, trying()));
+}
+
+TEST_F(Operators, SayThatHardwareIsQuiet) {
+  Peer owner(clerk, "camera", 1);
+  Peer root(clerk, {}, 2);
+  const Handle handle = owner.added("frame/0");
+  const wire::RemedyRequest unpoison{wire::Remedy::Unpoison, handle};
+  EXPECT_EQ(root.request(unpoison), ErrorCode::InvalidArgument) << "it is not quarantined";
+  rm_slot& slot = *state->locks().tables().slot(handle.slot());
+  store(slot.word, lock::StateWord{load(slot.word)}.with(RM_WORD_QUARANTINED).bits);
+  ASSERT_TRUE(state->writer().set_lifecycle(handle, Lifecycle::Quarantined));
+  root.client.uid = kAlice;
+  EXPECT_EQ(root.request(unpoison), ErrorCode::NotPermitted);
+  EXPECT_EQ(state_of(handle), Lifecycle::Quarantined);
+  root.client.uid = 0;
+  EXPECT_EQ(root.request(unpoison), std::nullopt);
+  EXPECT_EQ(audited()["detail"], "unpoison: done");
+  EXPECT_EQ(state_of(handle), Lifecycle::Ready);
+  EXPECT_TRUE(owner.engine->acquire(*owner.context, handle, trying()));
+}
+
+// Nobody may get from a drain what is not known to be quiet.
+TEST_F(Operators, LeaveClosedWhatIsPoisonedToo) {
+  Peer owner(clerk, "camera", 1);
+  Peer root(clerk, {}, 2);
+  const Handle handle = owner.added("frame/0");
+  ASSERT_EQ(root.request(wire::DrainRequest{wire::DrainStep::Begin, "camera"}), std::nullopt);
+  ASSERT_TRUE(state->writer().set_lifecycle(handle, Lifecycle::Quarantined));
+  ASSERT_EQ(root.request(wire::DrainRequest{wire::DrainStep::Cancel, "camera"}), std::nullopt);
+  EXPECT_FALSE(owner.engine->acquire(*owner.context, handle, trying()));
+  ASSERT_EQ(root.request(wire::DrainRequest{wire::DrainStep::Begin, "camera"}), std::nullopt);
+  EXPECT_EQ(root.request(wire::RemedyRequest{wire::Remedy::Unpoison, handle}), std::nullopt);
+  EXPECT_FALSE(owner.engine->acquire(*owner.context, handle, trying())) << "it is drained still";
+  ASSERT_EQ(root.request(wire::DrainRequest{wire::DrainStep::Cancel, "camera"}), std::nullopt);
+  EXPECT_TRUE(owner.engine->acquire(*owner.context, handle, trying()));
+}
+
 }  // namespace
 }  // namespace resmgr::daemon::test
