@@ -71,6 +71,8 @@ class ServedAuthority : public Authority {
   [[nodiscard]] Result<void> add_dependency(Handle needs, Handle needed) override;
   [[nodiscard]] Result<void> remove_dependency(Handle needs, Handle needed) override;
   void read_apart(const std::function<void()>& read) override;
+  /// For requests that are no authority's, such as an operator's.
+  [[nodiscard]] Link& link() noexcept { return *link_; }
   void close() noexcept override { link_->close(); }
   void before_fork() noexcept override { link_->before_fork(); }
   void after_fork_in_parent() noexcept override { link_->after_fork_in_parent(); }

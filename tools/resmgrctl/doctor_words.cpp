@@ -100,12 +100,23 @@ void note_state(Examination& ex, std::uint32_t index, const rm_slot& slot, State
             .subject = index},
            evidence);
   }
-  if (word.has(RM_WORD_QUARANTINED)) {
+  if (!word.has(RM_WORD_QUARANTINED)) return;
+  const auto entry = ex.view().read(resmgr::Handle(index, word.generation()));
+  if (entry && entry->drained) {
+    ex.add({.check = "drained",
+            .note = true,
+            .resource = ex.name(index),
+            .text = "is not granted, for an operator has its driver drained",
+            .next_step = "'resmgrctl drain --cancel' with the name of that driver",
+            .subject = index},
+           evidence);
+  } else {
     ex.add({.check = "quarantined",
             .note = true,
             .resource = ex.name(index),
             .text = "is not granted until its hardware is known to be quiet",
-            .next_step = "its owner driver reports it quiet: see that driver's log",
+            .next_step = "its owner driver reports it quiet: see that driver's log; who knows that "
+                         "it is says so by 'resmgrctl unpoison NAME'",
             .subject = index},
            evidence);
   }

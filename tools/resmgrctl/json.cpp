@@ -117,6 +117,7 @@ Json json_of(const Resource& resource, const Picture& picture) {
   json["priority"] = resmgr::to_string(entry.priority);
   json["flags"] = flag_names(entry.flags);
   json["numa_node"] = entry.numa_node;
+  json["drained"] = entry.drained;
   json["cookie"] = hex(entry.cookie);
   json["age_ns"] = picture.age(entry.created_at);
   json["word"] = hex(resource.word);

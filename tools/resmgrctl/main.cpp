@@ -14,6 +14,7 @@
 #include "tools/resmgrctl/doctor.hpp"
 #include "tools/resmgrctl/failure.hpp"
 #include "tools/resmgrctl/graph.hpp"
+#include "tools/resmgrctl/operate.hpp"
 #include "tools/resmgrctl/options.hpp"
 #include "tools/resmgrctl/picture.hpp"
 #include "tools/resmgrctl/policy.hpp"
@@ -71,11 +72,9 @@ Outcome<Answer> graph(const Picture& picture, const Options& options) {
 Outcome<Answer> show(const Picture& picture, const Origin& origin, const Options& options) {
   const Resource* only = nullptr;
   if (options.resource) {
-    only = picture.find(*options.resource);
-    if (only == nullptr) {
-      return failed("no resource is named '" + *options.resource +
-                    "': 'resmgrctl list' shows those that there are");
-    }
+    const auto found = resource_named(*options.resource, picture);
+    if (!found) return std::unexpected(found.error());
+    only = *found;
   }
   switch (options.verb) {
     case Verb::List:
@@ -103,6 +102,11 @@ Outcome<Answer> answer(const Options& options) {
   if (!source) return std::unexpected(source.error());
   if (options.verb == Verb::Doctor) return doctor(**source, options);
   if (options.verb == Verb::Snapshot) return save(**source, options);
+  if (is_operation(options.verb)) {
+    auto done = operate(**source, options);
+    if (!done) return std::unexpected(done.error());
+    return Answer{.text = std::move(done->text), .status = done->is_whole ? kDone : kFound};
+  }
   const auto look = (*source)->look();
   if (!look) return std::unexpected(look.error());
   return show(Picture::of(*look), (*source)->origin(), options);

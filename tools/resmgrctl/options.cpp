@@ -8,20 +8,22 @@
 
 #include "resmgr/base/types.hpp"
 #include "tools/resmgrctl/status.hpp"
+#include "tools/resmgrctl/words.hpp"
 
 namespace resmgrctl {
 namespace {
 
 using resmgr::Lifecycle;
 using resmgr::ResourceType;
+using resmgr::Rights;
 
 constexpr const char* kAbout =
     "Shows a domain of resources that resmgrd serves: who holds, who waits and for whom, and what "
-    "is\nwrong. Changes nothing.";
+    "is\nwrong. Operators change it, too.";
 
 constexpr const char* kStatus =
-    "Status: 0 done, and nothing is wrong; 1 doctor or policy check found something; 2 it could "
-    "not be\ndone, or can't be told.";
+    "Status: 0 done, and nothing is wrong; 1 doctor or policy check found something, or drain "
+    "has\nholders left; 2 it could not be done, or can't be told.";
 
 // The names of an enumeration that is numbered from 0.
 template <typename Enum>
@@ -41,6 +43,15 @@ GraphFormat format_of(const std::string& name) {
   return name == "json" ? GraphFormat::JsonObject : GraphFormat::DotText;
 }
 
+/// As rights_names() names them, or all; None: that is no right.
+Rights rights_of(const std::string& name) {
+  if (name == "all") return Rights::All;
+  for (const Rights right : {Rights::Acquire, Rights::Read, Rights::Write, Rights::Share}) {
+    if (rights_names(right).front() == name) return right;
+  }
+  return Rights::None;
+}
+
 class Parser {
  public:
   explicit Parser(Options& options) : options_(options) {
@@ -57,6 +68,11 @@ class Parser {
     add_doctor();
     add_snapshot();
     add_policy();
+    add_share();
+    add_revoke();
+    add_repair();
+    add_unpoison();
+    add_drain();
   }
 
   [[nodiscard]] std::optional<int> parse(int argc, const char* const* argv) {
@@ -160,6 +176,63 @@ class Parser {
         *add_verb(policy, "check", Verb::PolicyCheck, "all mistakes of a configuration file");
     check.add_option("FILE", options_.file, "the file")->required();
     add_json(check);
+  }
+
+  CLI::App& add_operation(const char* name, Verb verb, const char* about) {
+    CLI::App& operation = *add_verb(app_, name, verb, about);
+    operation.add_option("NAME", options_.resource, "its name")->required();
+    return operation;
+  }
+  void add_share() {
+    CLI::App& share = add_operation("share", Verb::Share, "gives a driver rights on a resource");
+    share.add_option("DRIVER", options_.driver, "who gets them")->required();
+    share
+        .add_option_function<std::vector<std::string>>(
+            "RIGHTS",
+            [this](const std::vector<std::string>& names) {
+              for (const std::string& name : names) {
+                options_.rights = options_.rights | rights_of(name);
+              }
+            },
+            "acquire, read, write, share or all, with commas between them")
+        ->required()
+        ->delimiter(',')
+        ->check([](const std::string& name) {
+          return rights_of(name) == Rights::None ? "'" + name + "' is no right" : std::string();
+        });
+    add_live(share);
+  }
+  void add_revoke() {
+    CLI::App& revoke = add_operation("revoke", Verb::Revoke, "takes rights on a resource back");
+    auto* const driver = revoke.add_option("DRIVER", options_.driver, "who has them");
+    revoke.add_flag("--all", options_.all, "those of every driver")->excludes(driver);
+    revoke.callback([this] {
+      options_.verb = Verb::Revoke;
+      if (options_.driver.empty() != options_.all) {
+        throw CLI::ValidationError("revoke", "names a DRIVER, or --all");
+      }
+    });
+    add_live(revoke);
+  }
+  void add_repair() {
+    add_live(add_operation("repair", Verb::Repair, "puts a damaged resource right"));
+  }
+
+  void add_unpoison() {
+    add_live(add_operation("unpoison", Verb::Unpoison,
+                           "says that the hardware behind a resource is quiet"));
+  }
+  void add_drain() {
+    CLI::App& drain =
+        *add_verb(app_, "drain", Verb::Drain, "lets nobody acquire any more what a driver owns");
+    drain.add_option("DRIVER", options_.driver, "the owner")->required();
+    auto* const cancel = drain.add_flag("--cancel", options_.cancel, "lets everybody again");
+    drain
+        .add_option("--timeout", options_.timeout_ms,
+                    "how long to wait until nobody holds any (default: as long as it takes)")
+        ->type_name("MS")
+        ->excludes(cancel);
+    add_live(drain);
   }
 
   Options& options_;

@@ -11,6 +11,7 @@
 #include <string>
 #include <variant>
 
+#include "resmgr/base/types.hpp"
 #include "tools/resmgrctl/source.hpp"
 
 namespace resmgrctl {
@@ -25,7 +26,14 @@ enum class Verb : std::uint8_t {
   Doctor,
   Snapshot,
   PolicyCheck,
+  Share,
+  Revoke,
+  Repair,
+  Unpoison,
+  Drain,
 };
+/// Whether it changes something, for which the daemon is asked.
+[[nodiscard]] constexpr bool is_operation(Verb verb) noexcept { return verb >= Verb::Share; }
 
 /// Which resources `list` shows: those that are all of it.
 struct Filter {
@@ -44,7 +52,12 @@ struct Options {
   Where where = {};
   bool json = false;
   Filter filter = {};
-  std::optional<std::string> resource = {};  ///< show, holders, waiters
+  std::optional<std::string> resource = {};      ///< show, holders, waiters, operations
+  std::string driver = {};                       ///< share, revoke, drain; empty: every one
+  resmgr::Rights rights = resmgr::Rights::None;  ///< share
+  bool all = false;                              ///< revoke: every driver's
+  bool cancel = false;                           ///< drain
+  std::optional<std::uint32_t> timeout_ms = {};  ///< drain; none: as long as it takes
   GraphFormat format = GraphFormat::DotText;
   std::uint32_t between_ms = 100;  ///< doctor, snapshot
   std::string file = {};           ///< snapshot, policy check

@@ -109,6 +109,7 @@ std::string describe(const Resource& resource, const Picture& picture) {
   text +=
       line("size", fmt::format("{} (alignment {})", size_text(entry.size_bytes), entry.alignment));
   text += line("state", std::string(resmgr::to_string(resource.state)));
+  if (entry.drained) text += line("", "its driver is being drained: nobody acquires it");
   text += line("owner", owner_text(resource));
   text += line("priority", std::string(resmgr::to_string(entry.priority)));
   text += line("access", std::string(resmgr::to_string(entry.access_pattern)));

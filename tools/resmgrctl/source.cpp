@@ -36,6 +36,9 @@ class Live final : public Source {
   }
   [[nodiscard]] std::optional<Outcome<Look>> look_before() override { return std::nullopt; }
   [[nodiscard]] const Origin& origin() const noexcept override { return origin_; }
+  [[nodiscard]] resmgr::client::Link* link() noexcept override {
+    return &attached_.authority->link();
+  }
 
  private:
   ServedAuthority::Attached attached_;
@@ -52,6 +55,7 @@ class Saved final : public Source {
   [[nodiscard]] Outcome<Look> look() override { return take(look_); }
   [[nodiscard]] std::optional<Outcome<Look>> look_before() override { return take(before_); }
   [[nodiscard]] const Origin& origin() const noexcept override { return origin_; }
+  [[nodiscard]] resmgr::client::Link* link() noexcept override { return nullptr; }
 
  private:
   static Outcome<Look> take(std::optional<Look>& look) {

@@ -3,8 +3,9 @@
 // Source: where looks come from: a living domain, or a snapshot of one.
 //
 // What it is: the one place that knows of sockets and files. A living domain is read as one of its
-// clients, for as long as the source is there; nothing is written to it. A snapshot has two looks,
-// each to be had once; the second is the younger one. What it is not: a look.
+// clients, for as long as the source is there; it is changed by nothing but requests over its link.
+// A snapshot has two looks, each to be had once; the second is the younger one. What it is not: a
+// look.
 //
 // Lifetime: owns the connection. Thread-safety: one thread.
 //
@@ -18,6 +19,7 @@
 #include <utility>
 
 #include "resmgr/abi/socket_path.hpp"
+#include "resmgr/client/link.hpp"
 #include "tools/resmgrctl/failure.hpp"
 #include "tools/resmgrctl/look.hpp"
 #include "tools/resmgrctl/snapshot.hpp"
@@ -33,6 +35,8 @@ class Source {
   /// lives and can be looked at again.
   [[nodiscard]] virtual std::optional<Outcome<Look>> look_before() = 0;
   [[nodiscard]] virtual const Origin& origin() const noexcept = 0;
+  /// To its daemon; null of a snapshot.
+  [[nodiscard]] virtual resmgr::client::Link* link() noexcept = 0;
 };
 
 /// What the command line says of it.

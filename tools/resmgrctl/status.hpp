@@ -8,7 +8,7 @@
 namespace resmgrctl {
 
 inline constexpr int kDone = 0;
-inline constexpr int kFound = 1;     ///< doctor: findings; policy check: mistakes
+inline constexpr int kFound = 1;     ///< doctor: findings; policy check: mistakes; drain: holders
 inline constexpr int kCantTell = 2;  ///< it could not be done, or can't be told
 
 }  // namespace resmgrctl

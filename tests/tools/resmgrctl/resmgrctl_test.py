@@ -6,6 +6,7 @@ Usage: resmgrctl_test.py RESMGRCTL RESMGRD CLIENT MANUAL
 
 import contextlib
 import json
+import os
 import pathlib
 import re
 import signal
@@ -26,7 +27,14 @@ _VERBS = [
     "doctor",
     "snapshot",
     "policy check",
+    "share",
+    "revoke",
+    "repair",
+    "unpoison",
+    "drain",
 ]
+# No operator: the number of nobody, who has nothing to do with the daemon.
+_NOBODY = 65534
 _PATIENCE_S = 60
 
 
@@ -63,14 +71,29 @@ class Domain:
     def __init__(self, resmgrctl, resmgrd, folder):
         self._resmgrctl = resmgrctl
         self.socket = str(folder / "test.sock")
-        self._daemon = subprocess.Popen([resmgrd, "--socket", self.socket])
+        self._audit = folder / "audit.json"
+        config = folder / "resmgrd.toml"
+        config.write_text(f'[log]\naudit = "{self._audit}"\n[[attach]]\n')
+        folder.chmod(0o755)
+        self._daemon = subprocess.Popen(
+            [resmgrd, "--socket", self.socket, "--config", str(config)]
+        )
         eventually(lambda: self.run("status").returncode == 0)
 
-    def run(self, *words, where=None):
+    def run(self, *words, where=None, user=None):
         where = ["--socket", self.socket] if where is None else where
         return subprocess.run(
-            [self._resmgrctl, *words, *where], capture_output=True, text=True, timeout=_PATIENCE_S
+            [self._resmgrctl, *words, *where],
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE_S,
+            user=user,
         )
+
+    def audited(self):
+        """Returns the last line of the audit log about something that an operator does."""
+        lines = [json.loads(line) for line in self._audit.read_text().splitlines()]
+        return [line for line in lines if line["event"] in ("operated", "refused")][-1]
 
     def ask(self, *words, where=None):
         """Returns the JSON of a verb that has to succeed."""
@@ -216,6 +239,123 @@ def check_failures(domain, folder):
     return problems
 
 
+def check_share(domain):
+    shared = domain.ask("share", "frame/1", "encoder", "read,acquire")
+    problems = differences({"driver": "encoder", "rights": ["acquire", "read"]}, shared)
+    problems += differences(
+        {
+            "event": "operated",
+            "uid": os.getuid(),
+            "driver": "encoder",
+            "resource": "frame/1",
+            "detail": "share with rights 3: done",
+        },
+        domain.audited(),
+    )
+    shares = domain.ask("show", "frame/1")["resource"]["shares"]
+    return problems + differences(
+        {"shares": [("encoder", ["acquire", "read"])]},
+        {"shares": [(each["driver"], each["rights"]) for each in shares]},
+    )
+
+
+def check_revoke(domain):
+    said = domain.run("revoke", "frame/1", "encoder")
+    problems = [] if "only the end of their process" in said.stdout else [said.stdout + said.stderr]
+    domain.ask("share", "frame/1", "encoder", "all")
+    domain.ask("share", "frame/1", "display", "read")
+    revoked = domain.ask("revoke", "frame/1", "--all")
+    problems += differences({"revoked": 2}, revoked)
+    problems += differences({"drivers": {"encoder", "display"}}, {"drivers": set(revoked["drivers"])})
+    problems += differences({"detail": "revoke of all drivers: done"}, domain.audited())
+    return problems + differences({"shares": []}, domain.ask("show", "frame/1")["resource"])
+
+
+def check_repair(domain, holder):
+    problems = differences({"repaired": []}, domain.ask("repair", "frame/1"))
+    problems += differences({"event": "operated", "detail": "repair: done"}, domain.audited())
+    holder.do("damage frame/1")
+    problems += differences({"repaired": ["latch"]}, domain.ask("repair", "frame/1"))
+    return problems + differences({"repaired": []}, domain.ask("repair", "frame/1"))
+
+
+def check_unpoison(domain, holder):
+    holder.do("quarantine frame/1")
+    problems = differences({"unpoisoned": True}, domain.ask("unpoison", "frame/1"))
+    problems += differences({"detail": "unpoison: done"}, domain.audited())
+    holder.do("try frame/1")
+    holder.do("release")
+    return problems
+
+
+def check_drain(domain, holder, user):
+    """Of what the holder owns, the user has one."""
+    user.do("try frame/1")
+    answer = domain.run("drain", "camera", "--timeout", "0", "--json")
+    drain = json.loads(answer.stdout)
+    problems = differences({"drained": False, "resources": 2}, drain)
+    problems += differences({"status": 1}, {"status": answer.returncode})
+    problems += differences(
+        {"resource": "frame/1", "driver": "display", "pid": user.pid},
+        drain["holders"][0] if drain["holders"] else {},
+    )
+    problems += differences({"detail": "drain: done", "driver": "camera"}, domain.audited())
+    holder.start("acquire frame/0")
+    if "quarantined" not in holder.hear():
+        problems.append("it was acquired, or waited for")
+    notes = [note["check"] for note in domain.ask("doctor")["notes"]]
+    problems += differences({"notes": ["drained", "drained"]}, {"notes": notes})
+    user.do("release")
+    problems += differences({"drained": True, "holders": []}, domain.ask("drain", "camera"))
+    problems += differences({"resources": 2}, domain.ask("drain", "camera", "--cancel"))
+    holder.do("try frame/0")
+    holder.do("release")
+    return problems
+
+
+def check_strangers(domain):
+    """Who is no operator changes nothing, and that he tried is written down."""
+    if os.getuid() != 0:
+        raise tap.Skip("needs root, to be somebody else")
+    problems = []
+    for words in (
+        ["share", "frame/1", "encoder", "read"],
+        ["revoke", "frame/1", "--all"],
+        ["repair", "frame/1"],
+        ["unpoison", "frame/1"],
+        ["drain", "camera"],
+        ["drain", "camera", "--cancel"],
+    ):
+        answer = domain.run(*words, user=_NOBODY)
+        if answer.returncode != 2 or "[operators]" not in answer.stderr:
+            problems.append(f"{words}: {answer.returncode}: {answer.stderr}")
+        audited = domain.audited()
+        problems += differences({"event": "refused", "uid": _NOBODY}, audited)
+        if not audited["detail"].startswith(("cancel " if "--cancel" in words else "") + words[0]):
+            problems.append(f"{words}: {audited}")
+    shown = domain.ask("show", "frame/1")["resource"]
+    return problems + differences({"shares": [], "drained": False}, shown)
+
+
+def check_refusals(domain):
+    cases = {
+        "no such resource": (["repair", "frame/9"], "resmgrctl list"),
+        "no such right": (["share", "frame/1", "encoder", "reed"], "no right"),
+        "nobody to revoke from": (["revoke", "frame/1"], "--all"),
+        "a stranger to revoke from": (["revoke", "frame/1", "encoder"], "resmgrctl show frame/1"),
+        "the owner itself": (["share", "frame/1", "camera", "read"], "the owner"),
+        "nothing to unpoison": (["unpoison", "frame/1"], "resmgrctl show frame/1"),
+        "no such driver": (["drain", "nobody"], "resmgrctl list"),
+        "no drain to cancel": (["drain", "camera", "--cancel"], "not being drained"),
+    }
+    problems = []
+    for name, (words, text) in cases.items():
+        answer = domain.run(*words)
+        if answer.returncode != 2 or text not in answer.stderr:
+            problems.append(f"{name}: status {answer.returncode}, said {answer.stderr!r}")
+    return problems
+
+
 def options_of_help(resmgrctl, verb):
     text = subprocess.run(
         [resmgrctl, *verb.split(), "--help"], capture_output=True, text=True, check=True
@@ -228,7 +368,7 @@ def options_of_manual(text):
     section = text.split(".Sh VERBS", 1)[1].split("\n.Sh ", 1)[0]
     found = {}
     for part in section.split("\n.Ss ")[1:]:
-        verb = re.sub(r" \[?[A-Z]+\]?$", "", part.splitlines()[0])
+        verb = re.sub(r"( \[?[A-Z]+\]?)+$", "", part.splitlines()[0])
         found[verb] = {"-" + option for option in re.findall(r"^\.It Fl (-\S+)", part, re.M)}
     return found
 
@@ -294,6 +434,14 @@ def main():
         found = domain.ask("holders")["holders"]
         problems = differences({"pid": waiter.pid}, found[0] if found else {})
         report.case("and is the holder", problems)
+        waiter.do("release")
+        report.run("share", check_share, domain)
+        report.run("revoke", check_revoke, domain)
+        report.run("repair", check_repair, domain, holder)
+        report.run("drain", check_drain, domain, holder, waiter)
+        report.run("who is no operator", check_strangers, domain)
+        report.run("what operators are refused", check_refusals, domain)
+        report.run("unpoison", check_unpoison, domain, holder)
     return report.finish()
 
 
