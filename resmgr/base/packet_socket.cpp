@@ -9,7 +9,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstring>
 
 namespace resmgr {
@@ -214,6 +216,15 @@ Result<void> PacketSocket::send(std::span<const std::byte> bytes,
     return transfer_failed(errno, "sendmsg");
   }
   return {};
+}
+
+Result<void> PacketSocket::set_send_room(std::uint64_t bytes) noexcept {
+  // The kernel doubles it, for what it needs besides.
+  const int room = static_cast<int>(std::min<std::uint64_t>(bytes, INT_MAX / 2));
+  for (const int name : {SO_SNDBUFFORCE, SO_SNDBUF}) {
+    if (::setsockopt(fd_.get(), SOL_SOCKET, name, &room, sizeof room) == 0) return {};
+  }
+  return fail_errno(errno, "setsockopt");
 }
 
 Result<PacketSocket::Received> PacketSocket::receive(std::span<std::byte> buffer,

@@ -73,6 +73,10 @@ class PacketSocket {
   [[nodiscard]] Result<Received> receive(std::span<std::byte> buffer,
                                          std::size_t max_fds = kMaxPacketFds) noexcept;
 
+  /// How many bytes may be on the way to the peer, which has not received them; at most what the
+  /// system allows. Errors: System.
+  Result<void> set_send_room(std::uint64_t bytes) noexcept;
+
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
   /// For poll(2) and getsockopt(2); still owned by this object. -1 when empty.
   [[nodiscard]] int fd() const noexcept { return fd_.get(); }

@@ -55,9 +55,9 @@ struct SocketConfig {
 struct Limits {
   std::uint32_t drivers = 16;
   std::uint32_t resources = 1u << 20;
-  std::uint32_t requests_in_flight = 256;  ///< received and not yet answered
-  std::uint64_t bytes_queued = 1u << 20;   ///< sent to it and not yet taken
-  std::uint32_t fds = 4096;                ///< kept behind its resources
+  std::uint32_t requests_in_flight = 16;  ///< answered in a row, before others are
+  std::uint64_t bytes_queued = 1u << 20;  ///< sent to it and not yet taken
+  std::uint32_t fds = 4096;               ///< kept behind its resources
   std::uint32_t clients_per_uid = 32;
   std::chrono::nanoseconds hello_deadline = std::chrono::seconds(5);  ///< from connect to Hello
 

@@ -135,7 +135,7 @@ std::span<const Key<Limits>> limits_keys() noexcept {
       {"resources", Count{kField<&Limits::resources>, 0, kMaxSlots},
        "resources that a client may own"},
       {"requests_in_flight", Count{kField<&Limits::requests_in_flight>, 1, kMillion},
-       "requests of a client that are not answered yet"},
+       "requests of a client that are answered before others have their turn"},
       {"bytes_queued", setting::Amount<Limits>{kField<&Limits::bytes_queued>, RM_WIRE_MAX_FRAME},
        "bytes for a client that it has not taken yet"},
       {"fds", Count{kField<&Limits::fds>, 0, kMillion},

@@ -101,6 +101,10 @@ void Server::accept() {
     }
     return;
   }
+  if (auto bound = socket->set_send_room(policy_->limits().bytes_queued); !bound) {
+    log(LogLevel::Warning,
+        "what a client has not taken is not bounded: " + bound.error().message());
+  }
   const auto patience = static_cast<std::uint64_t>(policy_->limits().hello_deadline.count());
   auto session =
       Session::start(loop_, *this, std::move(*socket), std::move(*peer), monotonic_ns() + patience);

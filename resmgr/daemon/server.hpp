@@ -92,6 +92,9 @@ class Server : private SessionOwner, private Outbox {
   [[nodiscard]] std::span<std::byte> out() noexcept override { return out_; }
   [[nodiscard]] std::span<std::byte> in() noexcept override { return in_; }
   void ended(Session& session, std::string_view why) override;
+  [[nodiscard]] std::uint32_t frames_in_a_row() const noexcept override {
+    return policy_->limits().requests_in_flight;
+  }
 
   // Outbox
   bool post(std::uint32_t client, std::span<const std::byte> event) override;

@@ -49,7 +49,8 @@ void Session::serve(unsigned events) {
     return;
   }
   // The end of the connection too is what receive() says, after what was sent before it.
-  receive();
+  for (std::uint32_t left = owner_.frames_in_a_row(); left != 0 && receive(); --left) {
+  }
 }
 
 bool Session::flush() {
@@ -65,26 +66,31 @@ bool Session::flush() {
   return true;
 }
 
-void Session::receive() {
+bool Session::receive() {
+  const auto end_for = [&](std::string_view why) {
+    end(why);
+    return false;
+  };
   auto packet = socket_.receive(owner_.in());
   if (!packet) {
-    if (packet.error() == ErrorCode::WouldBlock) return;
-    return end(packet.error() == ErrorCode::Disconnected ? "it hung up"
-                                                         : "it sent what can't be received");
+    if (packet.error() == ErrorCode::WouldBlock) return false;
+    return end_for(packet.error() == ErrorCode::Disconnected ? "it hung up"
+                                                             : "it sent what can't be received");
   }
   Clerk::Answer answer = owner_.answer(*this, owner_.in().first(packet->bytes),
                                        std::span(packet->fds).first(packet->fd_count));
   if (answer.bytes != 0) {
     const auto bytes = owner_.out().first(answer.bytes);
     auto sent = send(socket_, bytes, answer);
-    if (!sent && sent.error() != ErrorCode::WouldBlock) return end("it hung up");
+    if (!sent && sent.error() != ErrorCode::WouldBlock) return end_for("it hung up");
     if (!sent && !client_.left) {
       unsent_.assign(bytes.begin(), bytes.end());
       unsent_answer_ = std::move(answer);
       (void)loop_.change(traffic_, POLLOUT);
     }
   }
-  if (client_.left) end("it left");
+  if (client_.left) return end_for("it left");
+  return unsent_.empty();
 }
 
 }  // namespace resmgr::daemon

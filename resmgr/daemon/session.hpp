@@ -2,10 +2,10 @@
 //
 // Session: one connection to a client, from its first byte to its end.
 //
-// What it is: frames from the socket to the clerk and answers back, one a turn of the loop; and the
-// watch over the client's process. What it is not: patient: who does not take his answers is not
-// asked for more, and who does not say hello in time is let go. A session keeps at most one answer
-// that did not fit into the socket, so that nobody's silence costs memory.
+// What it is: frames from the socket to the clerk and answers back, some a turn of the loop; and
+// the watch over the client's process. What it is not: patient: who does not take his answers is
+// not asked for more, and who does not say hello in time is let go. A session keeps at most one
+// answer that did not fit into the socket, so that nobody's silence costs memory.
 //
 // Lifetime: owned by its server, which it tells of its end. Thread-safety: that of the loop.
 #pragma once
@@ -39,6 +39,8 @@ class SessionOwner {
   [[nodiscard]] virtual std::span<std::byte> in() noexcept = 0;
   /// It is over; the session is destroyed by this.
   virtual void ended(Session& session, std::string_view why) = 0;
+  /// How many frames of one session are taken before others have their turn; at least 1.
+  [[nodiscard]] virtual std::uint32_t frames_in_a_row() const noexcept = 0;
 };
 
 class Session : public boost::intrusive::list_base_hook<> {
@@ -65,7 +67,8 @@ class Session : public boost::intrusive::list_base_hook<> {
   void serve(unsigned events);
   /// False: the session is over, and destroyed.
   [[nodiscard]] bool flush();
-  void receive();
+  /// One frame, and its answer. False: there is none, its answer waits, or the session is over.
+  [[nodiscard]] bool receive();
   void end(std::string_view why) { owner_.ended(*this, why); }
 
   EventLoop& loop_;
