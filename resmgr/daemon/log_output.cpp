@@ -45,8 +45,10 @@ bool write_whole(int fd, std::string_view line) noexcept {
 
 LogOutput::LogOutput(Surroundings& surroundings, const Options& options)
     : surroundings_(surroundings),
+      window_(options.window),
       fd_(options.fd),
       is_journal_(is_journal(options.fd, surroundings)),
+      least_(options.least),
       flows_([&] {
         const Flow flow{.limit = RateLimit(options.burst, options.window)};
         return std::array{flow, flow, flow};
@@ -59,6 +61,7 @@ LogOutput::~LogOutput() {
 
 void LogOutput::write(LogLevel level, std::string_view line) noexcept {
   const std::lock_guard lock(mutex_);
+  if (level < least_) return;
   report(Counts::OfEndedWindows);
   Flow& flow = flows_[static_cast<std::size_t>(level)];
   if (!flow.limit.admit(surroundings_.monotonic_ns())) {
@@ -68,6 +71,12 @@ void LogOutput::write(LogLevel level, std::string_view line) noexcept {
   TextBuffer text = begin(level);
   text.add_escaped(line);
   put(text, 1);
+}
+
+void LogOutput::set_limits(LogLevel least, std::uint32_t burst) noexcept {
+  const std::lock_guard lock(mutex_);
+  least_ = least;
+  for (Flow& flow : flows_) flow.limit = RateLimit(burst, window_);
 }
 
 void LogOutput::report_left_out() noexcept {

@@ -6,8 +6,8 @@
 // its priority ("<4>"), else with the program's name and the level. What peers had a hand in can't
 // forge a line or play with a terminal: all that is not printable ASCII is escaped. Within a window
 // of time each level has so many lines; of the rest the count is written once the window is over
-// ("12 similar lines left out"). What it is not: a logger with levels to filter, or a place for
-// what must not be lost; that is the audit log.
+// ("12 similar lines left out"). What it is not: a place for what must not be lost; that is the
+// audit log.
 //
 // A line that nobody has room for is lost, and counted; the count is written with the next one that
 // goes through. It asks poll(2) for room before it writes, and leaves O_NONBLOCK alone, which would
@@ -43,7 +43,8 @@ class LogOutput {
   struct Options {
     int fd = STDERR_FILENO;
     std::uint32_t burst = 100;  ///< lines of one level in a window
-    std::chrono::nanoseconds window = std::chrono::seconds(10);
+    std::chrono::nanoseconds window = std::chrono::seconds(1);
+    LogLevel least = LogLevel::Info;  ///< what is less severe is left out, and not counted
   };
 
   explicit LogOutput(Surroundings& surroundings = Surroundings::process())
@@ -55,6 +56,8 @@ class LogOutput {
   ~LogOutput();
 
   void write(LogLevel level, std::string_view line) noexcept;
+  /// From here on, as the configuration says. Windows begin anew.
+  void set_limits(LogLevel least, std::uint32_t burst) noexcept;
   /// Writes the counts of windows that are over. Without it they wait for the next line.
   void report_left_out() noexcept;
   /// Calls write(); valid as long as this object.
@@ -74,9 +77,11 @@ class LogOutput {
   [[nodiscard]] TextBuffer begin(LogLevel level) const noexcept;
 
   Surroundings& surroundings_;
+  const std::chrono::nanoseconds window_;
   const int fd_;
   const bool is_journal_;
   std::mutex mutex_;
+  LogLevel least_;
   std::array<Flow, 3> flows_;  ///< by level
   std::uint64_t lost_ = 0;     ///< lines that could not be written
 };

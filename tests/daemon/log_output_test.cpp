@@ -123,6 +123,17 @@ TEST_F(Logs, AreLimitedByLevel) {
   EXPECT_EQ(written(), "resmgrd: warning: 3 similar lines left out\n");
 }
 
+TEST_F(Logs, KeepToWhatTheConfigurationSays) {
+  LogOutput output(surroundings_, options_);
+  output.set_limits(LogLevel::Warning, 3);
+  output.write(LogLevel::Info, "quiet");
+  for (int i = 0; i < 4; ++i) output.write(LogLevel::Warning, "odd");
+  EXPECT_EQ(written(), "resmgrd: warning: odd\nresmgrd: warning: odd\nresmgrd: warning: odd\n");
+  output.set_limits(LogLevel::Info, 1);
+  for (int i = 0; i < 2; ++i) output.write(LogLevel::Info, "heard");
+  EXPECT_EQ(written(), "resmgrd: warning: 1 similar lines left out\nresmgrd: heard\n");
+}
+
 TEST_F(Logs, CountBeforeTheNextLine) {
   LogOutput output(surroundings_, options_);
   for (int i = 0; i < 3; ++i) output.write(LogLevel::Info, "flood");
