@@ -20,6 +20,7 @@
 
 #include "resmgr/abi/socket_path.hpp"
 #include "resmgr/base/random.hpp"
+#include "resmgr/daemon/descriptor_limit.hpp"
 #include "resmgr/daemon/fd_store.hpp"
 #include "resmgr/daemon/handover.hpp"
 #include "resmgr/daemon/keeper.hpp"
@@ -49,6 +50,15 @@ struct Options {
   bool takeover = false;
 };
 
+/// What the command line says comes last.
+void apply(const Options& options, daemon::Config& config) {
+  if (!options.domain.empty()) config.domain.name = options.domain;
+  if (!options.socket.empty()) config.socket.path = options.socket;
+  if (config.socket.path.empty()) {
+    config.socket.path = resmgr::listening_socket_path(config.domain.name);
+  }
+}
+
 /// What the file says, and then the command line.
 Result<daemon::Config> configure(Options& options, const resmgr::LogSink& log) {
   daemon::Config config;
@@ -59,12 +69,29 @@ Result<daemon::Config> configure(Options& options, const resmgr::LogSink& log) {
     if (!loaded) return loaded;
     config = *std::move(loaded);
   }
-  if (!options.domain.empty()) config.domain.name = options.domain;
-  if (!options.socket.empty()) config.socket.path = options.socket;
-  if (config.socket.path.empty()) {
-    config.socket.path = resmgr::listening_socket_path(config.domain.name);
-  }
+  apply(options, config);
   return config;
+}
+
+/// On SIGHUP. Returns what the keeper goes on with, whose text the worker gets. Errors: those of
+/// load_config(), and of SharedText::put().
+Result<daemon::Config> configure_anew(const Options& options, daemon::SharedText& shared,
+                                      const resmgr::LogSink& log) {
+  const auto text = daemon::load_text(options.config);
+  if (!text) return std::unexpected(text.error());
+  auto config = daemon::parse_config(*text, options.config, log);
+  if (!config) return config;
+  apply(options, *config);
+  if (auto put = shared.put(*text); !put) return std::unexpected(std::move(put.error()));
+  return config;
+}
+
+/// Raises the limit, and tells if it is too low.
+void check_descriptors(const daemon::Config& config, const resmgr::LogSink& log) {
+  const auto limit = daemon::raise_descriptor_limit();
+  const std::string warning = limit ? daemon::descriptor_warning(config, *limit)
+                                    : "the limit of descriptors: " + limit.error().message();
+  if (!warning.empty()) log(LogLevel::Warning, warning);
 }
 
 /// The socket that the service manager opened, or one of our own.
@@ -158,6 +185,13 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
   const resmgr::LogSink log = output.sink();
   auto config = configure(options, log);
   if (!config) return std::unexpected(std::move(config.error()));
+  const auto set_log = [&output](const daemon::LogConfig& said) {
+    output.set_limits(said.level, said.rate_limit);
+  };
+  set_log(config->log);
+  check_descriptors(*config, log);
+  auto shared = daemon::SharedText::create();
+  if (!shared) return std::unexpected(std::move(shared.error()));
   auto manager = daemon::ServiceManager::from_environment();
   if (!manager) return std::unexpected(std::move(manager.error()));
   daemon::FdStore store(*manager, log);
@@ -176,11 +210,13 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
 
   const daemon::WorkerOptions worker{.config = *config,
                                      .config_path = options.config,
+                                     .text = options.config.empty() ? nullptr : &*shared,
                                      .backend = options.poll
                                                     ? daemon::EventLoop::Backend::Poll
                                                     : daemon::EventLoop::Backend::Automatic,
                                      .version = RESMGR_VERSION,
-                                     .log = log};
+                                     .log = log,
+                                     .on_log_config = set_log};
   daemon::Keeper::Calls calls{
       .work =
           [&](daemon::Inheritance inheritance) {
@@ -206,9 +242,9 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
       .reload =
           [&] {
             if (options.config.empty()) return;
-            Options again = options;
-            if (auto loaded = configure(again, log)) {
+            if (auto loaded = configure_anew(options, *shared, log)) {
               *config = *std::move(loaded);
+              set_log(config->log);
               log(LogLevel::Info, "the configuration was read anew");
             } else {
               log(LogLevel::Error, loaded.error().message() + "; the old policy stays");
@@ -234,7 +270,12 @@ int check(const std::string& path) {
   const auto loaded = daemon::load_config(path, [](LogLevel, std::string_view line) {
     std::printf("%.*s\n", static_cast<int>(line.size()), line.data());
   });
-  if (loaded) return 0;
+  if (loaded) {
+    check_descriptors(*loaded, [&](LogLevel, std::string_view line) {
+      std::printf("%s: warning: %.*s\n", path.c_str(), static_cast<int>(line.size()), line.data());
+    });
+    return 0;
+  }
   std::fprintf(stderr, "resmgrd: %s: %s\n", path.c_str(), loaded.error().message().c_str());
   return 1;
 }

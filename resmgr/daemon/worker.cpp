@@ -48,10 +48,12 @@ class Signals final : public Watcher {
     if (auto opened = audit_.reopen(); !opened) {
       tell(LogLevel::Error, "the audit log can't be opened anew: " + opened.error().message());
     }
-    if (options_.config_path.empty()) return;
-    // Its mistakes were told by the keeper, who reads it first.
-    const auto config = load_config(options_.config_path, {});
+    // The keeper, who read it, told its mistakes, and then there is no text.
+    const auto text = options_.text ? options_.text->take() : std::nullopt;
+    if (!text) return;
+    const auto config = parse_config(*text, options_.config_path, options_.log);
     if (!config) return;
+    if (options_.on_log_config) options_.on_log_config(config->log);
     server_.set_policy(std::make_shared<Policy>(*config, ::geteuid()));
     audit_.record({.event = AuditEvent::PolicyReloaded, .detail = options_.config_path});
   }
@@ -142,7 +144,11 @@ int work(Inheritance inheritance, const WorkerOptions& options) {
 Result<Config> load_config(const std::string& path, const LogSink& log) {
   const auto text = load_text(path);
   if (!text) return std::unexpected(text.error());
-  ConfigResult read = read_config(*text, path);
+  return parse_config(*text, path, log);
+}
+
+Result<Config> parse_config(std::string_view text, const std::string& path, const LogSink& log) {
+  ConfigResult read = read_config(text, path);
   if (read.mistakes.empty()) return std::move(read.config);
   for (const Mistake& mistake : read.mistakes) {
     if (log) {

@@ -10,6 +10,7 @@
 //   }, log);
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -17,15 +18,20 @@
 #include "resmgr/daemon/event_loop.hpp"
 #include "resmgr/daemon/keeper.hpp"
 #include "resmgr/daemon/server.hpp"
+#include "resmgr/daemon/shared_text.hpp"
 
 namespace resmgr::daemon {
 
 struct WorkerOptions {
   const Config& config;     ///< the policy to begin with, the audit log, the order of locks
-  std::string config_path;  ///< read anew on SIGHUP; empty: there is none
+  std::string config_path;  ///< for messages
+  SharedText* text =
+      nullptr;  ///< the file, as the keeper reads it anew on SIGHUP; null: there is none
   EventLoop::Backend backend = EventLoop::Backend::Automatic;
   std::string_view version;  ///< what clients are told; static text
   LogSink log = {};
+  /// A configuration that was read anew may say something else of the log.
+  std::function<void(const LogConfig&)> on_log_config = {};
 };
 
 /// Returns 0 when it was told to end, by SIGTERM or because its keeper is gone, and 1 if it can't
@@ -35,5 +41,8 @@ struct WorkerOptions {
 /// The file's configuration if it has no mistakes; if it has, each is told to `log`, as
 /// FILE:LINE:COLUMN: REASON. Errors: those of load_text(); InvalidArgument (mistakes).
 [[nodiscard]] Result<Config> load_config(const std::string& path, const LogSink& log);
+/// The same of a text that was read from there. Errors: InvalidArgument (mistakes).
+[[nodiscard]] Result<Config> parse_config(std::string_view text, const std::string& path,
+                                          const LogSink& log);
 
 }  // namespace resmgr::daemon

@@ -72,12 +72,14 @@ class Domain:
         self._resmgrctl = resmgrctl
         self.socket = str(folder / "test.sock")
         self._audit = folder / "audit.json"
-        config = folder / "resmgrd.toml"
-        config.write_text(f'[log]\naudit = "{self._audit}"\n[[attach]]\n')
+        self._config = folder / "resmgrd.toml"
+        self.write_config("")
         folder.chmod(0o755)
-        self._daemon = subprocess.Popen(
-            [resmgrd, "--socket", self.socket, "--config", str(config)]
-        )
+        self._log = folder / "log"
+        with self._log.open("w") as log:
+            self._daemon = subprocess.Popen(
+                [resmgrd, "--socket", self.socket, "--config", str(self._config)], stderr=log
+            )
         eventually(lambda: self.run("status").returncode == 0)
 
     def run(self, *words, where=None, user=None):
@@ -89,6 +91,18 @@ class Domain:
             timeout=_PATIENCE_S,
             user=user,
         )
+
+    def write_config(self, text):
+        self._config.write_text(f'[log]\naudit = "{self._audit}"\n[[attach]]\n{text}')
+
+    def reload(self):
+        self._daemon.send_signal(signal.SIGHUP)
+
+    def logged(self):
+        return self._log.read_text()
+
+    def reloads(self):
+        return self._audit.read_text().count("policy_reloaded")
 
     def audited(self):
         """Returns the last line of the audit log about something that an operator does."""
@@ -337,6 +351,23 @@ def check_strangers(domain):
     return problems + differences({"shares": [], "drained": False}, shown)
 
 
+def check_reload(domain):
+    """Keeper and worker have the same policy, and mistakes are told once."""
+    before = domain.reloads()
+    domain.write_config("[operators]\nusers = 7\n")
+    domain.reload()
+    eventually(lambda: "the old policy stays" in domain.logged())
+    domain.write_config(f"[operators]\nusers = [{_NOBODY}]\n")
+    domain.reload()
+    eventually(lambda: domain.reloads() > before)
+    problems = differences({"reloads": before + 1}, {"reloads": domain.reloads()})
+    problems += differences({"told": 1}, {"told": domain.logged().count("resmgrd.toml:5:")})
+    if os.getuid() == 0:
+        answer = domain.run("repair", "frame/1", user=_NOBODY)
+        problems += differences({"status": 0}, {"status": answer.returncode})
+    return problems
+
+
 def check_refusals(domain):
     cases = {
         "no such resource": (["repair", "frame/9"], "resmgrctl list"),
@@ -441,6 +472,7 @@ def main():
         report.run("drain", check_drain, domain, holder, waiter)
         report.run("who is no operator", check_strangers, domain)
         report.run("what operators are refused", check_refusals, domain)
+        report.run("a configuration that is read anew", check_reload, domain)
         report.run("unpoison", check_unpoison, domain, holder)
     return report.finish()
 
