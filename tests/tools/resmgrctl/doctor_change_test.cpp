@@ -156,6 +156,7 @@ class TornLooks final : public Source {
   }
   [[nodiscard]] std::optional<Outcome<Look>> look_before() override { return std::nullopt; }
   [[nodiscard]] const Origin& origin() const noexcept override { return origin_; }
+  [[nodiscard]] resmgr::client::Link* link() noexcept override { return nullptr; }
 
  private:
   World& world_;

@@ -27,6 +27,7 @@ class WorldSource final : public Source {
   [[nodiscard]] Outcome<Look> look() override { return world_.look(); }
   [[nodiscard]] std::optional<Outcome<Look>> look_before() override { return std::nullopt; }
   [[nodiscard]] const Origin& origin() const noexcept override { return origin_; }
+  [[nodiscard]] resmgr::client::Link* link() noexcept override { return nullptr; }
 
  private:
   const World& world_;
