@@ -18,6 +18,9 @@
 namespace resmgr::daemon {
 namespace {
 
+/// PID_MAX_LIMIT, see proc_sys_kernel(5).
+constexpr std::uint32_t kLargestPid = 1u << 22;
+
 constexpr std::uint64_t kMagic = 0x3130524744454c52;  // "RLEDGR01"
 // Of the records below; other majors are refused.
 constexpr Version kVersion{.major_number = 1, .minor_number = 0};
@@ -121,7 +124,9 @@ std::vector<LedgerFile::Survivor> LedgerFile::clients() const {
                                  .index = index,
                                  .sequence = state >> kSequenceShift},
                       .leaving = standing == Standing::Leaving};
-    if (survivor.client.pid != 0 && survivor.client.sequence != 0) {
+    // What no process can have been is noise.
+    const bool is_pid = survivor.client.pid - 1 < kLargestPid;
+    if (is_pid && survivor.client.sequence != 0) {
       survivors.push_back(std::move(survivor));
     }
   }

@@ -86,12 +86,12 @@ Result<daemon::Config> configure_anew(const Options& options, daemon::SharedText
   return config;
 }
 
-/// Raises the limit, and tells if it is too low.
+/// Raises the limit, and tells if it is too low for what is promised at most.
 void check_descriptors(const daemon::Config& config, const resmgr::LogSink& log) {
   const auto limit = daemon::raise_descriptor_limit();
   const std::string warning = limit ? daemon::descriptor_warning(config, *limit)
                                     : "the limit of descriptors: " + limit.error().message();
-  if (!warning.empty()) log(LogLevel::Warning, warning);
+  if (!warning.empty()) log(LogLevel::Info, warning);
 }
 
 /// The socket that the service manager opened, or one of our own.
