@@ -73,9 +73,9 @@ enum rm_node_state {
   RM_NODE_GRANTED = 2,
   RM_NODE_TIMED_OUT = 3,
   RM_NODE_CANCELLED = 4,
-  RM_NODE_DEADLOCK = 5,  /* chosen as the victim of a cycle */
-  RM_NODE_PREEMPTED = 6, /* victim of a cycle that an Emergency request closed */
-  RM_NODE_REMOVED = 7,   /* the resource went away */
+  RM_NODE_DEADLOCK = 5,   /* chosen as the victim of a cycle */
+  RM_NODE_PREEMPTED = 6,  /* victim of a cycle that an Emergency request closed */
+  RM_NODE_REMOVED = 7,    /* the resource went away */
   RM_NODE_OWNER_DIED = 8, /* likewise, because nobody took its dead owner's place */
   RM_NODE_QUARANTINED = 9 /* its hardware could not be made quiet */
 };
@@ -158,11 +158,11 @@ struct rm_cell {
  * Everything an uncontended pair touches of a resource is in these 64 bytes. */
 #define RM_SLOT_ATTR_ACCESS_HOOK 1u /* tell the owner's manager about acquisitions */
 #define RM_SLOT_ATTR_EXCLUSIVE_ONLY 2u
-#define RM_SLOT_ATTR_LAZY 4u       /* memory appears at the first acquisition */
-#define RM_SLOT_ATTR_RESTRICTED 8u /* the registry says who may acquire: ask before */
+#define RM_SLOT_ATTR_LAZY 4u        /* memory appears at the first acquisition */
+#define RM_SLOT_ATTR_RESTRICTED 8u  /* the registry says who may acquire: ask before */
 #define RM_SLOT_ATTR_QUIESCE 0x10u  /* QUARANTINED when a holder dies: hardware is behind it */
 #define RM_SLOT_ATTR_POISONED 0x20u /* and can't be made quiet: nobody waits for that */
-#define RM_SLOT_ATTR_RESORT 0x80u  /* a queued node's priority was raised, by atomic or */
+#define RM_SLOT_ATTR_RESORT 0x80u   /* a queued node's priority was raised, by atomic or */
 
 struct rm_slot {
   uint64_t word;            /* the state word */
