@@ -4,12 +4,15 @@
 Usage: headers.py ROOT GENERATED_INCLUDE_DIR PUBLIC_HEADER...
 
 Installed headers see only each other, as they will in another project, and are
-compiled by g++ and by clang. All others see the whole tree; g++ suffices.
+compiled by g++ and by clang. All others see the whole tree; g++ suffices. One
+that a source includes before all else was compiled alone with that source; then
+its guard is all that is looked for.
 """
 
 import concurrent.futures
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +24,8 @@ import tree
 _WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Wconversion", "-Werror")
 _CPP = ("-std=c++23", "-x", "c++")
 _C = ("-std=c11", "-D_GNU_SOURCE", "-x", "c")
+
+_FIRST_INCLUDE = re.compile(r'^#include [<"]([^">]+)[">]', re.MULTILINE)
 
 # The names by which a set-up may know a clang that has C++23.
 _CLANGS = ("clang++-19", "clang++")
@@ -67,14 +72,30 @@ def stage(root, generated, public, destination):
 def internal_jobs(root, generated, public):
     """Returns a job for each header that is not installed; C headers get two."""
     include = [root, root / "hal" / "include", generated]
+    first = first_included(root)
     jobs = []
     for path in tree.code(root, tree.HEADERS):
         if root / path in public or path.parts[0] == "bpf":
+            continue
+        if str(path) in first and "#pragma once\n" in (root / path).read_text(encoding="utf-8"):
             continue
         jobs.append((f"g++: {path}", "g++", _CPP, str(path), include))
         if path.suffix == ".h":
             jobs.append((f"gcc: {path}", "gcc", _C, str(path), include))
     return jobs
+
+
+def first_included(root):
+    """Returns the headers that a source which every build compiles includes before all else."""
+    found = set()
+    for path in tree.code(root, (".cpp",)):
+        # Fuzz targets are compiled where they are asked for.
+        if path.parts[:2] == ("tests", "fuzz"):
+            continue
+        include = _FIRST_INCLUDE.search((root / path).read_text(encoding="utf-8"))
+        if include:
+            found.add(include[1])
+    return found
 
 
 def compile_alone(compiler, language, header, include):
