@@ -49,10 +49,9 @@ Recovery::Mended Recovery::mend(Handle handle) {
   return mended;
 }
 
-// Under the latch. Each node of the list is QUEUED for this slot, and
-// stands there once; the tail is the last
-// one; who waits and is QUEUED is in it. One that is neither LINKED nor QUEUED and waits was taken
-// out for a grant that never came.
+// Under the latch. Each node of the list is QUEUED for this slot, and stands there once; the tail
+// is the last one; who waits and is QUEUED is in it. One that is neither LINKED nor QUEUED and
+// waits was taken out for a grant that never came.
 bool Recovery::is_damaged(const rm_slot& slot, std::uint32_t index,
                           std::uint32_t generation) const {
   const std::uint32_t end = nodes_.bits().high_water();
