@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "tests/lock/at_first_touch.hpp"
 #include "tests/lock/fixture.hpp"
 
 namespace resmgr::lock::test {
@@ -196,6 +197,40 @@ TEST_F(Wait, RetiringSendsTheWaitersAway) {
   EXPECT_TRUE(domain.word(h).has(RM_WORD_ABSENT));
   EXPECT_TRUE(HoldList(owner.context()).empty());
   EXPECT_EQ(take_census(domain).nodes_lost, 0u);
+}
+
+// S0. WORK stands before the queue is looked at; who comes after that look sets it again, although
+// nothing else of the word is new.
+TEST_F(Wait, WhoAsksInTheMiddleOfAServiceIsServed) {
+  const Handle h = domain.arm(1);
+  Actor holder(domain);
+  Actor leaver(domain);
+  Actor late(domain);
+  ASSERT_TRUE(holder.acquire(h));
+  leaver.begin(h, blocking());
+  // As if a service that is over for too long had left it to the holder (S6).
+  store(domain.slot(h).word, domain.word(h).with(RM_WORD_WORK).bits);
+  rm_node* node = nullptr;
+  domain.engine.graph().for_each_wait(leaver.id(), [&](const Waiter& waiter) {
+    node = waiter.node;
+    return false;
+  });
+  ASSERT_NE(node, nullptr);
+  ASSERT_NE(AtFirstTouch::page_of(node), AtFirstTouch::page_of(&domain.slot(h)));
+  bool queued = false;
+  {
+    const AtFirstTouch touch(node, [&] {
+      domain.engine.graph().for_each_wait(leaver.id(), [&](const Waiter& waiter) {
+        return !domain.engine.decide(waiter, RM_NODE_CANCELLED);
+      });
+      EXPECT_TRUE(fails_with(leaver.finish(), ErrorCode::Cancelled));
+      late.begin(h, blocking());
+      queued = !late.finished();
+    });
+    ASSERT_TRUE(holder.release(h));
+  }
+  EXPECT_TRUE(queued);
+  EXPECT_EQ(domain.word(h), StateWord::free(1).with_owner(late.id()));
 }
 
 TEST_F(Wait, ASleeperIsWokenByTheDecision) {
