@@ -3,6 +3,7 @@
 // Acquiring without a queue: the attempts, and what is said when they fail.
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "resmgr/base/processor.hpp"
@@ -203,21 +204,42 @@ void LockEngine::help_if_idle(Context& context, rm_slot& slot, Handle handle) no
 // Looks at the word for a moment before queueing: while nobody is queued, nobody is overtaken. What
 // is free for the instant between two pairs of one who goes on is left alone: who gets in there
 // does so by luck, which favours the processor that the line is nearer to, and both lose the line.
-// He queues when the time is over, and has the next turn.
+// He queues when the other has had so many turns, or the time is over, and has the next turn.
 bool LockEngine::watch(Context& context, rm_slot& slot, Handle handle, const Request& request,
                        Grant& grant) noexcept {
   if (!may_spin_ || request.kind == HoldKind::Shared) return false;
   if (holder_needs_this_processor(context, slot)) return false;
+  // Most holds are short: the first looks come soon, the later ones leave the holder his line.
+  constexpr int kLongestPause = 16;
+  // Of a hand-off to somebody else they are gone soon; if not, there is a queue to stand in.
+  constexpr std::uint32_t kPassing = RM_WORD_WAITERS | RM_WORD_WORK | RM_WORD_GRANTING;
+  constexpr int kPassingLooks = 6;
   const std::uint64_t start = Clock::now();
+  const std::uint32_t turns = load_relaxed(slot.acquisitions);
+  const auto relax = [](int times) {
+    for (int i = 0; i < times; ++i) cpu_relax();
+  };
+  int passing = 0;
+  int pause = 0;
   do {
-    for (int i = 0; i < 8; ++i) cpu_relax();
+    relax(pause);
+    pause = std::min(2 * pause + 1, kLongestPause);
     const StateWord seen{load_relaxed(slot.word)};
-    if (!seen.is_tenant(handle.generation()) || seen.has_any(kBarring | RM_WORD_SHARED)) {
+    if (!seen.is_tenant(handle.generation()) ||
+        seen.has_any((kBarring & ~kPassing) | RM_WORD_SHARED)) {
       return false;
     }
+    if (seen.has_any(kPassing)) {
+      if (++passing > kPassingLooks) return false;
+      continue;
+    }
+    // Counted between the two swaps of a pair: a hint, as all that holders write.
+    const std::uint32_t turn = load_relaxed(slot.acquisitions);
+    if (turn - turns >= kWatchTurns) return false;
     if (seen.owner() != 0) continue;
-    for (int i = 0; i < 2; ++i) cpu_relax();
-    const bool stays_free = load_relaxed(slot.word) == seen.bits;
+    relax(turn == turns ? 1 : kLongestPause);
+    const bool stays_free =
+        load_relaxed(slot.word) == seen.bits && load_relaxed(slot.acquisitions) == turn;
     if (stays_free && attempt(context, slot, handle, request, grant)) return true;
   } while (Clock::elapsed_ns(start) < kWatchNs);
   return false;
@@ -227,7 +249,10 @@ bool LockEngine::watch(Context& context, rm_slot& slot, Handle handle, const Req
 // more than likely that he is there still, and nothing is lost but the spin if he is not.
 bool LockEngine::holder_needs_this_processor(Context& context, const rm_slot& slot) noexcept {
   const std::uint32_t here = current_processor() + 1;
-  store_relaxed(context.record->processor, here);
+  // A line that others read stays with them while nothing on it is new.
+  if (load_relaxed(context.record->processor) != here) {
+    store_relaxed(context.record->processor, here);
+  }
   const rm_context* const holder = t_.context(StateWord{load_relaxed(slot.word)}.owner());
   return holder && load_relaxed(holder->processor) == here;
 }

@@ -84,7 +84,9 @@ inline constexpr std::uint16_t kEmergencyRank = 0x100;
 /// 0.2 us, waking him from sleep some 20 us.
 inline constexpr std::uint64_t kSpinNs = 30'000;
 /// How long a request watches the word before it queues: two that meet for a moment never queue.
-inline constexpr std::uint64_t kWatchNs = 2'000;
+inline constexpr std::uint64_t kWatchNs = 5'000;
+/// And how many turns of others. Counted, so that two who never pause get turns of one length.
+inline constexpr std::uint32_t kWatchTurns = 64;
 /// So often the latch holder looks for more to do, where an exclusive holder can go on for him. A
 /// round is a grant, or a look that somebody's request made worthless: some 100 ns.
 inline constexpr unsigned kServiceRounds = 32;

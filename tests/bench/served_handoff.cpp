@@ -33,9 +33,8 @@ LockDuel::LockDuel(ServedDomain& domain, unsigned processor) : manager_(domain.m
     const auto manager = domain.connect();
     auto theirs = must(manager->try_acquire(handles_[1]));
     board_->ready.store(1);
-    for (unsigned turn = 0;; turn = 1 - turn) {
-      auto next = must(manager->acquire_scoped_resource(handles_[turn]));
-      theirs = std::move(next);
+    for (unsigned next = Ring::after(1);; next = Ring::after(next)) {
+      theirs = must(manager->acquire_scoped_resource(handles_[next]));
     }
   });
   while (board_->ready.load() == 0) std::this_thread::yield();
@@ -51,9 +50,8 @@ LockDuel::~LockDuel() {
 
 void LockDuel::play(std::uint64_t operations) {
   for (; operations != 0; --operations) {
-    mine_ = {};
-    turn_ = 1 - turn_;
-    mine_ = must(manager_.acquire_scoped_resource(handles_[turn_]));
+    place_ = Ring::after(place_);
+    mine_ = must(manager_.acquire_scoped_resource(handles_[place_]));
   }
 }
 
@@ -106,9 +104,9 @@ QueueDuel::QueueDuel(unsigned processor) {
     pin(processor);
     board_->locks[1].acquire(1);
     board_->ready.store(true);
-    for (unsigned turn = 0;; turn = 1 - turn) {
-      board_->locks[turn].acquire(1);
-      board_->locks[1 - turn].release(1);
+    for (unsigned place = 1;; place = Ring::after(place)) {
+      board_->locks[Ring::after(place)].acquire(1);
+      board_->locks[place].release(1);
     }
   });
   while (!board_->ready.load()) std::this_thread::yield();
@@ -116,9 +114,9 @@ QueueDuel::QueueDuel(unsigned processor) {
 
 void QueueDuel::play(std::uint64_t operations) {
   for (; operations != 0; --operations) {
-    board_->locks[turn_].release(0);
-    turn_ = 1 - turn_;
-    board_->locks[turn_].acquire(0);
+    const unsigned before = std::exchange(place_, Ring::after(place_));
+    board_->locks[place_].acquire(0);
+    board_->locks[before].release(0);
   }
 }
 

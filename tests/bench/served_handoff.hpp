@@ -20,8 +20,18 @@
 
 namespace bench {
 
-/// Two processes that pass each other two resources: each lets go of what the other waits for, and
-/// waits for what the other has. Who comes too early or too late gets his all the same.
+/// Three resources in a ring, of which each player holds one. A move is to take the next one, then to
+/// let the former go. The player ahead has one free place before him: so the two move in turns, and
+/// neither can go round alone while the other is on his way.
+class Ring {
+ public:
+  static constexpr unsigned kPlaces = 3;
+  [[nodiscard]] static constexpr unsigned after(unsigned place) noexcept {
+    return (place + 1) % kPlaces;
+  }
+};
+
+/// The game of Ring between two processes of a served domain.
 class LockDuel {
  public:
   /// The partner runs on `processor`. Throws std::runtime_error, Skip.
@@ -35,9 +45,9 @@ class LockDuel {
   };
   Shared<Board> board_;
   hal::ResourceManager& manager_;
-  std::array<hal::Handle, 2> handles_;
+  std::array<hal::Handle, Ring::kPlaces> handles_;
   hal::ScopedResource mine_;
-  unsigned turn_ = 0;  ///< which of the two is mine
+  unsigned place_ = 0;
   std::unique_ptr<Other> partner_;
 };
 
@@ -62,7 +72,7 @@ class WordDuel {
   std::unique_ptr<Other> partner_;
 };
 
-/// What the machine asks for a hand-off that a queue decides: the game of LockDuel, with two of
+/// What the machine asks for a hand-off that a queue decides: the game of Ring, with three of
 /// Mellor-Crummey and Scott's queue locks ("Algorithms for scalable synchronization on
 /// shared-memory multiprocessors", 1991). They check nothing, keep no order but their own, and
 /// whoever dies in one takes it with him: a floor for served/handoff_spin_vs_spin, not a peer.
@@ -86,12 +96,12 @@ class QueueDuel {
     void release(std::uint32_t player) noexcept;
   };
   struct Board {
-    std::array<QueueLock, 2> locks;
+    std::array<QueueLock, Ring::kPlaces> locks;
     alignas(64) std::atomic<bool> ready{false};
   };
 
   Shared<Board> board_;
-  unsigned turn_ = 0;  ///< which of the two is mine
+  unsigned place_ = 0;
   std::unique_ptr<Other> partner_;
 };
 
