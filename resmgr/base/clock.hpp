@@ -52,7 +52,11 @@ struct Clock {
   }
   /// Nanoseconds since a time or a stamp; 0 if it lies ahead or is 0.
   [[nodiscard]] static std::uint64_t elapsed_ns(std::uint64_t since) noexcept {
-    const std::uint64_t present = now();
+    return between(since, now());
+  }
+  /// The same at a time that now() returned.
+  [[nodiscard]] static constexpr std::uint64_t between(std::uint64_t since,
+                                                       std::uint64_t present) noexcept {
     return since == 0 || since > present ? 0 : present - since;
   }
 };

@@ -212,9 +212,9 @@ class LockEngine {
   [[nodiscard]] std::uint64_t stamp(Context& context) noexcept;
   void sample_hold(rm_slot& slot, std::uint64_t acquired_at) noexcept;
   void trace(Context& context, rm_trace_op operation, Handle handle, std::uint8_t mode,
-             std::uint64_t argument) noexcept {
+             std::uint64_t argument, std::uint64_t now = Clock::now()) noexcept {
     recorder_.record(*context.record, context.id, operation, mode, handle.slot(),
-                     handle.generation(), argument);
+                     handle.generation(), argument, now);
   }
   [[nodiscard]] ErrorCode check_request(const Context& context, const rm_slot& slot, Handle handle,
                                         const Request& request) const noexcept;

@@ -108,7 +108,8 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   // who does later lends when he walks. Not in the list yet, so no queue has to be sorted anew.
   if (!planted::kInheritFirst) inherit(context, wait.waiter);
   if (recorder_.enabled(RM_TRACE_CONTENDED)) {
-    trace(context, RM_TRACE_WAIT, handle, mode, StateWord{load(slot.word)}.owner());
+    trace(context, RM_TRACE_WAIT, handle, mode, StateWord{load(slot.word)}.owner(),
+          wait.waiter.enqueued_at);
   }
   WaitQueue(t_, slot, handle.slot(), handle.generation()).push(*node);
   // E2
@@ -127,18 +128,20 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
 // Spins, then sleeps in bounded pieces, until the node is decided. Returns the outcome.
 unsigned LockEngine::await(Context& context, Wait& wait) noexcept {
   rm_node& node = *wait.waiter.node;
+  std::uint64_t now = wait.waiter.enqueued_at;  // who does not spin has come straight from there
   if (may_spin_ && !holder_needs_this_processor(context, wait.slot)) {
-    const std::uint64_t until = std::min(wait.deadline_ns, Clock::now() + kSpinNs);
+    now = Clock::now();
+    const std::uint64_t until = std::min(wait.deadline_ns, now + kSpinNs);
     do {
-      for (int i = 0; i < 4; ++i) cpu_relax();
+      cpu_relax();
       const NodeWord seen{load_acquire(node.word)};
       if (!seen.waiting()) return seen.state();
-    } while (Clock::now() < until);
+      now = Clock::now();
+    } while (now < until);
   }
-  for (;;) {
+  for (;; now = Clock::now()) {
     std::uint64_t word = load(node.word);
     if (!NodeWord{word}.waiting()) return NodeWord{word}.state();
-    const std::uint64_t now = monotonic_ns();
     if (now >= wait.deadline_ns) {
       // T1: whoever swaps first decides (I6).
       if (decide(wait.waiter, RM_NODE_TIMED_OUT)) return RM_NODE_TIMED_OUT;
@@ -205,7 +208,9 @@ void LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
   }
   grant.inconsistent = StateWord{load(slot.word)}.has(RM_WORD_INCONSISTENT);
   if (recorder_.enabled(RM_TRACE_CONTENDED)) {
-    trace(context, RM_TRACE_GRANT, wait.handle, mode, Clock::elapsed_ns(wait.waiter.enqueued_at));
+    const std::uint64_t now = Clock::now();
+    trace(context, RM_TRACE_GRANT, wait.handle, mode, Clock::between(wait.waiter.enqueued_at, now),
+          now);
   }
 }
 

@@ -16,7 +16,6 @@
 
 #include "resmgr/abi/layout.h"
 #include "resmgr/base/atomic.hpp"
-#include "resmgr/base/clock.hpp"
 
 namespace resmgr::trace {
 
@@ -31,9 +30,11 @@ class Recorder {
     return load_relaxed(*level_) >= static_cast<std::uint32_t>(level);
   }
 
-  /// Writes one record into the ring of context `id`, whose record is `context`.
+  /// Writes one record into the ring of context `id`, whose record is `context`. `now` as of
+  /// Clock::now(): whoever records has mostly read the clock already.
   void record(rm_context& context, std::uint32_t id, rm_trace_op operation, std::uint8_t mode,
-              std::uint32_t slot, std::uint32_t generation, std::uint64_t argument) const noexcept {
+              std::uint32_t slot, std::uint32_t generation, std::uint64_t argument,
+              std::uint64_t now) const noexcept {
     if (id - 1 >= contexts_) return;
     const std::uint64_t head = atomic(context.trace_head).fetch_add(1, std::memory_order_relaxed);
     rm_trace_record& to =
@@ -46,7 +47,7 @@ class Recorder {
     store_release(to.context, static_cast<std::uint16_t>(id));
     store_release(to.operation, static_cast<std::uint8_t>(operation));
     store_release(to.mode, mode);
-    store_release(to.time, Clock::now());
+    store_release(to.time, now);
   }
 
  private:
