@@ -53,6 +53,12 @@ struct alignas(64) Context {
   std::uint32_t clock_reads = 0;
   std::uint32_t spare_node_link = 0;  ///< a free node kept for the next wait
 
+  // What the lock-order check said last: beside the holds of this bitmap, this class was in order.
+  // While the bitmap is the same, and no entry of the list has got another class, they are the same
+  // classes; and an order that is known stays known.
+  std::uint64_t ordered_bitmap = 0;
+  std::uint16_t ordered_class = 0;
+
   /// Cells of this context that wait in resources' chains, by slot; direct-mapped.
   struct Parked {
     std::uint32_t slot = 0;
@@ -105,6 +111,25 @@ class HoldList {
     return put(0, make_entry(handle, shared), class_id, place);
   }
 
+  /// The list as it is, entries freed by other threads among it.
+  [[nodiscard]] std::uint64_t raw_bitmap() const noexcept {
+    return load_relaxed(record_.hold_bitmap);
+  }
+  /// add() to a list that was as raw_bitmap() said, with room for one more.
+  [[nodiscard]] std::uint32_t add_beside(std::uint64_t used, Handle handle, std::uint16_t class_id,
+                                         bool shared, const std::source_location& place) noexcept {
+    return put(used, make_entry(handle, shared), class_id, place);
+  }
+  /// The lock-order check permits this class beside these.
+  void remember_order(std::uint64_t used, std::uint16_t class_id) noexcept {
+    context_.ordered_bitmap = used;
+    context_.ordered_class = class_id;
+  }
+  /// It did so when it was asked last, and what is held is the same. False for a full list.
+  [[nodiscard]] bool is_known_order(std::uint64_t used, std::uint16_t class_id) const noexcept {
+    return used == context_.ordered_bitmap && class_id == context_.ordered_class && ~used != 0;
+  }
+
   /// Adds a hold; called by the acquiring thread. Returns position + 1, or 0 if the list is full.
   [[nodiscard]] std::uint32_t add(Handle handle, std::uint16_t class_id, bool shared,
                                   const std::source_location& place) noexcept {
@@ -152,7 +177,10 @@ class HoldList {
                                            const std::source_location& place) noexcept {
     const auto position = static_cast<unsigned>(std::countr_one(used));
     store_relaxed(record_.holds[position], entry);
-    context_.classes[position] = class_id;
+    if (context_.classes[position] != class_id) {
+      context_.classes[position] = class_id;
+      context_.ordered_bitmap = 0;
+    }
     context_.places[position] = place;
     store_relaxed(record_.hold_bitmap, used | std::uint64_t{1} << position);
     return position + 1;

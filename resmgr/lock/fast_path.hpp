@@ -39,8 +39,9 @@ class FastPath {
     Owing,    ///< it was begun: LockEngine has to end it (see there)
   };
 
-  /// A1 of a context that holds nothing, so that the request is in no order with others. Sets
-  /// `tenure` of the new hold.
+  /// A1 of a context that holds nothing, so that the request is in no order with others, or holds
+  /// what it held when the lock-order check permitted this class last. Sets `tenure` of the new
+  /// hold.
   [[nodiscard, gnu::always_inline]] static Outcome try_exclusive(Context& context, Handle handle,
                                                                  const std::source_location& place,
                                                                  std::uint8_t& tenure) noexcept {
@@ -51,12 +52,17 @@ class FastPath {
     __builtin_prefetch(&slot, 1);
     const std::uint64_t stamp = context.tick->ns();
     HoldList holds(context);
-    if (!is_plain(context, slot, stamp, kLeftToOthers) || !holds.unused()) {
+    const std::uint64_t used = holds.raw_bitmap();
+    const std::uint16_t class_id = load_relaxed(slot.class_id);
+    if (!is_plain(context, slot, stamp, kLeftToOthers) ||
+        (used != 0 && !holds.is_known_order(used, class_id))) {
       return Outcome::NotMine;
     }
     std::uint64_t word = StateWord::free(handle.generation()).bits;
     if (!cas(slot.word, word, word | context.owner_bits)) return Outcome::NotMine;
-    begin_hold(slot, stamp, holds.add_first(handle, load_relaxed(slot.class_id), false, place));
+    begin_hold(slot, stamp,
+               used == 0 ? holds.add_first(handle, class_id, false, place)
+                         : holds.add_beside(used, handle, class_id, false, place));
     tenure = load_relaxed(slot.tenure);
     return Outcome::Done;
   }

@@ -34,17 +34,22 @@ class LockOrder {
  public:
   LockOrder(const LockTables& tables, const Names& names) noexcept : t_(tables), names_(names) {}
 
-  /// True if nothing new would be learned: the fast path's question, some bit tests.
+  /// True if nothing new would be learned: the fast path's question, some bit tests. Remembered for
+  /// as long as the context holds the same.
   [[nodiscard]] bool permits(Context& context, std::uint16_t class_id) const noexcept {
-    const HoldList holds(context);
+    HoldList holds(context);
+    const std::uint64_t all = holds.raw_bitmap();
     std::uint64_t used = holds.bitmap();
     if (used == 0 || class_id == 0 || policy() == OrderPolicy::Off) return true;
     const std::uint64_t* row = row_of(class_id);
     if (!row) return true;
+    // Not if one was freed elsewhere: its entry may be used anew for what was not looked at.
+    const bool is_whole = used == all;
     for (; used != 0; used &= used - 1) {
       const std::uint16_t held = class_of(holds, used);
       if (held != class_id && held != 0 && !test(row, held)) return false;
     }
+    if (is_whole) holds.remember_order(all, class_id);
     return true;
   }
 

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "tests/lock/fast.hpp"
 #include "tests/lock/fixture.hpp"
 
 namespace resmgr::lock::test {
@@ -129,6 +131,42 @@ TEST_F(LockOrderTest, TheFastPathAsksForWhatIsNotKnown) {
   ASSERT_TRUE(domain.engine.release(me, b, HoldKind::Exclusive));
   EXPECT_TRUE(domain.engine.try_exclusive(me, b, true, {}, grant)) << "known by now";
   EXPECT_TRUE(domain.engine.release_all(me, [](Handle, HoldKind) {}) == 2);
+}
+
+// The answer is remembered for the holds that it was given for, and for no others.
+TEST_F(LockOrderTest, TheShortestPathGoesBesideHoldsWhoseOrderIsKnown) {
+  make_plain(domain.engine, me);
+  const auto take_b_fast = [&] {
+    const bool taken = take_fast(domain.engine, me, b, HoldKind::Exclusive);
+    if (taken) {
+      EXPECT_TRUE(domain.engine.release(me, b, HoldKind::Exclusive));
+    }
+    return taken;
+  };
+  ASSERT_TRUE(take(a, b));
+  ASSERT_TRUE(domain.engine.acquire(me, a, blocking()));
+  EXPECT_FALSE(take_b_fast()) << "nobody has asked beside this hold";
+  ASSERT_TRUE(domain.engine.order().permits(me, kB));
+  EXPECT_TRUE(take_b_fast());
+  EXPECT_TRUE(take_b_fast());
+  EXPECT_FALSE(take_fast(domain.engine, me, c, HoldKind::Exclusive)) << "another class";
+  ASSERT_TRUE(domain.engine.release(me, a, HoldKind::Exclusive));
+  ASSERT_TRUE(domain.engine.acquire(me, c, blocking()));
+  EXPECT_FALSE(take_b_fast()) << "the same entry of the list, of another class";
+  EXPECT_FALSE(domain.engine.order().permits(me, kB));
+  ASSERT_TRUE(domain.engine.release(me, c, HoldKind::Exclusive));
+}
+
+// An entry that another thread freed still stands in the list, and was not asked about.
+TEST_F(LockOrderTest, NoOrderIsRememberedBesideAHoldReleasedElsewhere) {
+  make_plain(domain.engine, me);
+  ASSERT_TRUE(take(a, b));
+  ASSERT_TRUE(domain.engine.acquire(me, c, blocking()));
+  ASSERT_TRUE(domain.engine.acquire(me, a, blocking()));
+  std::thread([&] { EXPECT_TRUE(domain.engine.release(me, c, HoldKind::Exclusive)); }).join();
+  EXPECT_TRUE(domain.engine.order().permits(me, kB));
+  EXPECT_FALSE(take_fast(domain.engine, me, b, HoldKind::Exclusive));
+  ASSERT_TRUE(domain.engine.release(me, a, HoldKind::Exclusive));
 }
 
 TEST_F(LockOrderTest, SharedHoldsAndDowngradedOnesCount) {
