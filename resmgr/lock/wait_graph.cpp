@@ -58,6 +58,7 @@ std::span<const WaitGraph::Step> WaitGraph::steps(const Mapping& scratch) const 
   if (!record) return {};
   const std::uint32_t waits = load(record->waits_seq);
   const std::uint32_t link = load(record->wait_link);
+  if (link == 0) return {.word = {}, .none = true};
   const rm_node* const node = t_.node(link);
   if (!node || (waits & 1u) != 0) return {};
   const NodeWord word{load(node->word)};
@@ -103,8 +104,8 @@ WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* a
     // Not at every step: the clock costs as much as an edge.
     if (i % 16 == 15 && deadline_ns != kNoDeadline && monotonic_ns() >= deadline_ns) break;
     const bool by_holds = s.steps[i].by_holds;
-    if (const SoleWait sole = as_if ? SoleWait{} : sole_wait(from);
-        sole.holder != 0 && sole.holder != start && sole.holder <= t_.context_count) [[likely]] {
+    const SoleWait sole = as_if ? SoleWait{} : sole_wait(from);
+    if (sole.holder != 0 && sole.holder != start && sole.holder <= t_.context_count) [[likely]] {
       const bool reached = is_new(sole.holder);
       if (reached) {
         s.steps[s.step_count++] = {.node_word = sole.word.bits,
@@ -115,6 +116,10 @@ WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* a
       }
       // In a chain the next step is this one: what was just stored need not be loaded again.
       from = reached && i + 2 == s.step_count ? sole.holder : s.steps[i + 1].context;
+      continue;
+    }
+    if (sole.none) {
+      from = s.steps[i + 1].context;
       continue;
     }
     const auto follow = [&](const Waiter& waiter) {

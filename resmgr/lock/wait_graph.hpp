@@ -133,7 +133,8 @@ class WaitGraph {
   struct SoleWait {
     NodeWord word;
     std::uint32_t link = 0;
-    std::uint16_t holder = 0;  ///< 0: the wait is of another kind, or moved
+    std::uint16_t holder = 0;  ///< 0: the wait is of another kind, or moved; or
+    bool none = false;         ///< the context waits for nothing
   };
   [[nodiscard]] SoleWait sole_wait(std::uint16_t context) const noexcept;
   enum class Walk { Acyclic, Cycle, Moved };
