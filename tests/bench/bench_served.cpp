@@ -101,6 +101,13 @@ void handoff(Run& run, unsigned partner, bench::WordDuel::Wait wait) {
   compare_duels(run, ours, peer);
 }
 
+void handoff_floor_of_timeouts(Run& run) {
+  bench::pin(0);
+  bench::WordDuel floor(bench::WordDuel::Wait::TimedFutex, 0);
+  bench::WordDuel peer(bench::WordDuel::Wait::Futex, 0);
+  compare_duels(run, floor, peer);
+}
+
 void handoff_floor_of_queues(Run& run) {
   bench::pin(0);
   bench::QueueDuel floor(1);
@@ -331,6 +338,12 @@ constexpr Benchmark kBenchmarks[] = {
      .about = "a resource that two processes on one processor have by turns, there and back; and "
               "a word that they pass by futex(2)",
      .run = handoff_same},
+    {.name = "served/handoff_floor_of_timeouts_vs_futex",
+     .unit = "ns",
+     .peer = "futex",
+     .target = "",
+     .about = "what the bare word takes on one processor if each sleep has a deadline, as ours has",
+     .run = handoff_floor_of_timeouts},
     {.name = "served/handoff_cross_vs_futex",
      .unit = "ns",
      .peer = "futex",

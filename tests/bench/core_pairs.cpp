@@ -105,30 +105,64 @@ void pair_by_options_vs_cas(Run& run) {
                          });
 }
 
-void pair_1m_vs_cas(Run& run) {
-  Domain domain(kMillion);
-  std::vector<hal::Handle> places;
-  for (const std::uint32_t i : random_order(kMillion)) places.push_back(domain.handles()[i]);
-  std::uint32_t lines = 0;
-  for (const hal::Handle place : places) lines = std::max(lines, place.slot() + 1);
-  const SharedMemory memory(lines * sizeof(CasLine));
-  const std::span<CasLine> peers(reinterpret_cast<CasLine*>(memory.data()), lines);
-  std::uninitialized_default_construct(peers.begin(), peers.end());
+namespace {
 
-  // Both read the same array of handles: what that costs, each pays.
-  const Batch ours = round_and_round(places, [&manager = domain.manager()](hal::Handle place) {
-    auto hold = kExclusive(manager, place);
-    if (!hold) [[unlikely]] {
-      give_up(hold.error());
-    }
-  });
-  const Batch peer = round_and_round(places, [peers](hal::Handle place) {
-    CasLine& line = peers[place.slot()];
-    if (!line.lock() || !line.unlock()) [[unlikely]] {
-      throw std::runtime_error("the peer failed");
-    }
-  });
-  run.add(run.compare(ours, peer));
+/// A million resources, and the order in which they are gone through.
+struct Million {
+  Domain domain{kMillion};
+  std::vector<hal::Handle> places;
+  std::uint32_t lines = 0;  ///< that have an index below
+
+  Million() {
+    for (const std::uint32_t i : random_order(kMillion)) places.push_back(domain.handles()[i]);
+    for (const hal::Handle place : places) lines = std::max(lines, place.slot() + 1);
+  }
+};
+
+/// Lines of another hand, one for each resource, gone through in the same order.
+template <typename Line>
+class OtherLines {
+ public:
+  explicit OtherLines(const Million& million)
+      : memory_(million.lines * sizeof(Line)),
+        lines_(reinterpret_cast<Line*>(memory_.data()), million.lines) {
+    std::uninitialized_default_construct(lines_.begin(), lines_.end());
+  }
+  /// Reads the same array of handles as we do: what that costs, each pays.
+  [[nodiscard]] Batch pairs(const Million& million) const {
+    return round_and_round(million.places, [lines = lines_](hal::Handle place) {
+      Line& line = lines[place.slot()];
+      if (!line.lock() || !line.unlock()) [[unlikely]] {
+        throw std::runtime_error("the peer failed");
+      }
+    });
+  }
+
+ private:
+  SharedMemory memory_;
+  std::span<Line> lines_;
+};
+
+}  // namespace
+
+void pair_1m_vs_cas(Run& run) {
+  Million million;
+  const OtherLines<CasLine> peer(million);
+  const Batch ours =
+      round_and_round(million.places, [&manager = million.domain.manager()](hal::Handle place) {
+        auto hold = kExclusive(manager, place);
+        if (!hold) [[unlikely]] {
+          give_up(hold.error());
+        }
+      });
+  run.add(run.compare(ours, peer.pairs(million)));
+}
+
+void pair_1m_floor_of_books_vs_cas(Run& run) {
+  const Million million;
+  const OtherLines<BookedLine> floor(million);
+  const OtherLines<CasLine> peer(million);
+  run.add(run.compare(floor.pairs(million), peer.pairs(million)));
 }
 
 void pair_vs_absl(Run& run, unsigned held) {

@@ -16,6 +16,7 @@ void pair_floor_of_calls_vs_cas(Run& run);
 void pair_floor_of_books_vs_cas(Run& run);
 void pair_vs_robust(Run& run);
 void pair_1m_vs_cas(Run& run);
+void pair_1m_floor_of_books_vs_cas(Run& run);
 /// While so many other locks are held.
 void pair_vs_absl(Run& run, unsigned held);
 void shared_pair_vs_rwlock(Run& run);

@@ -3,6 +3,7 @@
 
 #include <linux/futex.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <thread>
@@ -19,6 +20,26 @@ void wake(std::atomic<std::uint32_t>& word) {
 
 void sleep_on(std::atomic<std::uint32_t>& word, std::uint32_t value) {
   (void)::syscall(SYS_futex, &word, FUTEX_WAIT, value, nullptr);
+}
+
+void sleep_for_a_second_on(std::atomic<std::uint32_t>& word, std::uint32_t value) {
+  timespec until{};
+  ::clock_gettime(CLOCK_MONOTONIC, &until);
+  until.tv_sec += 1;
+  (void)::syscall(SYS_futex, &word, FUTEX_WAIT_BITSET, value, &until, nullptr,
+                  FUTEX_BITSET_MATCH_ANY);
+}
+
+/// Until the word may be another than `value`.
+void pause_at(std::atomic<std::uint32_t>& word, std::uint32_t value, WordDuel::Wait wait) {
+  switch (wait) {
+    case WordDuel::Wait::Futex:
+      return sleep_on(word, value);
+    case WordDuel::Wait::TimedFutex:
+      return sleep_for_a_second_on(word, value);
+    case WordDuel::Wait::Spin:
+      return __builtin_ia32_pause();
+  }
 }
 
 }  // namespace
@@ -60,11 +81,7 @@ WordDuel::WordDuel(Wait wait, unsigned processor) : wait_(wait) {
     pin(processor);
     for (;;) {
       while (board_->turn.load(std::memory_order_acquire) != 1) {
-        if (wait_ == Wait::Futex || board_->playing.load() == 0) {
-          sleep_on(board_->turn, 0);
-        } else {
-          __builtin_ia32_pause();
-        }
+        pause_at(board_->turn, 0, board_->playing.load() == 0 ? Wait::Futex : wait_);
       }
       pass(*board_, wait_, 0);
     }
@@ -85,17 +102,11 @@ void WordDuel::play(std::uint64_t operations) {
 
 void WordDuel::pass(Board& board, Wait wait, std::uint32_t to) {
   board.turn.store(to, std::memory_order_release);
-  if (wait == Wait::Futex) wake(board.turn);
+  if (wait != Wait::Spin) wake(board.turn);
 }
 
 void WordDuel::await(Board& board, Wait wait, std::uint32_t turn) {
-  while (board.turn.load(std::memory_order_acquire) != turn) {
-    if (wait == Wait::Futex) {
-      sleep_on(board.turn, 1 - turn);
-    } else {
-      __builtin_ia32_pause();
-    }
-  }
+  while (board.turn.load(std::memory_order_acquire) != turn) pause_at(board.turn, 1 - turn, wait);
 }
 
 QueueDuel::QueueDuel(unsigned processor) {

@@ -20,9 +20,9 @@
 
 namespace bench {
 
-/// Three resources in a ring, of which each player holds one. A move is to take the next one, then to
-/// let the former go. The player ahead has one free place before him: so the two move in turns, and
-/// neither can go round alone while the other is on his way.
+/// Three resources in a ring, of which each player holds one. A move is to take the next one, then
+/// to let the former go. The player ahead has one free place before him: so the two move in turns,
+/// and neither can go round alone while the other is on his way.
 class Ring {
  public:
   static constexpr unsigned kPlaces = 3;
@@ -51,10 +51,11 @@ class LockDuel {
   std::unique_ptr<Other> partner_;
 };
 
-/// The same by a word in shared memory: asleep on a futex, or looking at it all the time.
+/// The same by a word in shared memory: asleep on a futex (with a deadline, so that who was not
+/// woken looks himself in the end), or looking at it all the time.
 class WordDuel {
  public:
-  enum class Wait { Futex, Spin };
+  enum class Wait { Futex, TimedFutex, Spin };
   WordDuel(Wait wait, unsigned processor);
   /// Starts and ends with the partner asleep.
   void play(std::uint64_t operations);
