@@ -66,6 +66,7 @@ Result<std::shared_ptr<Domain>> Domain::connect(LinkOptions link) {
   if (auto followed = authority.follow_in(domain->registry_); !followed) {
     return std::unexpected(std::move(followed.error()));
   }
+  authority.link().on_end([&self = *domain] { self.end(); });
   Forks::add(*domain);
   return domain;
 }
@@ -114,14 +115,14 @@ void Domain::after_fork_in_child() noexcept {
   contexts_.after_fork_in_child();
   authority_->after_fork_in_child();
   serial_ = kNoSerial;
-  closed_.store(true, std::memory_order_release);
+  life_.store(Life::Closed, std::memory_order_release);
   view_.stop_lookups_at_home();
   // Null if it was about to be destroyed by another thread, which nobody does here.
   kept_for_ever_ = weak_from_this().lock();
 }
 
 void Domain::close() noexcept {
-  if (closed_.exchange(true)) return;
+  if (life_.exchange(Life::Closed) == Life::Closed) return;
   serial_ = kNoSerial;
   view_.stop_lookups_at_home();
   contexts_.for_each([&](lock::Context& context) { close_context(context, "the manager closed"); });
@@ -133,6 +134,15 @@ void Domain::close() noexcept {
   foreign_memory_.clear();
   readable_memory_.clear();
   authority_->close();
+}
+
+void Domain::end() noexcept {
+  Life open = Life::Open;
+  if (!life_.compare_exchange_strong(open, Life::Over)) return;
+  view_.stop_lookups_at_home();
+  contexts_.end();
+  engine_.end();
+  log(LogLevel::Error, "the domain is over: what was held in it is lost; connect anew");
 }
 
 void Domain::remove_all_hooks() noexcept {

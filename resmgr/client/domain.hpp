@@ -75,7 +75,16 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   /// Whether other processes may have part in it.
   [[nodiscard]] bool is_served() const noexcept { return client_ != 0; }
   void close() noexcept;
-  [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+  /// The daemon has another domain now, or another client in this one's place: nobody manages what
+  /// this process sees. From here on calls return Disconnected, waits too, and refs do nothing, all
+  /// as in a child of fork(), and for the same reason: the regions are not ours to write, and a
+  /// release there could be of another's hold (I10). From any thread, while others are inside
+  /// calls.
+  void end() noexcept;
+  /// Or over.
+  [[nodiscard]] bool closed() const noexcept {
+    return life_.load(std::memory_order_acquire) != Life::Open;
+  }
 
   // For Forks.
   void before_fork() noexcept;
@@ -220,8 +229,10 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void accessed(Handle handle) const noexcept override;
   void busy() const noexcept override;
 
+  enum class Life : std::uint8_t { Open, Over, Closed };
+
   std::uint64_t serial_;
-  std::atomic<bool> closed_{false};
+  std::atomic<Life> life_{Life::Open};
   std::shared_ptr<Domain> kept_for_ever_;  ///< itself, in a child of fork()
   LogSink log_;
   registry::RegistryRegion registry_;

@@ -108,7 +108,9 @@ Result<void> Link::greet() {
         if (reply.frame.type == wire::FrameType::Result) {
           auto refusal = wire::ResultReply::decode(reply.frame);
           if (!refusal) return std::unexpected(std::move(refusal.error()));
-          return std::unexpected(wire::error_of(*refusal));
+          Error error = wire::error_of(*refusal);
+          if (known && is_final(error)) end();
+          return std::unexpected(std::move(error));
         }
         auto welcome = wire::Welcome::decode(reply.frame);
         if (!welcome) return std::unexpected(std::move(welcome.error()));
@@ -118,8 +120,7 @@ Result<void> Link::greet() {
         const wire::ClientPlace& place = welcome->regions.client;
         if (known) {
           if (is_same_domain(place)) return move_to(place, std::move(reply.fds[0]));
-          over_.store(true);
-          closed_.store(true);
+          end();
           return fail(ErrorCode::Disconnected, "the daemon has another domain now: attach again");
         }
         place_ = place;
@@ -133,6 +134,24 @@ Result<void> Link::greet() {
 bool Link::is_same_domain(const wire::ClientPlace& place) const noexcept {
   return place.domain_id == place_.domain_id && place.epoch >= place_.epoch &&
          place.client == place_.client && place.sequence == place_.sequence;
+}
+
+// What the next attempt would be told too: a daemon without room for all may have some later, and
+// one that lets nobody in may be told otherwise.
+bool Link::is_final(const Error& refusal) noexcept {
+  return refusal == ErrorCode::VersionMismatch || refusal == ErrorCode::Disconnected;
+}
+
+void Link::end() noexcept {
+  over_.store(true);
+  closed_.store(true);
+  if (on_end_) on_end_();
+}
+
+void Link::on_end(OnEnd on_end) {
+  const std::lock_guard lock(mutex_);
+  on_end_ = std::move(on_end);
+  if (over_.load()) on_end_();
 }
 
 // The lock region goes on from epoch to epoch: what is held and waited for there is not touched.

@@ -42,7 +42,7 @@ namespace resmgr::client {
 enum class LinkState : std::uint8_t {
   Lost,      ///< changes wait; what is registered is acquired and released as before
   Restored,  ///< under the same place in the domain
-  Ended,     ///< the daemon has another domain now: this one is over
+  Ended,     ///< the daemon has another domain now, or speaks another version: this one is over
 };
 
 struct LinkOptions {
@@ -90,6 +90,13 @@ class Link {
   /// daemon to the next. Errors: those of `follow`, which is called at once if the domain has moved
   /// since the regions were taken.
   [[nodiscard]] Result<void> on_new_epoch(Follow follow);
+  /// To be said once: what to call when the domain is over for this client, for good: the daemon
+  /// has another one, or nobody in this client's place, or speaks another version. Called before
+  /// LinkState::Ended is told, by whichever thread learns of it, under a lock, and at once if it is
+  /// over already: it is quick, and calls nothing of the link. It has to work until close() has
+  /// returned.
+  using OnEnd = std::function<void()>;
+  void on_end(OnEnd on_end);
   /// How often the connection was made anew.
   [[nodiscard]] std::uint32_t reconnections() const noexcept { return reconnections_; }
 
@@ -132,6 +139,8 @@ class Link {
   [[nodiscard]] Result<void> greet();
   /// Whether the daemon that gave `place` has the same domain, and this client's place in it.
   [[nodiscard]] bool is_same_domain(const wire::ClientPlace& place) const noexcept;
+  [[nodiscard]] static bool is_final(const Error& refusal) noexcept;
+  void end() noexcept;
   [[nodiscard]] Result<void> move_to(const wire::ClientPlace& place, UniqueFd registry);
   [[nodiscard]] Result<void> name_drivers();
   [[nodiscard]] Result<void> connect_again(std::uint64_t deadline_ns);
@@ -147,12 +156,13 @@ class Link {
   mutable std::mutex socket_mutex_;  ///< held for moments: which socket it is
   PacketSocket socket_;
   std::atomic<bool> closed_{false};
-  std::atomic<bool> over_{false};  ///< the daemon has another domain
+  std::atomic<bool> over_{false};  ///< as LinkState::Ended
   std::vector<std::byte> buffer_;
   std::uint64_t next_request_ = 1;
   wire::ClientPlace place_;
   Regions regions_;
   Follow follow_;
+  OnEnd on_end_;
   UniqueFd moved_to_;  ///< a later registry than was taken, where nobody follows yet
   std::vector<std::string> drivers_;
   OnEvent on_event_;

@@ -170,7 +170,11 @@ Result<Clerk::Answer> Clerk::hello(Client& client, const wire::Frame& frame,
   }
   // It has one if an earlier hello failed later.
   if (client.index == 0 && !take_place_back(client, hello->before)) {
-    if (auto admitted = admit(client); !admitted) return std::unexpected(admitted.error());
+    if (auto admitted = admit(client); !admitted) {
+      // That its place is lost is for good, and matters more than that there is no other.
+      if (hello->before.epoch != 0) return fail(ErrorCode::Disconnected, "that place is lost");
+      return std::unexpected(admitted.error());
+    }
     ledger_.client_came(client);
   }
   Answer answer;

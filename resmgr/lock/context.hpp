@@ -35,7 +35,7 @@ class LockEngine;
 struct alignas(64) Context {
   // All that an uncontended pair reads of it lies on the first line, the tables among it.
 
-  /// Null once the domain is closed: releases then do nothing.
+  /// Null once the domain is closed or over: releases then do nothing.
   std::atomic<LockEngine*> engine{nullptr};
   rm_slot* slots = nullptr;
   rm_context* record = nullptr;
@@ -43,7 +43,7 @@ struct alignas(64) Context {
   const Tick* tick = nullptr;
   std::uint64_t timed_at = kNeverTimed;  ///< the tick at which a hold of it was last timed exactly
   const void* thread = nullptr;          ///< this_thread() of the thread it belongs to, or null
-  std::uint32_t slot_count = 0;          ///< 0 once closed
+  std::uint32_t slot_count = 0;          ///< 0 once closed or over, perhaps by another thread
   std::uint16_t id = 0;
   std::uint16_t resting_priority = 0;
 

@@ -54,6 +54,7 @@ Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, 
   if (!scratch) return std::unexpected(std::move(scratch.error()));
   // What may throw comes before the claim; the lock keeps the room that was made.
   const std::lock_guard lock(mutex_);
+  if (over_) return fail(ErrorCode::Disconnected);
   open_.reserve(open_.size() + 1);
   Context* const context = take_object();
   const std::uint32_t id = claim(client);
@@ -76,7 +77,7 @@ Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, 
   context->owner_bits = std::uint64_t{id} << RM_WORD_OWNER_SHIFT;
   context->thread = thread;
   context->slots = t_.slots;
-  context->slot_count = t_.slot_count;
+  store_relaxed(context->slot_count, t_.slot_count);
   context->tick = &engine_.tick();
   context->timed_at = Context::kNeverTimed;
   context->spare_node_link = 0;
@@ -112,7 +113,7 @@ void ContextTable::close(Context& context, bool had_holds) noexcept {
   NodePool(t_).give_back_spare(context);
   CellPool(t_).unpark_all(context);
   // A hold that outlives it finds no slot on the fast path, and no engine behind it.
-  context.slot_count = 0;
+  store_relaxed(context.slot_count, 0);
   context.engine.store(nullptr, std::memory_order_release);
   context.scratch = Mapping();
   const std::uint64_t state = load(context.record->state);
@@ -121,11 +122,27 @@ void ContextTable::close(Context& context, bool had_holds) noexcept {
   if (!had_holds) give_back(&context);
 }
 
-void ContextTable::after_fork_in_child() noexcept {
+// Relaxed: who looks at it at this moment acquires before the end, whoever learns of it after.
+void ContextTable::close_untouched() noexcept {
   for (Context* context : open_) {
-    context->slot_count = 0;
+    store_relaxed(context->slot_count, 0);
     context->engine.store(nullptr, std::memory_order_release);
   }
+}
+
+void ContextTable::end() noexcept {
+  const std::lock_guard lock(mutex_);
+  over_ = true;
+  close_untouched();
+}
+
+// What end() closed still has its scratch: threads were walking in it.
+ContextTable::~ContextTable() {
+  for (Context* context : open_) context->scratch = Mapping();
+}
+
+void ContextTable::after_fork_in_child() noexcept {
+  close_untouched();
   open_.clear();
   mutex_.unlock();
 }

@@ -23,12 +23,13 @@ class ContextTable {
  public:
   ContextTable(const LockTables& tables, LockEngine& engine) noexcept
       : t_(tables), engine_(engine) {}
+  ~ContextTable();
   ContextTable(const ContextTable&) = delete;
   ContextTable& operator=(const ContextTable&) = delete;
 
   /// A live context of this process. `thread` is this_thread() of its thread, or null for a task.
-  /// Errors: CapacityExceeded, System (no memory for its scratch). May throw
-  /// std::bad_alloc; nothing is taken then.
+  /// Errors: CapacityExceeded, Disconnected (after end()), System (no memory for its scratch). May
+  /// throw std::bad_alloc; nothing is taken then.
   [[nodiscard]] Result<Context*> open(std::uint32_t client, std::uint32_t driver, std::uint32_t tid,
                                       const void* thread);
   /// Gives the id back. REQUIRES: it holds nothing and waits for nothing. `had_holds`: some were
@@ -45,6 +46,10 @@ class ContextTable {
     for (Context* context : open) visit(*context);
   }
   [[nodiscard]] std::uint32_t size() const noexcept;
+  /// The domain is over, and this process has no part in its region any more: the contexts are
+  /// closed without a touch of it, while their threads may be inside calls, and no more are opened.
+  /// Their objects are never used again, for refs may exist.
+  void end() noexcept;
 
   // ---- for client/forks.hpp: the table stands still from before_fork() on ---------------------
 
@@ -58,11 +63,14 @@ class ContextTable {
 
  private:
   [[nodiscard]] std::uint32_t claim(std::uint32_t client) noexcept;
+  /// REQUIRES: mutex_ held.
+  void close_untouched() noexcept;
 
   const LockTables& t_;
   LockEngine& engine_;
   mutable std::mutex mutex_;
   std::vector<Context*> open_;
+  bool over_ = false;
 };
 
 }  // namespace resmgr::lock

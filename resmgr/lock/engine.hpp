@@ -25,6 +25,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -120,7 +121,8 @@ class LockEngine {
 
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock, Preempted, OrderViolation,
   /// NotShareable, NotPermitted (it is restricted, and the context's driver has no right to it),
-  /// Quarantined, CapacityExceeded, InvalidArgument; for what is restricted, those of
+  /// Quarantined, CapacityExceeded, InvalidArgument, Disconnected (it waited until end()); for what
+  /// is restricted, those of
   /// Names::check_rights() too.
   [[nodiscard]] Result<Grant> acquire(Context& context, Handle handle,
                                       const Request& request) noexcept;
@@ -146,6 +148,11 @@ class LockEngine {
   /// otherwise; at least one, for what is new has to be sorted in. REQUIRES: no other thread uses
   /// the engine yet. (Tests let it happen at once.)
   void limit_service(unsigned rounds) noexcept { service_rounds_ = rounds; }
+  /// The domain is over for this process: nobody mends the region any more, or its place there is
+  /// somebody else's. Waits end with Disconnected, at once, whatever becomes of their nodes, which
+  /// are left as they are: I6 holds among those who have part in the region.
+  /// Contexts are closed by ContextTable::end(). From any thread.
+  void end() noexcept;
 
   // ---- for the owner of the registry ------------------------------------------------------------
 
@@ -331,6 +338,7 @@ class LockEngine {
   alignas(64) Tick tick_;  ///< on a line that nothing else is written to
   /// False on one processor, where whom we wait for can't run meanwhile.
   alignas(64) bool may_spin_;
+  std::atomic<bool> over_{false};
   unsigned service_rounds_ = kServiceRounds;
 };
 

@@ -45,7 +45,8 @@ class FastPath {
   [[nodiscard, gnu::always_inline]] static Outcome try_exclusive(Context& context, Handle handle,
                                                                  const std::source_location& place,
                                                                  std::uint8_t& tenure) noexcept {
-    if (handle.slot() >= context.slot_count || handle.is_null()) return Outcome::NotMine;
+    if (handle.slot() >= load_relaxed(context.slot_count) || handle.is_null())
+      return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
     // For whoever goes through many resources: the line is asked for before the locked instruction
     // of the pair before has ended, and for writing, which the first load of it would not do.
@@ -72,7 +73,8 @@ class FastPath {
                                                     Handle handle,
                                                     const std::source_location& place,
                                                     std::uint8_t& tenure) noexcept {
-    if (handle.slot() >= context.slot_count || handle.is_null()) return Outcome::NotMine;
+    if (handle.slot() >= load_relaxed(context.slot_count) || handle.is_null())
+      return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
     const std::uint64_t stamp = context.tick->ns();
     const std::uint16_t class_id = load_relaxed(slot.class_id);
@@ -89,7 +91,8 @@ class FastPath {
   /// L1 of a hold that nobody waits for.
   [[nodiscard, gnu::always_inline]] static Outcome try_release_exclusive(Context& context,
                                                                          Handle handle) noexcept {
-    if (!context.on_own_thread() || handle.slot() >= context.slot_count) return Outcome::NotMine;
+    if (!context.on_own_thread() || handle.slot() >= load_relaxed(context.slot_count))
+      return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
     HoldList holds(context);
     // If the hold is ours, these are: if it is not, the swap fails.
@@ -109,7 +112,8 @@ class FastPath {
   [[nodiscard, gnu::always_inline]] static Outcome try_shared(Context& context, Handle handle,
                                                               const std::source_location& place,
                                                               std::uint8_t& tenure) noexcept {
-    if (handle.slot() >= context.slot_count || handle.is_null()) return Outcome::NotMine;
+    if (handle.slot() >= load_relaxed(context.slot_count) || handle.is_null())
+      return Outcome::NotMine;
     rm_slot& slot = context.slots[handle.slot()];
     const std::uint64_t stamp = context.tick->ns();
     HoldList holds(context);
@@ -135,7 +139,8 @@ class FastPath {
   /// l2 of a cell that is kept. Owing: the hold has ended, and somebody has to be told (l3).
   [[nodiscard, gnu::always_inline]] static Outcome try_release_shared(Context& context,
                                                                       Handle handle) noexcept {
-    if (!context.on_own_thread() || handle.slot() >= context.slot_count) return Outcome::NotMine;
+    if (!context.on_own_thread() || handle.slot() >= load_relaxed(context.slot_count))
+      return Outcome::NotMine;
     const rm_slot& slot = context.slots[handle.slot()];
     CellWord parking;
     rm_cell* const cell = parked(context, handle, RM_CELL_HELD, parking);

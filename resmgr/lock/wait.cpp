@@ -119,13 +119,16 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   if (!planted::kCheckBeforePublish) check_deadlock(context, wait);
 
   const unsigned outcome = await(context, wait);
+  // Even what was granted is nothing now; the node may be somebody else's.
+  if (over_.load()) return fail(ErrorCode::Disconnected, "the domain is over");
   if (outcome != RM_NODE_GRANTED) return failed(context, wait, outcome);
   Grant grant;
   accept(context, wait, grant);
   return grant;
 }
 
-// Spins, then sleeps in bounded pieces, until the node is decided. Returns the outcome.
+// Spins, then sleeps in bounded pieces, until the node is decided, or the domain is over. Returns
+// the outcome.
 unsigned LockEngine::await(Context& context, Wait& wait) noexcept {
   rm_node& node = *wait.waiter.node;
   std::uint64_t now = wait.waiter.enqueued_at;  // who does not spin has come straight from there
@@ -148,6 +151,8 @@ unsigned LockEngine::await(Context& context, Wait& wait) noexcept {
       continue;
     }
     if (!NodeWord{word}.asleep() && !cas(node.word, word, word | RM_NODE_ASLEEP)) continue;
+    // Asleep first: end() wakes whom it finds so, and who says it later finds the end here.
+    if (over_.load()) return RM_NODE_WAITING;
     const auto low = static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
     futex_wait(&node.word, low, std::min(wait.deadline_ns, now + kBoundedSleepNs));
     // The gate may have closed since the walk, which made those who read beside him his blockers.
@@ -155,6 +160,17 @@ unsigned LockEngine::await(Context& context, Wait& wait) noexcept {
         StateWord{load(wait.slot.word)}.has(RM_WORD_QUARANTINED)) {
       check_deadlock(context, wait);
     }
+  }
+}
+
+// Others' are woken too, look, and sleep again.
+void LockEngine::end() noexcept {
+  over_.store(true);
+  const std::uint32_t end = nodes_.bits().high_water();
+  for (std::uint32_t index = 0; index < end; ++index) {
+    const rm_node& node = t_.nodes[index];
+    const NodeWord word{load(node.word)};
+    if (word.waiting() && word.asleep()) futex_wake(&node.word, 1);
   }
 }
 

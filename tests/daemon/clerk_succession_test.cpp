@@ -6,6 +6,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -52,6 +53,16 @@ TEST_F(ClerkTest, ASuccessorServesTheClientsThatComeBack) {
   Client twice{.pid = 4711, .start_time = 1};
   EXPECT_FALSE(greet(second, twice, peer.place));
   EXPECT_FALSE(twice.returned);
+  // Where there is no room for one more, who comes to begin may find some later; but whose place is
+  // lost is told that.
+  std::optional<ErrorCode> full;
+  for (std::uint32_t pid = 5000; !full; ++pid) {
+    Client one_more{.pid = pid, .start_time = 1};
+    full = greet(second, one_more);
+  }
+  EXPECT_EQ(full, ErrorCode::CapacityExceeded);
+  Client late{.pid = 4711, .start_time = 1};
+  EXPECT_EQ(greet(second, late, peer.place), ErrorCode::Disconnected);
 
   // What it owned is still its own, with the file behind it.
   std::vector<std::byte> in(RM_WIRE_MAX_FRAME);

@@ -187,8 +187,7 @@ TEST_F(ServedDeathTest, AnotherDomainAtTheSamePathIsNotTakenForTheOldOne) {
   daemon.start_anew();
   EXPECT_TRUE(eventually([&] { return ended.load(); }));
   EXPECT_EQ((*watched)->register_resource("x", {}).error(), ErrorCode::Disconnected);
-  // What is held and waited for in the old memory is nobody else's any more, and harms nobody.
-  EXPECT_TRUE((*watched)->try_acquire(handle));
+  EXPECT_EQ((*watched)->try_acquire(handle).error(), ErrorCode::Disconnected);
   EXPECT_NE(daemon.connect(), nullptr);
 }
 

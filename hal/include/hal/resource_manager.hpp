@@ -88,7 +88,11 @@ struct ManagerOptions {
 enum class ConnectionState : std::uint8_t {
   Lost,  ///< registering and sharing wait; what is registered is acquired and released as before
   Restored,  ///< all is as it was
-  Ended,     ///< resmgrd has another domain now: this one is over, connect() anew
+  /// The domain is over for this client: resmgrd came back with another one, or without this
+  /// client's place in it, or in another version. As in a child of fork(): calls return
+  /// Disconnected from here on, waits under way too; refs that are destroyed release nothing, and
+  /// release() says Disconnected. connect() anew, when refs and manager are done with.
+  Ended,
 };
 
 /// A domain that resmgrd serves, and how to be its client.
