@@ -482,8 +482,9 @@ struct rm_registry_region {
   uint32_t retired_slots; /* out of generations, never used again */
   uint32_t class_count;   /* entry 0 included, like driver_count */
   uint32_t driver_count;
-  uint32_t changes_seq; /* odd while what is registered and what tells of it differ */
-  uint32_t reserved0[6];
+  uint32_t changes_seq;      /* odd while what is registered and what tells of it differ */
+  uint32_t first_generation; /* of each slot; 0 stands for 1 */
+  uint32_t reserved0[5];
   struct rm_record_pool pairs;
   struct rm_record_pool dependencies;
   struct rm_record_pool shares;

@@ -8,6 +8,7 @@
 
 #include "resmgr/abi/version.hpp"
 #include "resmgr/base/hash.hpp"
+#include "resmgr/base/random.hpp"
 
 namespace resmgr {
 namespace {
@@ -24,6 +25,13 @@ std::unexpected<Error> damaged(const char* what) noexcept {
 }
 
 }  // namespace
+
+RegionIdentity new_identity(std::uint32_t flags) noexcept {
+  const std::uint64_t id = random_id();
+  return {.domain_id = id,
+          .flags = flags,
+          .first_generation = static_cast<std::uint32_t>(id % highest_generation(flags)) + 1};
+}
 
 std::uint64_t header_checksum(const rm_region_header& header) noexcept {
   std::array<unsigned char, offsetof(rm_region_header, checksum)> bytes{};

@@ -24,6 +24,7 @@
 #include "resmgr/abi/capacities.hpp"
 #include "resmgr/abi/layout.h"
 #include "resmgr/base/error.hpp"
+#include "resmgr/base/handle.hpp"
 
 namespace resmgr {
 
@@ -39,7 +40,18 @@ struct RegionIdentity {
   std::uint64_t domain_id = 0;  ///< random
   std::uint64_t epoch = 1;      ///< grows when a domain moves to new regions
   std::uint32_t flags = 0;      ///< RM_DOMAIN_*
+  /// Of each slot in it. Handles of one domain are stale in another that begins elsewhere.
+  std::uint32_t first_generation = 1;
 };
+
+/// That of a domain nobody has seen before: id and first generation are random.
+[[nodiscard]] RegionIdentity new_identity(std::uint32_t flags) noexcept;
+
+/// The highest generation in a domain with these flags.
+[[nodiscard]] constexpr std::uint32_t highest_generation(std::uint32_t flags) noexcept {
+  return (flags & RM_DOMAIN_COMPACT_HANDLES) != 0 ? Handle32::kMaxGeneration
+                                                  : Handle::kGenerationMask;
+}
 
 /// Tables start on pages of their own, so that untouched ones cost nothing.
 inline constexpr std::uint64_t kTableAlignment = 4096;

@@ -4,8 +4,9 @@
 //
 // What it is: 64 bits, slot:32 | generation:24 | tenure:8. A handle whose generation is old never
 // acts on the slot's new tenant (I10); the tenure, set in the handle inside a hold, tells a fenced
-// hold from its successor's. What it is not: a capability. Knowing a handle gives no access to
-// memory or devices.
+// hold from its successor's. A handle of one domain is stale in another, for each begins at a
+// generation of its own, but for one chance in 2^24 (in 2^12 where handles are compact). What it is
+// not: a capability. Knowing a handle gives no access to memory or devices.
 //
 // Lifetime and thread-safety: a plain value. The default one is null and never valid.
 //
@@ -47,8 +48,8 @@ class Handle {
   [[nodiscard]] constexpr Handle with_tenure(std::uint8_t tenure) const noexcept {
     return from_bits((bits_ & ~std::uint64_t{0xff}) | tenure);
   }
-  /// Generations start at 1, so a zero generation is the null handle. (One comparison: below the
-  /// generation is the tenure alone.)
+  /// No generation is 0, so that one is the null handle. (One comparison: below the generation is
+  /// the tenure alone.)
   [[nodiscard]] constexpr bool is_null() const noexcept {
     return static_cast<std::uint32_t>(bits_) <= 0xff;
   }
@@ -68,8 +69,9 @@ class Handle {
 };
 static_assert(sizeof(Handle) == 8);
 
-/// slot:20 | generation:12, for domains created with compact handles: there a slot is retired
-/// before its generation outgrows 12 bits, so a compact handle is as unambiguous as a full one.
+/// slot:20 | generation:12, for domains created with compact handles: there generations don't
+/// outgrow 12 bits, and a slot is retired when it has had them all, so a compact handle is as
+/// unambiguous as a full one.
 class Handle32 {
  public:
   constexpr Handle32() noexcept = default;

@@ -14,7 +14,6 @@
 #include <new>
 #include <utility>
 
-#include "resmgr/base/random.hpp"
 #include "resmgr/client/embedded_authority.hpp"
 #include "resmgr/client/forks.hpp"
 #include "resmgr/client/served_authority.hpp"
@@ -37,9 +36,8 @@ std::string place_text(const std::source_location& place) {
 }  // namespace
 
 Result<std::shared_ptr<Domain>> Domain::create(DomainOptions options) {
-  RegionIdentity identity;
-  identity.domain_id = random_id();
-  identity.flags = options.compact_handles ? RM_DOMAIN_COMPACT_HANDLES : 0;
+  const RegionIdentity identity =
+      new_identity(options.compact_handles ? RM_DOMAIN_COMPACT_HANDLES : 0);
   auto registry = registry::RegistryRegion::create(options.capacities, identity);
   if (!registry) return std::unexpected(std::move(registry.error()));
   auto writer = registry::RegistryWriter::open(*registry);

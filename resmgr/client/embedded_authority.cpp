@@ -82,7 +82,7 @@ Result<registry::PreparedSlot> EmbeddedAuthority::prepare(const NewResource& res
 
 // Before it is published, so that who finds the name finds everything behind it.
 void EmbeddedAuthority::arm(const registry::PreparedSlot& prepared, const NewResource& resource) {
-  if (prepared.generation == 1) locks_.grow_into(prepared.slot);
+  if (prepared.fresh) locks_.grow_into(prepared.slot);
   engine_.arm(prepared.slot, prepared.generation, prepared.class_id,
               registry::slot_attributes(resource.description, resource.wishes));
 }

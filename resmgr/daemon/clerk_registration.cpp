@@ -206,7 +206,7 @@ Result<Handle> Clerk::adopt(Client& client, const wire::Record& record, std::spa
 
 // Before it is published, so that who finds the name finds everything behind it.
 void Clerk::arm(const registry::PreparedSlot& prepared, const wire::Record& record) {
-  if (prepared.generation == 1) state_.locks().grow_into(prepared.slot);
+  if (prepared.fresh) state_.locks().grow_into(prepared.slot);
   state_.engine().arm(
       prepared.slot, prepared.generation, prepared.class_id,
       registry::slot_attributes(record.description, {.access_hook = record.access_hook,

@@ -19,7 +19,6 @@
 #include <CLI/CLI.hpp>
 
 #include "resmgr/abi/socket_path.hpp"
-#include "resmgr/base/random.hpp"
 #include "resmgr/daemon/descriptor_limit.hpp"
 #include "resmgr/daemon/fd_store.hpp"
 #include "resmgr/daemon/handover.hpp"
@@ -121,9 +120,8 @@ Result<resmgr::PacketListener> listen(const daemon::Config& config,
 }
 
 Result<daemon::Property> new_domain(const daemon::Config& config) {
-  const resmgr::RegionIdentity identity{
-      .domain_id = resmgr::random_id(),
-      .flags = config.domain.compact_handles ? RM_DOMAIN_COMPACT_HANDLES : 0u};
+  const resmgr::RegionIdentity identity =
+      resmgr::new_identity(config.domain.compact_handles ? RM_DOMAIN_COMPACT_HANDLES : 0u);
   auto regions = daemon::DomainRegions::create(config.domain.capacities, identity);
   if (!regions) return std::unexpected(std::move(regions.error()));
   auto ledger = daemon::LedgerFile::create(config.domain.capacities.clients);

@@ -125,6 +125,10 @@ Result<RegistryRegion> RegistryRegion::create(const Capacities& capacities,
   if (auto ok = check_capacities(capacities, identity.flags); !ok) {
     return std::unexpected(std::move(ok.error()));
   }
+  if (identity.first_generation == 0 ||
+      identity.first_generation > highest_generation(identity.flags)) {
+    return fail(ErrorCode::InvalidArgument, "a first generation that no handle has");
+  }
   const auto shapes = registry_shapes(capacities);
   auto header =
       make_header(RM_REGISTRY_MAGIC, capacities, identity, sizeof(rm_registry_region), shapes);
@@ -141,6 +145,7 @@ Result<RegistryRegion> RegistryRegion::create(const Capacities& capacities,
   store_release(region.tables_.root->class_count, 1);
   store_release(region.tables_.root->driver_count, 1);
   store_release(region.tables_.root->index_state, kSmallestState);
+  store_release(region.tables_.root->first_generation, identity.first_generation);
   return region;
 }
 

@@ -64,8 +64,8 @@ void reserve(const Tables& tables, void* begin, std::size_t bytes) noexcept;
 
 class RegistryRegion {
  public:
-  /// A new, empty registry. Errors: InvalidArgument (capacities, flags), System, CapacityExceeded
-  /// (no descriptor left).
+  /// A new, empty registry. Errors: InvalidArgument (capacities, flags, generation), System,
+  /// CapacityExceeded (no descriptor left).
   [[nodiscard]] static Result<RegistryRegion> create(const Capacities& capacities,
                                                      const RegionIdentity& identity);
   /// Maps one that came from elsewhere. Errors: InvalidArgument (not a sealed registry region, or a

@@ -123,8 +123,7 @@ Result<RegistryWriter> RegistryWriter::open(const RegistryRegion& region) noexce
 
 RegistryWriter::RegistryWriter(const Tables& tables) noexcept
     : tables_(tables),
-      last_generation_((tables.flags & RM_DOMAIN_COMPACT_HANDLES) != 0 ? Handle32::kMaxGeneration
-                                                                       : Handle::kGenerationMask),
+      generations_(Generations::of(tables)),
       index_(tables),
       pairs_(tables),
       shares_(tables),
@@ -148,7 +147,7 @@ Result<std::uint32_t> RegistryWriter::take_slot() noexcept {
     reserve_entries(slot);
     store_release(root.slot_high_water, slot + 1);
     const std::uint32_t generation = generation_of(entry);
-    if (generation < last_generation_) return slot;
+    if (!generations_.are_used_up(generation)) return slot;
     // Only damage makes an unused slot look used up; a handle must not repeat even then.
     store_release(entry[0], vacant(generation));
     bump(root.retired_slots);
@@ -166,7 +165,7 @@ void RegistryWriter::reserve_entries(std::uint32_t slot) noexcept {
 
 void RegistryWriter::give_slot_back(std::uint32_t slot, std::uint32_t generation) noexcept {
   rm_registry_region& root = *tables_.root;
-  if (generation >= last_generation_) {
+  if (generations_.are_used_up(generation)) {
     bump(root.retired_slots);
     return;
   }
@@ -221,9 +220,11 @@ Result<PreparedSlot> RegistryWriter::prepare(std::string_view name,
   use_class(*class_id, class_of(description));
 
   Word* const entry = tables_.entries.at(*slot);
+  const std::uint32_t last = generation_of(entry);
   const PreparedSlot prepared{.slot = *slot,
-                              .generation = generation_of(entry) + 1,
+                              .generation = generations_.after(last),
                               .class_id = static_cast<std::uint16_t>(*class_id),
+                              .fresh = last == 0,
                               .name_hash = key.hash};
   // Unpublished in whichever order the words get there: readers pass it by, recovery undoes it.
   write_entry(entry, name, description, prepared, pairs_.write(description.pairs));

@@ -33,6 +33,7 @@
 #include "resmgr/base/handle.hpp"
 #include "resmgr/base/types.hpp"
 #include "resmgr/registry/dependencies.hpp"
+#include "resmgr/registry/generations.hpp"
 #include "resmgr/registry/name_index.hpp"
 #include "resmgr/registry/pairs.hpp"
 #include "resmgr/registry/region.hpp"
@@ -46,6 +47,7 @@ struct PreparedSlot {
   std::uint32_t slot = 0;
   std::uint32_t generation = 0;
   std::uint16_t class_id = 0;
+  bool fresh = false;           ///< the slot was never used before
   std::uint64_t name_hash = 0;  ///< of the name, for the index
 
   [[nodiscard]] Handle handle() const noexcept { return {slot, generation}; }
@@ -156,7 +158,7 @@ class RegistryWriter {
   };
 
   Tables tables_;
-  std::uint32_t last_generation_;
+  Generations generations_;
   KnownClass last_class_;  ///< given to a resource
   std::uint32_t reserved_slots_ = 0;
   NameIndex index_;

@@ -300,6 +300,18 @@ TEST_F(ResourceManagerTest, CompactHandlesRoundTrip) {
   EXPECT_EQ(code_of(manager_->expand(Handle32())), ErrorCode::StaleHandle);
 }
 
+TEST_F(ResourceManagerTest, AHandleOfAnotherDomainIsStale) {
+  const Handle old = add("a");
+  restart({});
+  const Handle fresh = add("a");
+  ASSERT_EQ(fresh.slot(), old.slot());
+  EXPECT_FALSE(manager_->is_valid(old));
+  EXPECT_EQ(code_of(manager_->try_acquire(old)), ErrorCode::StaleHandle);
+  EXPECT_EQ(code_of(manager_->acquire_scoped_resource(old)), ErrorCode::StaleHandle);
+  EXPECT_EQ(code_of(manager_->unregister_resource(old)), ErrorCode::StaleHandle);
+  EXPECT_TRUE(manager_->try_acquire(fresh));
+}
+
 TEST_F(ResourceManagerTest, ClosedManagerAnswersEverything) {
   const Handle handle = add("a");
   // Found where it is at home, without a look at whether the manager is closed.

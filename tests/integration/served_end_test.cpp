@@ -99,6 +99,11 @@ TEST_F(ServedEndTest, HoldsEndWithIt) {
   ASSERT_NE(anew, nullptr);
   const Handle again = anew->register_resource("one", {}).value();
   EXPECT_TRUE(anew->try_acquire(again));
+  // The same slot, but what it was in the old domain it is not.
+  EXPECT_EQ(again.slot(), one.slot());
+  EXPECT_FALSE(anew->is_valid(one));
+  EXPECT_EQ(anew->try_acquire(one).error(), ErrorCode::StaleHandle);
+  EXPECT_EQ(anew->map(one).error(), ErrorCode::StaleHandle);
 }
 
 // Pairs that need no daemon, which nobody tells anything.

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
 
 #include "tests/registry/support.hpp"
@@ -74,6 +75,80 @@ TEST(Generations, CompactDomainsRetireSlotsAfterTwelveBits) {
   EXPECT_EQ(world.view.generation(0), Handle32::kMaxGeneration);
   EXPECT_TRUE(failed_with(world.try_add("r"), ErrorCode::CapacityExceeded));
   EXPECT_TRUE(is_sound(world));
+}
+
+// Past the highest one they go on from 1, until all have been.
+TEST(Generations, ADomainMayBeginWithAnyOfThem) {
+  for (const std::uint32_t first : {2u, 4000u, Handle32::kMaxGeneration}) {
+    World world(RegistryRegion::create(one_slot(), {.domain_id = 0x5eed,
+                                                    .flags = RM_DOMAIN_COMPACT_HANDLES,
+                                                    .first_generation = first})
+                    .value());
+    std::set<std::uint32_t> had;
+    for (std::uint32_t i = 0; i < Handle32::kMaxGeneration; ++i) {
+      const Handle handle = world.add("r");
+      ASSERT_EQ(handle.generation(), (first + i - 1) % Handle32::kMaxGeneration + 1);
+      ASSERT_EQ(world.view.expand(world.view.compact(handle).value()).value(), handle);
+      had.insert(handle.generation());
+      world.remove(handle);
+      // A new authority goes on as the old one would.
+      if (i == 2000) {
+        ASSERT_EQ(world.writer.recover().retired, 0u);
+      }
+    }
+    EXPECT_EQ(had.size(), Handle32::kMaxGeneration);
+    EXPECT_EQ(world.view.retired_slots(), 1u);
+    EXPECT_TRUE(failed_with(world.try_add("r"), ErrorCode::CapacityExceeded));
+    EXPECT_EQ(world.writer.recover().retired, 1u);
+    EXPECT_TRUE(is_sound(world));
+  }
+}
+
+TEST(Generations, TheWriterSaysWhichSlotsAreFresh) {
+  World world(
+      RegistryRegion::create(one_slot(), {.domain_id = 0x5eed, .first_generation = 77}).value());
+  const auto prepared = world.writer.prepare("r", {});
+  ASSERT_TRUE(succeeded(prepared));
+  EXPECT_TRUE(prepared->fresh);
+  EXPECT_EQ(prepared->generation, 77u);
+  ASSERT_TRUE(succeeded(world.writer.abandon(*prepared)));
+  EXPECT_FALSE(world.writer.prepare("r", {}).value().fresh);
+}
+
+TEST(Generations, WhatNoHandleHasIsRefused) {
+  for (const std::uint32_t flags : {0u, RM_DOMAIN_COMPACT_HANDLES}) {
+    for (const std::uint32_t first : {0u, highest_generation(flags) + 1}) {
+      EXPECT_TRUE(failed_with(
+          RegistryRegion::create(one_slot(), {.flags = flags, .first_generation = first}),
+          ErrorCode::InvalidArgument));
+    }
+  }
+}
+
+// What a damaged region says of it is not believed.
+TEST(Generations, DamageLeadsToNoneThatIsNot) {
+  World world(one_slot(), RM_DOMAIN_COMPACT_HANDLES);
+  for (const std::uint32_t first : {0u, Handle32::kMaxGeneration + 1, ~0u}) {
+    store_release(world.region.tables().root->first_generation, first);
+    EXPECT_EQ(Generations::of(world.region.tables()).first(), 1u);
+  }
+  store_field<std::uint32_t>(world.region.tables().entries.at(0), offsetof(rm_entry, generation),
+                             Handle32::kMaxGeneration + 1);
+  EXPECT_TRUE(failed_with(world.try_add("r"), ErrorCode::CapacityExceeded));
+}
+
+TEST(Generations, NewDomainsDiffer) {
+  for (const std::uint32_t flags : {0u, RM_DOMAIN_COMPACT_HANDLES}) {
+    std::set<std::uint32_t> firsts;
+    for (int i = 0; i < 1000; ++i) {
+      const RegionIdentity identity = new_identity(flags);
+      EXPECT_EQ(identity.flags, flags);
+      EXPECT_GE(identity.first_generation, 1u);
+      EXPECT_LE(identity.first_generation, highest_generation(flags));
+      firsts.insert(identity.first_generation);
+    }
+    EXPECT_GT(firsts.size(), 500u);
+  }
 }
 
 TEST(Generations, OtherDomainsRetireSlotsAfterTwentyFourBits) {
