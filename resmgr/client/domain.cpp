@@ -64,7 +64,7 @@ Result<std::shared_ptr<Domain>> Domain::connect(LinkOptions link) {
   if (auto followed = authority.follow_in(domain->registry_); !followed) {
     return std::unexpected(std::move(followed.error()));
   }
-  authority.link().on_end([&self = *domain] { self.end(); });
+  authority.on_end([&self = *domain] { self.end(); });
   Forks::add(*domain);
   return domain;
 }

@@ -57,11 +57,15 @@ Result<ServedAuthority::Attached> ServedAuthority::attach(LinkOptions options) {
     return fail(ErrorCode::InvalidArgument, "the daemon's regions are of another domain");
   }
   struct Public : ServedAuthority {  // make_unique needs a constructor it may call
-    Public(std::unique_ptr<Link> l, const registry::RegistryRegion& r, std::uint32_t c) noexcept
-        : ServedAuthority(std::move(l), r, c) {}
+    Public(std::unique_ptr<Link> l, const registry::RegistryRegion& r, std::uint32_t c,
+           Presence p) noexcept
+        : ServedAuthority(std::move(l), r, c, std::move(p)) {}
   };
+  // Without one, a connection that is lost has to be made anew in the time that the daemon gives.
+  auto presence = Presence::mark(locks->fd(), regions.place.client);
   std::unique_ptr<ServedAuthority> authority =
-      std::make_unique<Public>(std::move(*link), *registry, regions.place.client);
+      std::make_unique<Public>(std::move(*link), *registry, regions.place.client,
+                               presence ? std::move(*presence) : Presence());
   return Attached{std::move(*registry), std::move(*locks), std::move(authority),
                   regions.place.client, std::move(regions.daemon_version)};
 }
@@ -69,6 +73,25 @@ Result<ServedAuthority::Attached> ServedAuthority::attach(LinkOptions options) {
 Result<void> ServedAuthority::follow_in(registry::RegistryRegion& registry) {
   return link_->on_new_epoch(
       [&registry](UniqueFd later) { return registry.follow(std::move(later)); });
+}
+
+// What the daemon does with the place afterwards is no concern of this process.
+void ServedAuthority::on_end(Link::OnEnd on_end) {
+  link_->on_end([this, tell = std::move(on_end)] {
+    presence_.end();
+    tell();
+  });
+}
+
+// First, so that a connection that ends without a goodbye is not waited for.
+void ServedAuthority::close() noexcept {
+  presence_.end();
+  link_->close();
+}
+
+void ServedAuthority::after_fork_in_child() noexcept {
+  link_->after_fork_in_child();
+  presence_ = {};
 }
 
 template <typename Request>

@@ -21,6 +21,7 @@
 #include <utility>
 
 #include "resmgr/abi/replies.hpp"
+#include "resmgr/base/presence.hpp"
 #include "resmgr/client/authority.hpp"
 #include "resmgr/client/link.hpp"
 #include "resmgr/lock/region.hpp"
@@ -44,6 +45,8 @@ class ServedAuthority : public Authority {
   /// Has `registry`, where it is for good, follow the domain to the next daemon, should this one
   /// be replaced. It has to live until close() has returned. Errors: those of follow().
   [[nodiscard]] Result<void> follow_in(registry::RegistryRegion& registry);
+  /// As Link::on_end().
+  void on_end(Link::OnEnd on_end);
 
   [[nodiscard]] Result<std::uint32_t> intern_driver(std::string_view name) override;
   [[nodiscard]] Result<void> check(std::string_view name, const Description& description) override;
@@ -73,15 +76,15 @@ class ServedAuthority : public Authority {
   void read_apart(const std::function<void()>& read) override;
   /// For requests that are no authority's, such as an operator's.
   [[nodiscard]] Link& link() noexcept { return *link_; }
-  void close() noexcept override { link_->close(); }
+  void close() noexcept override;
   void before_fork() noexcept override { link_->before_fork(); }
   void after_fork_in_parent() noexcept override { link_->after_fork_in_parent(); }
-  void after_fork_in_child() noexcept override { link_->after_fork_in_child(); }
+  void after_fork_in_child() noexcept override;
 
  private:
   ServedAuthority(std::unique_ptr<Link> link, const registry::RegistryRegion& registry,
-                  std::uint32_t client) noexcept
-      : link_(std::move(link)), view_(registry), client_(client) {}
+                  std::uint32_t client, Presence presence) noexcept
+      : link_(std::move(link)), view_(registry), client_(client), presence_(std::move(presence)) {}
 
   /// The errors of a request whose answer says no more than that it is done. `done_before`: what
   /// says so where it was sent twice.
@@ -96,6 +99,9 @@ class ServedAuthority : public Authority {
   std::unique_ptr<Link> link_;
   registry::RegistryView view_;
   std::uint32_t client_;
+  /// By which the daemon sees, while there is no connection, that this process has part in the
+  /// domain. None where the process can't have one.
+  Presence presence_;
 };
 
 }  // namespace resmgr::client

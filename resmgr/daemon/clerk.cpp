@@ -12,6 +12,7 @@
 
 #include "resmgr/abi/version.hpp"
 #include "resmgr/base/clock.hpp"
+#include "resmgr/base/presence.hpp"
 
 namespace resmgr::daemon {
 
@@ -27,6 +28,10 @@ void Clerk::inherit(const Client& client) {
   if (client.index == 0 || client.index >= places_.size()) return;
   places_[client.index] = {client.sequence, true};
   absent_[client.index] = client;
+}
+
+bool Clerk::has_region(std::uint32_t index) const noexcept {
+  return Presence::is_marked(state_.locks().fd(), index);
 }
 
 void Clerk::bury_absent(std::uint32_t index, int pidfd) {

@@ -112,6 +112,10 @@ class Clerk {
   /// Null: clients are told nothing unasked.
   void set_outbox(Outbox* outbox) noexcept { quiescer_.set_outbox(outbox); }
 
+  /// Whether the process in that place has the lock region still, as far as the kernel can tell: it
+  /// goes on with what it holds, whatever became of its connection. One that called exec has not.
+  [[nodiscard]] bool has_region(std::uint32_t index) const noexcept;
+
   // What a predecessor left: before anything else.
   /// A file behind a resource; of one that is not there any more it is dropped.
   void inherit(Handle handle, UniqueFd file);

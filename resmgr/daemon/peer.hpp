@@ -57,6 +57,8 @@ class Peer {
   [[nodiscard]] std::uint64_t start_time() const noexcept { return start_time_; }
   /// Readable once the process is dead; close-on-exec, owned by this object.
   [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
+  /// The same, for who watches it from here on.
+  [[nodiscard]] UniqueFd take_pidfd() noexcept { return std::move(pidfd_); }
   /// Whether it has ended, with all its threads. A zombie has; a stopped process has not.
   [[nodiscard]] bool is_dead() const noexcept;
 

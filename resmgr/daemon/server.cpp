@@ -15,6 +15,9 @@ namespace {
 constexpr std::uint64_t kRecoveryPause = 1'000'000;
 // Without a descriptor left nobody can be let in; sessions end, and then there are some.
 constexpr std::uint64_t kDoorPause = 100'000'000;
+// Exec closes one descriptor after the other, in a moment; it may be called later, too.
+constexpr std::uint64_t kFirstLook = 10'000'000;
+constexpr std::uint64_t kLongestLook = 1'000'000'000;
 
 std::string name_of(const Peer& peer) {
   return "process " + std::to_string(peer.pid()) + " of uid " + std::to_string(peer.uid());
@@ -69,6 +72,7 @@ Result<void> Server::expect(const Client& client, UniqueFd pidfd) {
   auto watched = loop_.watch(*absent, absent->pidfd(), POLLIN);
   if (absent_.empty()) grant_return();
   if (watched) absent_.push_back(*absent.release());
+  look_again_after(kFirstLook);
   return watched;
 }
 
@@ -137,7 +141,7 @@ Clerk::Answer Server::answer(Session& session, std::span<const std::byte> frame,
     absent_.remove_and_dispose_if(
         [&](const Absent& absent) { return absent.index() == client.index; }, Dispose<Absent>());
     log(LogLevel::Info, name_of(session.peer()) + (client.returned ? " is back" : " attached"));
-    tell(AuditEvent::Attached, client, client.returned ? "again" : "");
+    tell(AuditEvent::Attached, session.peer().pid(), client.uid, client.returned ? "again" : "");
   }
   // Not before the answer is on its way, which what is told may be about.
   if (clerk_.is_quiescing()) loop_.arm(quiescing_, monotonic_ns());
@@ -145,20 +149,42 @@ Clerk::Answer Server::answer(Session& session, std::span<const std::byte> frame,
 }
 
 void Server::ended(Session& session, std::string_view why) {
+  if (is_missed(session)) return miss(session, why);
   const Client client = session.client();
   // Somebody may be waiting for what it held: that comes before all words.
   clerk_.bury(client);
   recover();
   if (client.index != 0) {
     log(LogLevel::Info, name_of(session.peer()) + " is gone: " + std::string(why));
-    tell(client.left ? AuditEvent::Detached : AuditEvent::Died, client, why);
+    tell(client.left ? AuditEvent::Detached : AuditEvent::Died, session.peer().pid(), client.uid,
+         why);
   }
   sessions_.erase_and_dispose(sessions_.iterator_to(session), Dispose<Session>());
 }
 
+bool Server::is_missed(const Session& session) const noexcept {
+  const Client& client = session.client();
+  return client.index != 0 && !client.left && !session.peer().is_dead() &&
+         clerk_.has_region(client.index);
+}
+
+void Server::miss(Session& session, std::string_view why) {
+  log(LogLevel::Warning, name_of(session.peer()) + " has lost its connection (" + std::string(why) +
+                             "), and keeps its place");
+  const Client client = session.client();
+  UniqueFd pidfd = session.take_pidfd();
+  sessions_.erase_and_dispose(sessions_.iterator_to(session), Dispose<Session>());
+  if (auto expected = expect(client, std::move(pidfd)); !expected) {
+    log(LogLevel::Error, "nobody sees its process end: " + expected.error().message());
+  }
+}
+
 void Server::give_up(Absent& absent, bool ended) {
-  log(LogLevel::Info, std::string("a client that had not come back is gone: ") +
-                          (ended ? "its process ended" : "it did not connect again"));
+  const char* const why = ended               ? "its process ended"
+                          : absent.has_left() ? "it let go of the domain"
+                                              : "it did not connect again";
+  log(LogLevel::Info, std::string("a client that had not come back is gone: ") + why);
+  tell(AuditEvent::Died, absent.pid(), absent.uid(), why);
   clerk_.bury_absent(absent.index(), ended ? -1 : absent.pidfd());
   absent_.erase_and_dispose(absent_.iterator_to(absent), Dispose<Absent>());
   recover();
@@ -176,7 +202,7 @@ bool Server::Absent::is_stopped() const noexcept {
 
 bool Server::Absent::had_its_time() noexcept {
   const bool stopped = is_stopped();
-  return !std::exchange(was_stopped_, stopped) && !stopped;
+  return !std::exchange(was_stopped_, stopped) && !stopped && !server_.clerk_.has_region(index_);
 }
 
 void Server::give_up_all() {
@@ -185,6 +211,19 @@ void Server::give_up_all() {
     if (absent.had_its_time()) give_up(absent, false);
   }
   if (!absent_.empty()) grant_return();
+}
+
+void Server::give_up_who_left() {
+  for (auto each = absent_.begin(); each != absent_.end();) {
+    Absent& absent = *each++;
+    if (absent.has_left()) give_up(absent, false);
+  }
+  if (!absent_.empty()) look_again_after(std::min(2 * look_pause_, kLongestLook));
+}
+
+void Server::look_again_after(std::uint64_t pause_ns) {
+  look_pause_ = pause_ns;
+  loop_.arm(next_look_, monotonic_ns() + pause_ns);
 }
 
 void Server::recover() {
@@ -214,10 +253,9 @@ void Server::set_policy(std::shared_ptr<const Policy> policy) {
   for (Session& session : sessions_) clerk_.refresh_roles(session.client());
 }
 
-void Server::tell(AuditEvent event, const Client& client, std::string_view detail) const noexcept {
+void Server::tell(AuditEvent event, pid_t pid, uid_t uid, std::string_view detail) const noexcept {
   if (!options_.audit) return;
-  options_.audit->record(
-      {.event = event, .pid = static_cast<pid_t>(client.pid), .uid = client.uid, .detail = detail});
+  options_.audit->record({.event = event, .pid = pid, .uid = uid, .detail = detail});
 }
 
 void Server::log(LogLevel level, const std::string& line) const noexcept {

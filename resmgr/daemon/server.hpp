@@ -3,8 +3,15 @@
 // Server: a worker's dealings with all clients of a domain.
 //
 // What it is: accepts connections of those who may attach, has the clerk answer them, and has those
-// buried whose process or connection ended. It also waits for clients that a predecessor had: they
-// come back to their places, or their processes end. What it is not: the keeper, which outlives it.
+// buried who left, or whose process ended. It also waits for clients without a connection, who had
+// one with it or with a predecessor: they come back to their places, or their processes end. What
+// it is not: the keeper, which outlives it.
+//
+// Only the dead are buried, for the living go on with what they hold, and it must not be somebody
+// else's meanwhile (I1, I4). A process that has the lock region still lives there, though it may
+// have no descriptor left to connect with for as long as it likes. One that lives, but has it no
+// more, called exec, and that is the same as death. Of one that can't be told (base/presence.hpp)
+// the end of its connection is believed to be its own.
 //
 // Lifetime: borrows loop, clerk and audit log. Thread-safety: that of the loop.
 //
@@ -51,9 +58,10 @@ class Server : private SessionOwner, private Outbox {
   /// From here on, also for those who are there: nobody is sent away, but what its drivers may
   /// register is asked anew.
   void set_policy(std::shared_ptr<const Policy> policy);
-  /// A client of a predecessor: it has its place until its process ends, or until it has had the
-  /// policy's time to connect again and is not stopped. (One that has called exec closed its
-  /// connection while nobody saw it, and lives.) Errors: those of EventLoop::watch().
+  /// A client without a connection: it has its place until its process ends, or has given the lock
+  /// region up; or, where that can't be told, until it has had the policy's time to connect again
+  /// and is not stopped. (One that has called exec closed its connection, perhaps while nobody saw
+  /// it, and lives.) Errors: those of EventLoop::watch().
   Result<void> expect(const Client& client, UniqueFd pidfd);
   /// A client that a predecessor was burying. `pidfd`: its process, borrowed for the call.
   void finish_burial(const Client& client, int pidfd);
@@ -67,11 +75,20 @@ class Server : private SessionOwner, private Outbox {
         : server_(server),
           index_(client.index),
           pid_(static_cast<pid_t>(client.pid)),
-          pidfd_(std::move(pidfd)) {}
+          uid_(client.uid),
+          pidfd_(std::move(pidfd)),
+          had_region_(server.clerk_.has_region(client.index)) {}
     [[nodiscard]] std::uint32_t index() const noexcept { return index_; }
+    [[nodiscard]] pid_t pid() const noexcept { return pid_; }
+    [[nodiscard]] uid_t uid() const noexcept { return uid_; }
     [[nodiscard]] int pidfd() const noexcept { return pidfd_.get(); }
+    /// It gave the region up.
+    [[nodiscard]] bool has_left() const noexcept {
+      return had_region_ && !server_.clerk_.has_region(index_);
+    }
     /// At the end of its time: whether it has had it. One that is stopped can't come back, and goes
     /// on some day: it gets as much again when it was stopped at the beginning or is at the end.
+    /// One that has the region has no end of its time.
     [[nodiscard]] bool had_its_time() noexcept;
 
    private:
@@ -80,7 +97,9 @@ class Server : private SessionOwner, private Outbox {
     Server& server_;
     std::uint32_t index_;
     pid_t pid_;
+    uid_t uid_;
     UniqueFd pidfd_;
+    bool had_region_;  ///< when it was missed
     bool was_stopped_ = is_stopped();
   };
   Server(EventLoop& loop, Clerk& clerk, PacketListener listener,
@@ -102,13 +121,18 @@ class Server : private SessionOwner, private Outbox {
 
   void accept();
   [[nodiscard]] Result<void> check(const Peer& peer) const;
+  /// Its connection ended, and it did not.
+  [[nodiscard]] bool is_missed(const Session& session) const noexcept;
+  void miss(Session& session, std::string_view why);
   void give_up(Absent& absent, bool ended);
   void give_up_all();
+  void give_up_who_left();
+  void look_again_after(std::uint64_t pause_ns);
   void grant_return();
   void recover();
   void destroy_orphans(std::uint64_t now_ns);
   void quiesce(std::uint64_t now_ns);
-  void tell(AuditEvent event, const Client& client, std::string_view detail = {}) const noexcept;
+  void tell(AuditEvent event, pid_t pid, uid_t uid, std::string_view detail = {}) const noexcept;
   void log(LogLevel level, const std::string& line) const noexcept;
 
   template <typename Node>
@@ -130,6 +154,9 @@ class Server : private SessionOwner, private Outbox {
       *this, [](Server& self, std::uint64_t) { (void)self.loop_.change(self.door_, POLLIN); }};
   BoundTimer<Server> rest_of_recovery_{*this, [](Server& self, std::uint64_t) { self.recover(); }};
   BoundTimer<Server> return_grace_{*this, [](Server& self, std::uint64_t) { self.give_up_all(); }};
+  std::uint64_t look_pause_ = 0;
+  BoundTimer<Server> next_look_{*this,
+                                [](Server& self, std::uint64_t) { self.give_up_who_left(); }};
   BoundTimer<Server> orphans_grace_{
       *this, [](Server& self, std::uint64_t now_ns) { self.destroy_orphans(now_ns); }};
   BoundTimer<Server> quiescing_{*this,

@@ -59,6 +59,8 @@ class Session : public boost::intrusive::list_base_hook<> {
     return unsent_.empty() && socket_.send(event).has_value();
   }
   [[nodiscard]] const Peer& peer() const noexcept { return peer_; }
+  /// At its end, for who watches the process from here on.
+  [[nodiscard]] UniqueFd take_pidfd() noexcept { return peer_.take_pidfd(); }
   [[nodiscard]] Client& client() noexcept { return client_; }
   [[nodiscard]] const Client& client() const noexcept { return client_; }
 

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Clients that live and have no connection: only the dead are buried.
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "tests/integration/served_support.hpp"
+
+namespace hal::test {
+namespace {
+
+/// How many descriptors this process may have.
+bool allow_descriptors(rlim_t count) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return false;
+  limit.rlim_cur = count;
+  return ::setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
+/// Few, so that all can be used up. What there is stays open.
+constexpr rlim_t kFew = 128;
+/// Not one is free below it, but poll(2) goes by it too.
+constexpr rlim_t kNone = 3;
+
+/// Takes each one that is left, but none that comes free later. They end with the process.
+bool use_up_descriptors() {
+  if (!allow_descriptors(kFew)) return false;
+  while (::open("/dev/null", O_RDONLY | O_CLOEXEC) >= 0) {
+  }
+  return errno == EMFILE;
+}
+bool forbid_descriptors() { return allow_descriptors(kNone); }
+
+struct Shortage {
+  const char* name;
+  bool (*begin)();
+};
+
+class ServedPresenceTest : public ::testing::TestWithParam<Shortage> {
+ protected:
+  void SetUp() override {
+    manager = daemon.connect();
+    ASSERT_NE(manager, nullptr);
+    held = manager->register_resource("held", {}).value();
+    clock = manager->register_resource("clock", {}).value();
+  }
+
+  // Connects and holds, until it is told to go on; then it ends by exec, its connection with it.
+  [[nodiscard]] int execute(Handle handle, const Child::Talk& talk) const {
+    auto theirs = daemon.connect();
+    auto hold = theirs->try_acquire(handle);
+    talk.say(hold ? 'h' : 'x');
+    if (talk.hear() != 'g') return 1;
+    ::execl("/bin/sleep", "sleep", "600", nullptr);
+    return 2;
+  }
+
+  const TemporaryFile config{"[grace]\nclient_restart = \"50ms\"\n"};
+  Daemon daemon{{"--config", config.path()}};
+  std::unique_ptr<ResourceManager> manager;
+  Handle held;
+  Handle clock;
+};
+
+// Where the socket of the lost connection makes room for one descriptor, it gets as far as the
+// welcome, and is refused by its own kernel what came with it; where there is none at all, nobody
+// hears of it.
+TEST_P(ServedPresenceTest, WhoCanNotConnectKeepsWhatItHolds) {
+  Child client([&](Child::Talk& talk) {
+    std::atomic<int> restored = 0;
+    std::atomic<bool> ended = false;
+    auto theirs = ResourceManager::connect(
+        {.socket = daemon.socket(), .on_connection = [&](ConnectionState state) {
+           if (state == ConnectionState::Restored) ++restored;
+           if (state == ConnectionState::Ended) ended = true;
+         }});
+    if (!theirs) return 1;
+    auto hold = (*theirs)->try_acquire(held);
+    rlimit before{};
+    if (!hold || ::getrlimit(RLIMIT_NOFILE, &before) != 0) return 2;
+    if (!GetParam().begin()) return 3;
+    talk.say('h');
+    if (talk.hear() != 'g') return 4;
+    if (restored != 0 || ended) return 5;
+    if (hold->inconsistent() || !hold->release()) return 6;
+    hold = (*theirs)->try_acquire(held);
+    if (!hold) return 7;
+    if (!allow_descriptors(before.rlim_cur)) return 8;
+    if (!eventually([&] { return restored == 1; })) return 9;
+    if (!(*theirs)->register_resource("after", {})) return 10;
+    return hold->release() && !ended ? 0 : 11;
+  });
+  ASSERT_EQ(client.hear(), 'h');
+  for (int i = 0; i < 3; ++i) {
+    // One that called exec and was not seen doing so: when it is given up, the time is over in
+    // which clients may come back.
+    Child other([&](Child::Talk& talk) { return execute(clock, talk); });
+    ASSERT_EQ(other.hear(), 'h');
+    const pid_t worker = daemon.worker();
+    ASSERT_EQ(::kill(worker, SIGSTOP), 0);
+    other.say('g');
+    EXPECT_EQ(other.hear(), '\0');
+    ASSERT_EQ(::kill(worker, SIGKILL), 0);
+    auto hold = manager->acquire_scoped_resource(clock);
+    ASSERT_TRUE(hold) << hold.error().message();
+    EXPECT_TRUE(hold->inconsistent());
+    EXPECT_TRUE(hold->consistent());
+    EXPECT_EQ(manager->try_acquire(held).error(), ErrorCode::WouldBlock);
+  }
+  client.say('g');
+  EXPECT_EQ(client.wait(), 0);
+  auto hold = manager->acquire_scoped_resource(held);
+  ASSERT_TRUE(hold) << hold.error().message();
+  EXPECT_FALSE(hold->inconsistent());
+}
+
+TEST_P(ServedPresenceTest, WhoDiesInThatStateIsBuried) {
+  Child client([&](Child::Talk& talk) {
+    auto theirs = daemon.connect();
+    auto hold = theirs->try_acquire(held);
+    talk.say(hold && GetParam().begin() ? 'h' : 'x');
+    return static_cast<int>(talk.hear());
+  });
+  ASSERT_EQ(client.hear(), 'h');
+  daemon.kill_worker();
+  ASSERT_TRUE(manager->register_resource("after", {}));
+  EXPECT_EQ(manager->try_acquire(held).error(), ErrorCode::WouldBlock);
+  client.signal(SIGKILL);
+  auto hold = manager->acquire_scoped_resource(held);
+  ASSERT_TRUE(hold) << hold.error().message();
+  EXPECT_TRUE(hold->inconsistent());
+}
+
+INSTANTIATE_TEST_SUITE_P(Shortages, ServedPresenceTest,
+                         ::testing::Values(Shortage{"UsedUp", use_up_descriptors},
+                                           Shortage{"Forbidden", forbid_descriptors}),
+                         [](const auto& test) { return std::string(test.param.name); });
+
+// Long before the time is over that clients have to come back.
+TEST(ServedPresence, WhoCallsExecIsGone) {
+  const TemporaryFile config("[grace]\nclient_restart = \"60min\"\n");
+  Daemon daemon({"--config", config.path()});
+  const auto manager = daemon.connect();
+  const Handle handle = manager->register_resource("r", {}).value();
+  Child child([&](Child::Talk& talk) {
+    auto theirs = daemon.connect();
+    auto hold = theirs->try_acquire(handle);
+    talk.say(hold ? 'h' : 'x');
+    if (talk.hear() != 'g') return 1;
+    ::execl("/bin/sleep", "sleep", "600", nullptr);
+    return 2;
+  });
+  ASSERT_EQ(child.hear(), 'h');
+  EXPECT_EQ(manager->try_acquire(handle).error(), ErrorCode::WouldBlock);
+  child.say('g');
+  auto hold = manager->acquire_scoped_resource(handle);
+  ASSERT_TRUE(hold) << hold.error().message();
+  EXPECT_TRUE(hold->inconsistent());
+}
+
+// What is left of the connection in a child of fork() says nothing of the parent.
+TEST(ServedPresence, AChildOfForkDoesNotStandForItsParent) {
+  const TemporaryFile config("[grace]\nclient_restart = \"60min\"\n");
+  Daemon daemon({"--config", config.path()});
+  const auto manager = daemon.connect();
+  const Handle handle = manager->register_resource("r", {}).value();
+  Child child([&](Child::Talk& talk) {
+    auto theirs = daemon.connect();
+    auto hold = theirs->try_acquire(handle);
+    const pid_t grandchild = ::fork();
+    if (grandchild == 0) {
+      (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      // Not before the handlers of fork() have run.
+      talk.say(hold ? 'h' : 'x');
+      for (;;) ::pause();
+    }
+    if (talk.hear() != 'g') return 1;
+    ::execl("/bin/sleep", "sleep", "600", nullptr);
+    return 2;
+  });
+  ASSERT_EQ(child.hear(), 'h');
+  child.say('g');
+  auto hold = manager->acquire_scoped_resource(handle);
+  ASSERT_TRUE(hold) << hold.error().message();
+  EXPECT_TRUE(hold->inconsistent());
+}
+
+}  // namespace
+}  // namespace hal::test
