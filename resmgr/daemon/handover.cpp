@@ -129,7 +129,11 @@ Result<Predecessor> Predecessor::ask(std::string_view door_path) {
 Result<void> Predecessor::receive_parts() {
   for (;;) {
     auto part = receive(socket_);
-    if (!part) return std::unexpected(std::move(part.error()));
+    if (!part) {
+      // Alive it would say that it goes on. Its worker ends too, and has the turn until then.
+      if (part.error() == ErrorCode::Disconnected && has_what_is_needed()) return {};
+      return std::unexpected(std::move(part.error()));
+    }
     switch (part->packet.kind) {
       case Kind::Refused:
         if (same_version(part->packet)) return fail(ErrorCode::NotPermitted, "takeover");
@@ -155,6 +159,8 @@ Result<void> Predecessor::receive_parts() {
       }
       case Kind::LastPart:
         return {};
+      case Kind::Resumed:
+        return fail(ErrorCode::InUse, "the daemon before goes on");
       default:
         return fail(ErrorCode::InvalidArgument, "not a part of a domain");
     }
@@ -172,9 +178,9 @@ Result<void> Predecessor::confirm() noexcept {
   return {};
 }
 
-Result<PacketSocket> accept_ask(PacketListener& door) {
+Result<Successor> Successor::accept(PacketListener& door) {
   auto socket = door.accept(PacketMode::Blocking);
-  if (!socket) return socket;
+  if (!socket) return std::unexpected(std::move(socket.error()));
   if (auto limited = limit_waits(*socket, kAskSeconds); !limited) {
     return std::unexpected(std::move(limited.error()));
   }
@@ -184,35 +190,51 @@ Result<PacketSocket> accept_ask(PacketListener& door) {
   if (allowed && !same_version(ask->packet)) {
     allowed = std::unexpected(mismatch(ask->packet, "who asks has"));
   }
-  if (allowed && ask->packet.kind == Kind::Ask) return socket;
+  if (allowed && ask->packet.kind == Kind::Ask) return Successor(std::move(*socket));
   (void)send(*socket, {.kind = Kind::Refused});
   if (!allowed) return std::unexpected(std::move(allowed.error()));
   return fail(ErrorCode::InvalidArgument, "takeover");
 }
 
-Result<void> hand_over(PacketSocket& socket, const Property& property) {
-  if (auto limited = limit_waits(socket, kTakenSeconds); !limited) return limited;
+Result<void> Successor::give(const Property& property) {
   const std::array<std::pair<Kind, int>, 5> parts{{{Kind::Registry, property.regions.registry.fd()},
                                                    {Kind::Locks, property.regions.locks.fd()},
                                                    {Kind::Ledger, property.ledger.fd()},
                                                    {Kind::Listener, property.listener.fd()},
                                                    {Kind::Door, property.door.fd()}}};
+  Result<void> sent;
   for (const auto& [kind, fd] : parts) {
-    if (auto sent = send(socket, {.kind = kind}, fd); !sent) return sent;
+    if (sent) sent = send(socket_, {.kind = kind}, fd);
   }
+  if (sent) sent = give_files(property);
+  if (sent) return sent;
+  (void)send(socket_, {.kind = Kind::Resumed});
+  if (sent.error() == ErrorCode::WouldBlock) return fail(ErrorCode::TimedOut, "takeover");
+  return sent;
+}
+
+Result<void> Successor::give_files(const Property& property) {
   for (const auto& [handle, file] : property.estate.files) {
-    if (auto sent = send(socket, {.kind = Kind::File, .handle = handle.bits()}, file.get());
-        !sent) {
-      return sent;
-    }
+    if (files_.contains(handle)) continue;
+    auto sent = send(socket_, {.kind = Kind::File, .handle = handle.bits()}, file.get());
+    if (!sent) return sent;
+    files_.insert(handle);
   }
-  if (auto sent = send(socket, {.kind = Kind::LastPart}); !sent) return sent;
-  const auto answer = receive(socket);
-  if (answer && answer->packet.kind == Kind::Taken) {
-    (void)send(socket, {.kind = Kind::Farewell});
-    return {};
-  }
-  (void)send(socket, {.kind = Kind::Resumed});
+  return {};
+}
+
+Result<void> Successor::give_the_rest(const Property& property) {
+  auto taken = limit_waits(socket_, kTakenSeconds);
+  if (taken) taken = give_files(property);
+  if (taken) taken = send(socket_, {.kind = Kind::LastPart});
+  if (taken) taken = wait_until_taken();
+  (void)send(socket_, {.kind = taken ? Kind::Farewell : Kind::Resumed});
+  return taken;
+}
+
+Result<void> Successor::wait_until_taken() {
+  const auto answer = receive(socket_);
+  if (answer && answer->packet.kind == Kind::Taken) return {};
   if (answer) return fail(ErrorCode::InvalidArgument, "takeover");
   if (answer.error() == ErrorCode::WouldBlock) return fail(ErrorCode::TimedOut, "takeover");
   return std::unexpected(answer.error());

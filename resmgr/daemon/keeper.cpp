@@ -98,6 +98,7 @@ Result<void> Keeper::start_worker() {
   }
   worker_pid_ = worker;
   property_.estate.heard_at = 0;
+  property_.estate.waits_to_begin = false;
   worker_ = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, worker, 0)));
   ledger_ = std::move(pair->first);
   if (!worker_) return fail_errno(errno, "pidfd_open");
@@ -110,22 +111,38 @@ void Keeper::read_ledger() {
     ledger_ = {};
     return;
   }
+  if (property_.estate.waits_to_begin) answer_who_waits();
   if (property_.estate.heard_at == 0 || !calls_.ready) return;
   calls_.ready();
   calls_.ready = {};
 }
 
+void Keeper::answer_who_waits() {
+  if (calls_.may_begin && !calls_.may_begin()) {
+    // It hears no more of its keeper, and ends; with it the keeper.
+    stop_at_ = monotonic_ns() + kFarewell;
+    ledger_ = {};
+    return;
+  }
+  calls_.may_begin = {};
+  // It has been silent for as long as it was kept waiting.
+  started_at_ = monotonic_ns();
+  property_.estate.let_begin(ledger_);
+}
+
 Result<bool> Keeper::answer_the_door() {
-  auto socket = accept_ask(property_.door);
-  if (!socket) {
-    if (socket.error() != ErrorCode::WouldBlock) {
-      log(LogLevel::Warning, "the domain is not handed over: " + socket.error().message());
+  auto successor = Successor::accept(property_.door);
+  // While ours serves: where this comes to nothing, nobody notices.
+  auto given = successor ? successor->give(property_) : std::unexpected(successor.error());
+  if (!given) {
+    if (given.error() != ErrorCode::WouldBlock) {
+      log(LogLevel::Warning, "the domain is not handed over: " + given.error().message());
     }
     return false;
   }
   log(LogLevel::Info, "hands the domain over");
   end_worker();
-  auto given = hand_over(*socket, property_);
+  given = successor->give_the_rest(property_);
   if (given) return true;
   log(LogLevel::Error, "nobody took the domain over: " + given.error().message());
   pause_ns_ = 0;

@@ -50,6 +50,9 @@ class Keeper {
   struct Calls {
     /// The worker's life; returns its exit status: 0 if it was told to end.
     std::function<int(Inheritance)> work;
+    /// The first worker could begin, and has touched nothing yet: whether it may. If not, the
+    /// keeper ends.
+    std::function<bool()> may_begin = {};
     std::function<void()> ready = {};   ///< the first worker serves
     std::function<void()> reload = {};  ///< SIGHUP came; the worker gets it afterwards
     std::function<void()> tick = {};    ///< every `tick_ns`, where that is not 0
@@ -66,6 +69,7 @@ class Keeper {
  private:
   [[nodiscard]] Result<void> start_worker();
   void read_ledger();
+  void answer_who_waits();
   /// Somebody is at the door. Returns whether he has the domain now. Errors: those of
   /// start_worker().
   [[nodiscard]] Result<bool> answer_the_door();

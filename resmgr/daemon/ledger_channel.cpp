@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/daemon/ledger_channel.hpp"
 
+#include <poll.h>
+#include <signal.h>
+
 #include <array>
+#include <cerrno>
 #include <span>
 
 #include "resmgr/base/clock.hpp"
@@ -9,7 +13,7 @@
 namespace resmgr::daemon {
 namespace {
 
-enum class EntryKind : std::uint32_t { FileKept, FileDropped, Ready };
+enum class EntryKind : std::uint32_t { FileKept, FileDropped, Prepared, Begin, Ready };
 
 struct LedgerEntry {
   EntryKind kind{};
@@ -44,6 +48,19 @@ void LedgerChannel::client_leaves(const Client& client) { file_.leaves(client); 
 
 void LedgerChannel::client_went(const Client& client) { file_.went(client); }
 
+bool LedgerChannel::may_begin() {
+  write(socket_, {.kind = EntryKind::Prepared});
+  sigset_t signals;
+  if (::sigprocmask(SIG_SETMASK, nullptr, &signals) != 0) return false;
+  ::sigdelset(&signals, SIGTERM);
+  pollfd wait{socket_.fd(), POLLIN, 0};
+  while (::ppoll(&wait, 1, nullptr, &signals) < 0 && errno == EINTR) {
+  }
+  LedgerEntry answer;
+  const auto packet = socket_.receive(std::as_writable_bytes(std::span(&answer, 1)), 0);
+  return packet && answer.kind == EntryKind::Begin;
+}
+
 void LedgerChannel::ready() { write(socket_, {.kind = EntryKind::Ready}); }
 
 Result<void> Estate::read(PacketSocket& socket) {
@@ -65,11 +82,21 @@ Result<void> Estate::read(PacketSocket& socket) {
       files.erase(handle);
       if (on_file) on_file(handle, -1);
       break;
+    case EntryKind::Prepared:
+      waits_to_begin = true;
+      break;
     case EntryKind::Ready:
       heard_at = monotonic_ns();
       break;
+    case EntryKind::Begin:
+      break;  // a keeper's
   }
   return {};
+}
+
+void Estate::let_begin(PacketSocket& socket) {
+  waits_to_begin = false;
+  write(socket, {.kind = EntryKind::Begin});
 }
 
 }  // namespace resmgr::daemon

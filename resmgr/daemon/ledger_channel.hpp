@@ -44,6 +44,9 @@ class LedgerChannel final : public Ledger {
   void client_came(const Client& client) override;
   void client_leaves(const Client& client) override;
   void client_went(const Client& client) override;
+  /// The worker has all that it needs, and has touched nothing: waits until its keeper lets it
+  /// begin. False: the keeper doesn't want it, or is gone. SIGTERM ends the process meanwhile.
+  [[nodiscard]] bool may_begin();
   /// The worker serves; to be said again every kHeartbeatNs.
   void ready();
   /// For the event loop: readable when the keeper is gone.
@@ -61,6 +64,7 @@ struct Estate {
   std::unordered_map<Handle, UniqueFd> files;
   /// When the worker that writes last said that it serves, CLOCK_MONOTONIC; 0: not yet.
   std::uint64_t heard_at = 0;
+  bool waits_to_begin = false;  ///< that worker does: let_begin()
   /// Told of each file that is kept, borrowed, and, with -1, of each that is dropped. The worker
   /// waits for it: see LedgerChannel.
   std::function<void(Handle, int file)> on_file = {};
@@ -68,6 +72,7 @@ struct Estate {
   /// Reads one entry; waits for it where the socket does. Errors: WouldBlock, Disconnected (the
   /// worker is gone and this was all), System.
   Result<void> read(PacketSocket& socket);
+  void let_begin(PacketSocket& socket);
 };
 
 }  // namespace resmgr::daemon

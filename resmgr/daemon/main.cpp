@@ -222,19 +222,19 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
             predecessor.reset();
             return work(std::move(inheritance), worker);
           },
+      .may_begin =
+          [&] {
+            if (!predecessor) return true;
+            const auto alone = predecessor->confirm();
+            if (!alone) log(LogLevel::Error, alone.error().message());
+            predecessor.reset();
+            return alone.has_value();
+          },
       .ready =
           [&] {
             const std::string status =
                 "serves domain " + config->domain.name + " at " + config->socket.path;
             log(LogLevel::Info, status);
-            if (predecessor) {
-              if (auto alone = predecessor->confirm(); !alone) {
-                log(LogLevel::Error, alone.error().message());
-                (void)::kill(::getpid(), SIGTERM);
-                return;
-              }
-              predecessor.reset();
-            }
             (void)manager->ready(status);
           },
       .reload =

@@ -107,11 +107,12 @@ Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
   if (!turn) return std::unexpected(turn.error());
   auto audit = AuditLog::open({.path = options.config.log.audit}, options.log);
   if (!audit) return std::unexpected(std::move(audit.error()));
+  auto loop = EventLoop::create(options.backend);
+  if (!loop) return std::unexpected(std::move(loop.error()));
+  if (!inheritance.ledger.may_begin()) return {};
   auto state = DomainState::take_over(std::move(inheritance.regions));
   if (!state) return std::unexpected(std::move(state.error()));
   (*state)->engine().order().set_policy(options.config.domain.order_policy);
-  auto loop = EventLoop::create(options.backend);
-  if (!loop) return std::unexpected(std::move(loop.error()));
   Clerk clerk(**state, options.version, inheritance.ledger);
   for (auto& [handle, file] : inheritance.estate.files) clerk.inherit(handle, std::move(file));
   auto server = Server::start(**loop, clerk, std::move(inheritance.listener),

@@ -29,6 +29,15 @@ int status_of(pid_t pid) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
+// One that nobody has waited for yet is as gone as it will be.
+bool is_gone(pid_t pid) {
+  std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
+  std::string stat;
+  std::getline(file, stat);
+  const auto name_end = stat.rfind(')');
+  return name_end == std::string::npos || stat.find_first_of("ZX", name_end) == name_end + 2;
+}
+
 }  // namespace
 
 bool eventually(const std::function<bool()>& condition) {
@@ -66,12 +75,20 @@ Daemon::Daemon(const std::vector<std::string>& arguments) {
 }
 
 void Daemon::start_anew() {
-  const pid_t last = worker();
-  EXPECT_EQ(::kill(keeper_, SIGKILL), 0);
+  kill_keeper(keeper_);
   EXPECT_EQ(status_of(keeper_), -SIGKILL);
-  EXPECT_TRUE(eventually([&] { return ::kill(last, 0) != 0; })) << "the worker outlives its keeper";
   start();
 }
+
+void Daemon::kill_keeper(pid_t keeper) {
+  const pid_t last = worker_of(keeper);
+  EXPECT_EQ(::kill(keeper, SIGKILL), 0);
+  EXPECT_TRUE(eventually([&] { return is_gone(keeper); }));
+  EXPECT_TRUE(eventually([&] { return last == 0 || is_gone(last); }))
+      << "the worker outlives its keeper";
+}
+
+int Daemon::end_of(pid_t keeper) { return status_of(keeper); }
 
 pid_t Daemon::spawn(const std::vector<std::string>& more) const {
   const char* const program = std::getenv("RESMGRD");
@@ -98,8 +115,9 @@ void Daemon::start() {
   EXPECT_TRUE(eventually([&] { return connect() != nullptr; })) << "resmgrd does not serve";
 }
 
-int Daemon::hand_over() {
-  const pid_t next = spawn({"--takeover"});
+int Daemon::hand_over() { return end_takeover(begin_takeover()); }
+
+int Daemon::end_takeover(pid_t next) {
   const int status = status_of(std::exchange(keeper_, next));
   EXPECT_NE(connect(), nullptr) << "nobody serves the domain";
   return status;
@@ -116,9 +134,11 @@ std::unique_ptr<ResourceManager> Daemon::connect(LogSink log) const {
   return manager ? std::move(*manager) : nullptr;
 }
 
-pid_t Daemon::worker() const {
-  const std::string keeper = std::to_string(keeper_);
-  std::ifstream children("/proc/" + keeper + "/task/" + keeper + "/children");
+pid_t Daemon::worker() const { return worker_of(keeper_); }
+
+pid_t Daemon::worker_of(pid_t keeper) {
+  const std::string id = std::to_string(keeper);
+  std::ifstream children("/proc/" + id + "/task/" + id + "/children");
   pid_t pid = 0;
   children >> pid;
   return pid;

@@ -62,11 +62,21 @@ class Daemon {
   void start_anew();
   /// Starts another one that takes the domain over. Returns the exit status of the one before.
   int hand_over();
+  // The same step by step, for who comes between the two.
+  /// Starts another one that asks for the domain. Returns its keeper.
+  [[nodiscard]] pid_t begin_takeover() const { return spawn({"--takeover"}); }
+  /// `next` has it. Returns the exit status of the one before, or minus the signal that killed it.
+  int end_takeover(pid_t next);
+  /// Kills a keeper, of this one or the next, and the process is gone; of this one its worker too.
+  static void kill_keeper(pid_t keeper);
+  /// The exit status of one that ends by itself.
+  [[nodiscard]] static int end_of(pid_t keeper);
   /// Ends it, and returns its exit status; -1 if it was killed.
   int stop();
 
  private:
   void start();
+  [[nodiscard]] static pid_t worker_of(pid_t keeper);
   [[nodiscard]] pid_t spawn(const std::vector<std::string>& more) const;
 
   std::string folder_;
@@ -98,6 +108,8 @@ class Child {
   [[nodiscard]] pid_t pid() const noexcept { return pid_; }
   void say(char word) const { mine_.say(word); }
   [[nodiscard]] char hear() const { return mine_.hear(); }
+  /// Readable when there is something to hear.
+  [[nodiscard]] int in() const noexcept { return in_; }
   void signal(int number) const;
   /// Returns its exit status, or minus the signal that killed it.
   int wait();
