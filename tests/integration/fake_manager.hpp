@@ -48,6 +48,9 @@ class FakeManager {
   /// Kills keeper and worker.
   void crash();
   void kill_worker() const;
+  [[nodiscard]] pid_t keeper() const noexcept { return keeper_; }
+  /// The worker that there is now; 0 if there is none.
+  [[nodiscard]] pid_t worker() const;
 
   [[nodiscard]] const std::string& socket() const noexcept { return socket_; }
   /// Whether it was ready, and has not ended.
@@ -63,7 +66,6 @@ class FakeManager {
 
  private:
   void spawn();
-  [[nodiscard]] pid_t worker() const;
   void listen_to_messages();
   void take(const std::string& message, UniqueFd fd);
   [[nodiscard]] int reap();
