@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 #include <utility>
 #include <vector>
@@ -21,7 +22,10 @@ namespace hal {
 using resmgr::fail;
 using resmgr::PairText;
 using resmgr::client::Domain;
+using resmgr::client::LinkChange;
 using resmgr::client::LinkState;
+using resmgr::client::Notice;
+using resmgr::wire::ClosingReason;
 
 namespace {
 
@@ -43,6 +47,33 @@ ConnectionState public_state(LinkState state) noexcept {
       break;
   }
   return ConnectionState::Ended;
+}
+
+CloseReason public_reason(std::optional<ClosingReason> reason) noexcept {
+  if (!reason) return CloseReason::None;
+  switch (*reason) {
+    case ClosingReason::Shutdown:
+      return CloseReason::Shutdown;
+    case ClosingReason::Restart:
+      return CloseReason::Restart;
+    case ClosingReason::Evicted:
+      return CloseReason::Evicted;
+    case ClosingReason::Protocol:
+      return CloseReason::Protocol;
+  }
+  return CloseReason::None;
+}
+
+ResourceNotice public_notice(const Notice& notice) noexcept {
+  switch (notice.what) {
+    case Notice::What::Orphaned:
+      return {.news = ResourceNews::Orphaned, .handle = notice.handle};
+    case Notice::What::OwnerDied:
+      return {.news = ResourceNews::OwnerDied, .handle = notice.handle};
+    case Notice::What::Missed:
+      break;
+  }
+  return {.news = ResourceNews::Missed, .missed = notice.missed};
 }
 
 std::vector<PairText> views(const ResourceMetadata& metadata) {
@@ -117,9 +148,15 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::connect(ConnectOptions
     const std::vector<std::string> paths = options.socket.empty()
                                                ? resmgr::candidate_socket_paths(options.domain)
                                                : std::vector{options.socket};
-    std::function<void(LinkState)> on_state;
+    std::function<void(const LinkChange&)> on_state;
     if (options.on_connection) {
-      on_state = [tell = options.on_connection](LinkState state) { tell(public_state(state)); };
+      on_state = [tell = options.on_connection](const LinkChange& change) {
+        tell({.state = public_state(change.state), .reason = public_reason(change.reason)});
+      };
+    }
+    std::function<void(const Notice&)> on_notice;
+    if (options.on_notice) {
+      on_notice = [tell = options.on_notice](const Notice& notice) { tell(public_notice(notice)); };
     }
     Result<std::shared_ptr<Domain>> domain = fail(ErrorCode::Disconnected);
     for (const std::string& path : paths) {
@@ -127,7 +164,8 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::connect(ConnectOptions
                                 .patience_ns = static_cast<std::uint64_t>(
                                     std::max(options.patience.count(), 1'000'000l)),
                                 .log = options.log,
-                                .on_state = on_state});
+                                .on_state = on_state,
+                                .on_notice = on_notice});
       if (domain || domain.error() != ErrorCode::Disconnected) break;
     }
     if (!domain) return std::unexpected(std::move(domain.error()));

@@ -97,4 +97,22 @@ Result<ClosingEvent> ClosingEvent::decode(const Frame& frame) noexcept {
   return reader.finish_with(ClosingEvent{.reason = static_cast<ClosingReason>(part.reason)});
 }
 
+Result<void> MissedEvent::check() const noexcept {
+  if (events == 0) return fail(ErrorCode::InvalidArgument, "no event was missed");
+  return {};
+}
+
+Result<std::size_t> encode(const MissedEvent& event, std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, FrameType::Missed, kNoRequest);
+  writer.require(event.check());
+  writer.fixed(rm_wire_missed{.events = event.events});
+  return writer.finish();
+}
+
+Result<MissedEvent> MissedEvent::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Missed});
+  const auto part = reader.fixed<rm_wire_missed>();
+  return reader.finish_with(MissedEvent{.events = part.events});
+}
+
 }  // namespace resmgr::wire

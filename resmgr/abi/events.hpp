@@ -3,8 +3,8 @@
 // Events: what resmgrd tells a client unasked.
 //
 // What it is: a struct for each event, its encoder, and its decoder, which returns nothing that is
-// out of its documented range. What it is not: delivery; a client that reads too slowly is
-// disconnected, and learns the rest from the regions. Events have the request id 0.
+// out of its documented range. What it is not: delivery; who reads too slowly misses events, is
+// told how many, and learns the rest from the regions. Events have the request id 0.
 //
 // All encoders return the bytes of the frame. Errors of all of them: InvalidArgument (a value out
 // of range), CapacityExceeded (`out` is too small). Errors of all decoders: InvalidArgument (a
@@ -86,6 +86,16 @@ struct ClosingEvent {
   [[nodiscard]] static Result<ClosingEvent> decode(const Frame& frame) noexcept;
 };
 [[nodiscard]] Result<std::size_t> encode(const ClosingEvent& event,
+                                         std::span<std::byte> out) noexcept;
+
+/// The client did not take so many events in time: they are not sent again.
+struct MissedEvent {
+  std::uint64_t events = 1;  ///< not 0
+
+  [[nodiscard]] Result<void> check() const noexcept;
+  [[nodiscard]] static Result<MissedEvent> decode(const Frame& frame) noexcept;
+};
+[[nodiscard]] Result<std::size_t> encode(const MissedEvent& event,
                                          std::span<std::byte> out) noexcept;
 
 }  // namespace resmgr::wire

@@ -41,6 +41,7 @@ bool is_known(FrameType type) noexcept {
     case FrameType::OwnerDied:
     case FrameType::Epoch:
     case FrameType::Closing:
+    case FrameType::Missed:
       return true;
   }
   return false;

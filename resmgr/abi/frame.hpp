@@ -55,6 +55,7 @@ enum class FrameType : std::uint16_t {
   OwnerDied = RM_WIRE_OWNER_DIED,
   Epoch = RM_WIRE_EPOCH,
   Closing = RM_WIRE_CLOSING,
+  Missed = RM_WIRE_MISSED,
 };
 
 /// Who sends a frame of that type, and when.

@@ -11,8 +11,8 @@
 namespace resmgr::wire {
 namespace {
 
-constexpr std::uint32_t kKnownFeatures =
-    RM_WIRE_FEATURE_URING_FUTEX | RM_WIRE_FEATURE_FUTEX_WAITV | RM_WIRE_FEATURE_EVENTS;
+constexpr std::uint32_t kKnownFeatures = RM_WIRE_FEATURE_URING_FUTEX | RM_WIRE_FEATURE_FUTEX_WAITV |
+                                         RM_WIRE_FEATURE_EVENTS | RM_WIRE_FEATURE_OWNERS;
 
 std::unexpected<Error> out_of_range(const char* what) noexcept {
   return fail(ErrorCode::InvalidArgument, what);

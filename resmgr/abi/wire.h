@@ -83,7 +83,8 @@ enum rm_wire_type {
   RM_WIRE_ORPHANED = 0x0302,
   RM_WIRE_OWNER_DIED = 0x0303,
   RM_WIRE_EPOCH = 0x0304,
-  RM_WIRE_CLOSING = 0x0305
+  RM_WIRE_CLOSING = 0x0305,
+  RM_WIRE_MISSED = 0x0306
 };
 
 /* Kept for budgets: requests, replies and events with these lower bytes. */
@@ -108,6 +109,7 @@ struct rm_frame_header {
 #define RM_WIRE_FEATURE_URING_FUTEX 0x1u /* waits with IORING_OP_FUTEX_WAIT */
 #define RM_WIRE_FEATURE_FUTEX_WAITV 0x2u /* waits for several futexes by one call */
 #define RM_WIRE_FEATURE_EVENTS 0x4u      /* reads events; nobody else is sent any */
+#define RM_WIRE_FEATURE_OWNERS 0x8u      /* and wants ORPHANED and OWNER_DIED among them */
 
 /* Where a client stands: its record in the lock region of a domain. */
 struct rm_wire_client {
@@ -295,6 +297,12 @@ enum rm_wire_closing_reason {
 struct rm_wire_closing {
   uint32_t reason; /* enum rm_wire_closing_reason */
   uint32_t reserved;
+};
+
+/* What this client did not take in time is not sent again: what it was about is in the
+ * regions. Comes when there is room, before the next event. */
+struct rm_wire_missed {
+  uint64_t events; /* how many, since the last one that came, not 0 */
 };
 
 #endif /* RESMGR_ABI_WIRE_H */

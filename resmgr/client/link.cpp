@@ -100,8 +100,9 @@ Result<void> Link::greet() {
   const bool known = place_.epoch != 0;
   return exchange(
       [&](std::uint64_t id, std::span<std::byte> out) {
-        return wire::encode(wire::Hello{.before = place_, .features = RM_WIRE_FEATURE_EVENTS}, id,
-                            out);
+        const std::uint32_t owners = options_.on_notice ? RM_WIRE_FEATURE_OWNERS : 0;
+        return wire::encode(
+            wire::Hello{.before = place_, .features = RM_WIRE_FEATURE_EVENTS | owners}, id, out);
       },
       {},
       [&](const Attempt& reply) -> Result<void> {
@@ -190,6 +191,7 @@ Result<void> Link::name_drivers() {
 }
 
 void Link::lose() noexcept {
+  read_events();
   log(LogLevel::Warning, "the connection to resmgrd is lost; holds and waits go on without it");
   set_socket({});
 }
@@ -215,23 +217,30 @@ void Link::watch() noexcept {
   bool lost = false;
   bool engaged = false;  // by somebody who asks
   std::uint64_t pause = kFirstPause;
+  std::vector<Notice> notices;
   while (!closed_.load()) {
     wait_for_change(pause, engaged);
     if (closed_.load()) break;
     bool connected = false;
+    std::uint64_t missed = 0;
     engaged = true;
     if (const std::unique_lock lock(mutex_, std::try_to_lock); lock) {
       engaged = false;
-      if (socket_ && listens_.load()) read_events();
+      if (socket_ && listens()) read_events();
       if (socket_ && has_hung_up(socket_.fd())) lose();
       // Once: between two attempts others may ask, and see for themselves.
       if (!socket_) (void)connect_again(0);
       connected = static_cast<bool>(socket_);
+      notices.swap(notices_);
+      missed = std::exchange(missed_, 0);
     } else {
       // Who has it is asking for something, and sees what happens.
       const std::lock_guard socket_lock(socket_mutex_);
       connected = static_cast<bool>(socket_);
     }
+    for (const Notice& notice : notices) tell(notice);
+    notices.clear();
+    if (missed != 0) tell({.what = Notice::What::Missed, .missed = missed});
     const std::uint32_t now = reconnections_.load();
     if (!lost && (!connected || now != told_of)) tell(LinkState::Lost);
     lost = !connected;
@@ -248,7 +257,7 @@ void Link::wait_for_change(std::uint64_t pause_ns, bool engaged) noexcept {
     socket = socket_.fd();
   }
   // What comes are answers, which are not for us: hanging up alone is, unless somebody listens.
-  const bool listens = listens_.load();
+  const bool listens = this->listens();
   const short events = listens && !engaged ? POLLRDHUP | POLLIN : POLLRDHUP;
   std::array<pollfd, 2> waits{pollfd{changed_.get(), POLLIN, 0}, pollfd{socket, events, 0}};
   const bool looks_again = socket < 0 || (listens && engaged);
@@ -258,12 +267,22 @@ void Link::wait_for_change(std::uint64_t pause_ns, bool engaged) noexcept {
   (void)::eventfd_read(changed_.get(), &count);
 }
 
-void Link::tell(LinkState state) const noexcept {
+void Link::tell(LinkState state) noexcept {
   if (!options_.on_state) return;
+  LinkChange change{.state = state};
+  if (state == LinkState::Lost) change.reason = closing_.exchange(std::nullopt);
   try {
-    options_.on_state(state);
+    options_.on_state(change);
   } catch (...) {
     // An author's function that throws must not break what it was told about.
+  }
+}
+
+void Link::tell(const Notice& notice) const noexcept {
+  try {
+    options_.on_notice(notice);
+  } catch (...) {
+    // As before.
   }
 }
 
@@ -281,7 +300,7 @@ Result<void> Link::exchange(const Encode& encode, std::span<const int> fds, cons
   auto frame = received ? wire::read_frame(std::span(buffer_).first(received->bytes))
                         : fail(ErrorCode::Disconnected);
   while (frame && wire::kind_of(frame->type) == wire::FrameKind::Event) {
-    if (on_event_) on_event_(*frame);
+    hear(*frame);
     received = socket_.receive(buffer_);
     if (received) frame = wire::read_frame(std::span(buffer_).first(received->bytes));
   }
@@ -323,14 +342,48 @@ void Link::listen(OnEvent on_event) {
   (void)::eventfd_write(changed_.get(), 1);
 }
 
-// What is there, while nobody waits for an answer.
+// What is there, while nobody waits for an answer. A daemon that hung up before it read all that it
+// was sent is an error first, and then what it had said.
 void Link::read_events() noexcept {
-  while (is_so(socket_.fd(), POLLIN)) {
+  for (int failures = 0; failures < 2 && is_so(socket_.fd(), POLLIN);) {
     const auto received = socket_.receive(buffer_);
-    if (!received) return;  // it hung up, which is seen next
+    if (!received) {
+      ++failures;
+      continue;
+    }
     const auto frame = wire::read_frame(std::span(buffer_).first(received->bytes));
-    if (frame && wire::kind_of(frame->type) == wire::FrameKind::Event) on_event_(*frame);
+    if (frame && wire::kind_of(frame->type) == wire::FrameKind::Event) hear(*frame);
   }
+}
+
+void Link::hear(const wire::Frame& event) noexcept {
+  if (event.type == wire::FrameType::Closing) {
+    if (const auto closing = wire::ClosingEvent::decode(event)) closing_.store(closing->reason);
+    return;
+  }
+  if (options_.on_notice) hear_of_owner(event);
+  if (on_event_) on_event_(event);
+}
+
+bool Link::keep(const Notice& notice) noexcept try {
+  notices_.push_back(notice);
+  return true;
+} catch (const std::bad_alloc&) {
+  return false;
+}
+
+// The watcher tells it, under no lock. An author's function that takes its time misses some.
+void Link::hear_of_owner(const wire::Frame& event) noexcept {
+  constexpr std::size_t kMostNotices = 1024;
+  if (const auto missed = wire::MissedEvent::decode(event)) {
+    missed_ += missed->events;
+  } else if (const auto owner = wire::OwnerEvent::decode(event)) {
+    const bool died = owner->loss == wire::OwnerLoss::OwnerDied;
+    const Notice notice{.what = died ? Notice::What::OwnerDied : Notice::What::Orphaned,
+                        .handle = owner->handle};
+    if (notices_.size() == kMostNotices || !keep(notice)) ++missed_;
+  }
+  (void)::eventfd_write(changed_.get(), 1);
 }
 
 void Link::remember_driver(std::string_view name) {

@@ -23,6 +23,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,18 +32,34 @@
 #include <vector>
 
 #include "resmgr/abi/client_place.hpp"
+#include "resmgr/abi/events.hpp"
 #include "resmgr/abi/frame.hpp"
 #include "resmgr/base/error.hpp"
+#include "resmgr/base/handle.hpp"
 #include "resmgr/base/log.hpp"
 #include "resmgr/base/packet_socket.hpp"
 #include "resmgr/base/unique_fd.hpp"
 
 namespace resmgr::client {
 
+/// What became of a resource whose owner died, or that some of this was not told.
+struct Notice {
+  enum class What : std::uint8_t { Orphaned, OwnerDied, Missed };
+  What what = What::Orphaned;
+  Handle handle = {};
+  std::uint64_t missed = 0;  ///< how many were not told
+};
+
 enum class LinkState : std::uint8_t {
   Lost,      ///< changes wait; what is registered is acquired and released as before
   Restored,  ///< under the same place in the domain
   Ended,     ///< the daemon has another domain now, or speaks another version: this one is over
+};
+
+struct LinkChange {
+  LinkState state = LinkState::Lost;
+  /// What the daemon said before it ended the connection, if it said anything.
+  std::optional<wire::ClosingReason> reason = {};
 };
 
 struct LinkOptions {
@@ -52,7 +69,9 @@ struct LinkOptions {
   LogSink log = {};
   /// Called by a thread of the link's own, under no lock, and so late that a state may be over
   /// already. May call anything, close() too.
-  std::function<void(LinkState)> on_state = {};
+  std::function<void(const LinkChange&)> on_state = {};
+  /// Called likewise. Null: the daemon is not asked for that.
+  std::function<void(const Notice&)> on_notice = {};
 };
 
 class Link {
@@ -127,7 +146,8 @@ class Link {
   /// The watcher's life: sees that the daemon hangs up though nobody asks for anything, and
   /// connects again; and what it tells unasked, for who listens.
   void watch() noexcept;
-  void tell(LinkState state) const noexcept;
+  void tell(LinkState state) noexcept;
+  void tell(const Notice& notice) const noexcept;
   /// Waits until the socket hangs up or is another one, or for so long where there is none.
   /// `engaged`: what comes may be an answer to somebody else's question; until it is read, that
   /// long too.
@@ -146,6 +166,12 @@ class Link {
   [[nodiscard]] Result<void> connect_again(std::uint64_t deadline_ns);
   void lose() noexcept;
   void read_events() noexcept;
+  void hear(const wire::Frame& event) noexcept;
+  void hear_of_owner(const wire::Frame& event) noexcept;
+  [[nodiscard]] bool keep(const Notice& notice) noexcept;
+  [[nodiscard]] bool listens() const noexcept {
+    return listens_.load() || options_.on_notice != nullptr;
+  }
   /// One request and one answer on the connection there is.
   [[nodiscard]] Result<void> exchange(const Encode& encode, std::span<const int> fds,
                                       const Read& read, bool repeated);
@@ -166,6 +192,9 @@ class Link {
   UniqueFd moved_to_;  ///< a later registry than was taken, where nobody follows yet
   std::vector<std::string> drivers_;
   OnEvent on_event_;
+  std::vector<Notice> notices_;  ///< not told yet
+  std::uint64_t missed_ = 0;     ///< beside those
+  std::atomic<std::optional<wire::ClosingReason>> closing_{};
   std::atomic<bool> listens_{false};
   std::atomic<std::uint32_t> reconnections_{0};
   UniqueFd changed_;  ///< eventfd: the socket is another one, or the link is closed

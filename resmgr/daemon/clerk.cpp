@@ -92,14 +92,14 @@ Clerk::Answer Clerk::answer(Client& client, std::span<const std::byte> bytes,
     if (size) {
       answer.bytes = *size;
     } else {
-      client.left = true;
+      client.left = client.broke_protocol = true;
     }
     return answer;
   };
   const auto frame = wire::read_frame(bytes);
   if (!frame) return refuse(wire::request_id_of(bytes), frame.error());
   if (wire::kind_of(frame->type) != wire::FrameKind::Request) {
-    client.left = true;
+    client.left = client.broke_protocol = true;
     return {};
   }
   if (frame->fds != fds.size()) {
@@ -209,6 +209,7 @@ Result<Clerk::Answer> Clerk::hello(Client& client, const wire::Frame& frame,
   answer.bytes = *size;
   client.greeted = true;
   client.reads_events = (hello->features & RM_WIRE_FEATURE_EVENTS) != 0;
+  client.hears_of_owners = client.reads_events && (hello->features & RM_WIRE_FEATURE_OWNERS) != 0;
   if (client.returned) quiescer_.owner_came(client.index);
   return answer;
 }
@@ -229,6 +230,7 @@ void Clerk::bury(const Client& client) {
   // Who waits comes first; the registry is nobody's wait. But all of it comes before the place is
   // somebody else's.
   const bool done = recover_locks();
+  herald_.departed(client.index);
   orphan(client);
   quiescer_.look(departed_);
   if (done) forget_the_dying();
@@ -264,13 +266,16 @@ void Clerk::orphan(const Client& client) {
     return true;
   });
   const std::uint64_t now = monotonic_ns();
+  std::vector<Handle> handles;
   for (const registry::EntryCopy& entry : left) {
+    handles.push_back(entry.handle);
     // One that it was unregistering is a resource again, for whoever adopts it.
     (void)state_.writer().cancel_unregister(entry.handle);
     (void)state_.writer().set_lifecycle(entry.handle, Lifecycle::Orphaned);
     orphan_one(entry, now);
     tell(AuditEvent::Orphaned, client, entry.name_text());
   }
+  herald_.orphaned(handles);
 }
 
 void Clerk::orphan_one(const registry::EntryCopy& entry, std::uint64_t now_ns) {
@@ -292,6 +297,11 @@ std::optional<std::uint64_t> Clerk::destroy_orphans(std::uint64_t now_ns) {
   // Holders of one go on until they release; what others need or use waits for those.
   constexpr std::uint64_t kPauseNs = 100'000'000;
   std::optional<std::uint64_t> next;
+  std::vector<Handle> due;
+  for (const Orphan& orphan : orphans_) {
+    if (orphan.deadline_ns <= now_ns) due.push_back(orphan.handle);
+  }
+  herald_.about_to_destroy(due);
   std::erase_if(orphans_, [&](Orphan& orphan) {
     const auto entry = state_.view().read(orphan.handle);
     if (!entry || entry->state != Lifecycle::Orphaned) return true;  // adopted
@@ -300,6 +310,7 @@ std::optional<std::uint64_t> Clerk::destroy_orphans(std::uint64_t now_ns) {
         if (state_.recovery().remove(orphan.handle)) {
           drop_file(orphan.handle);
           (void)state_.writer().finish_unregister(orphan.handle);
+          herald_.destroyed(orphan.handle);
           return true;
         }
         (void)state_.writer().cancel_unregister(orphan.handle);

@@ -43,6 +43,7 @@
 #include "resmgr/base/unique_fd.hpp"
 #include "resmgr/daemon/audit_log.hpp"
 #include "resmgr/daemon/domain_state.hpp"
+#include "resmgr/daemon/herald.hpp"
 #include "resmgr/daemon/ledger.hpp"
 #include "resmgr/daemon/policy.hpp"
 #include "resmgr/daemon/quiescer.hpp"
@@ -71,8 +72,10 @@ struct Client {
   std::uint32_t files = 0;      ///< kept behind them
   bool greeted = false;
   bool reads_events = false;
-  bool returned = false;  ///< to the place that it had before
-  bool left = false;      ///< said goodbye, or broke the protocol
+  bool hears_of_owners = false;  ///< wants to know what becomes of what the dead owned
+  bool returned = false;         ///< to the place that it had before
+  bool left = false;             ///< said goodbye, or broke the protocol
+  bool broke_protocol = false;
 
   [[nodiscard]] Identity identity() const noexcept { return {uid, gid, groups}; }
   /// Null if it does not speak for that driver.
@@ -92,7 +95,7 @@ class Clerk {
 
   /// `version`: what Welcome tells, static text. `ledger`: what is told of that a successor needs.
   Clerk(DomainState& state, std::string_view version, Ledger& ledger = Ledger::none())
-      : state_(state), version_(version), ledger_(ledger), quiescer_(state) {
+      : state_(state), version_(version), ledger_(ledger), quiescer_(state), herald_(state) {
     places_.resize(state.locks().tables().client_count);
   }
 
@@ -110,7 +113,10 @@ class Clerk {
     quiescer_.set_audit(audit);
   }
   /// Null: clients are told nothing unasked.
-  void set_outbox(Outbox* outbox) noexcept { quiescer_.set_outbox(outbox); }
+  void set_outbox(Outbox* outbox) noexcept {
+    quiescer_.set_outbox(outbox);
+    herald_.set_outbox(outbox);
+  }
 
   /// Whether the process in that place has the lock region still, as far as the kernel can tell: it
   /// goes on with what it holds, whatever became of its connection. One that called exec has not.
@@ -239,6 +245,7 @@ class Clerk {
   std::string_view version_;
   Ledger& ledger_;
   Quiescer quiescer_;
+  Herald herald_;
   std::unordered_map<Handle, UniqueFd> files_;
   /// Whose the records of the lock region are: there any client could write it.
   struct Place {

@@ -196,7 +196,10 @@ Result<Handle> Clerk::adopt(Client& client, const wire::Record& record, std::spa
       !done) {
     return std::unexpected(std::move(done.error()));
   }
+  // Should its new owner die too, its grace begins anew.
+  std::erase_if(orphans_, [&](const Orphan& each) { return each.handle == entry->handle; });
   quiescer_.adopted(entry->handle);
+  herald_.adopted(entry->handle);
   if (files_.contains(entry->handle)) ++client.files;
   ++role->resources;
   ++client.resources;

@@ -151,7 +151,7 @@ Result<bool> Keeper::answer_the_door() {
 }
 
 void Keeper::end_worker() {
-  (void)::kill(worker_pid_, SIGTERM);
+  (void)::kill(worker_pid_, kHandOverSignal);
   pollfd wait{worker_.get(), POLLIN, 0};
   if (::poll(&wait, 1, static_cast<int>(kFarewell / kMillisecond)) == 0) {
     (void)::kill(worker_pid_, SIGKILL);

@@ -15,6 +15,7 @@
 
 #include <sys/types.h>
 
+#include <csignal>
 #include <functional>
 #include <string_view>
 #include <utility>
@@ -27,6 +28,9 @@
 #include "resmgr/daemon/ledger_channel.hpp"
 
 namespace resmgr::daemon {
+
+/// Tells a worker to end, for the domain goes on with another daemon.
+inline constexpr int kHandOverSignal = SIGUSR1;
 
 /// What a keeper begins with, of a new domain or of one that it took over (takeover.hpp).
 struct Property {

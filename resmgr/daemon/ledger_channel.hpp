@@ -52,6 +52,8 @@ class LedgerChannel final : public Ledger {
   /// For the event loop: readable when the keeper is gone.
   [[nodiscard]] int fd() const noexcept { return socket_.fd(); }
   [[nodiscard]] const LedgerFile& file() const noexcept { return file_; }
+  /// Somebody has the domain who outlives the keeper.
+  [[nodiscard]] bool is_kept() const noexcept { return receipts_; }
 
  private:
   PacketSocket socket_;

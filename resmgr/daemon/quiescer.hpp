@@ -20,7 +20,6 @@
 //   if (const auto next = quiescer.proceed(monotonic_ns())) arm_timer(*next);
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -34,20 +33,10 @@
 #include "resmgr/base/unique_fd.hpp"
 #include "resmgr/daemon/audit_log.hpp"
 #include "resmgr/daemon/domain_state.hpp"
+#include "resmgr/daemon/outbox.hpp"
 #include "resmgr/daemon/policy.hpp"
 
 namespace resmgr::daemon {
-
-/// Where what is told unasked goes.
-class Outbox {
- public:
-  virtual ~Outbox() = default;
-  /// An event for the client of that place. False: it is not connected, reads no events, or takes
-  /// none at the moment.
-  virtual bool post(std::uint32_t client, std::span<const std::byte> event) = 0;
-  /// For the operator.
-  virtual void warn(const std::string& line) noexcept = 0;
-};
 
 /// One who died, or whose connection ended.
 struct Departed {

@@ -138,6 +138,7 @@ Clerk::Answer Server::answer(Session& session, std::span<const std::byte> frame,
   const bool greeted = client.greeted;
   auto answer = clerk_.answer(client, frame, fds, out_);
   if (!greeted && client.greeted) {
+    present_[client.index] = &session;
     absent_.remove_and_dispose_if(
         [&](const Absent& absent) { return absent.index() == client.index; }, Dispose<Absent>());
     log(LogLevel::Info, name_of(session.peer()) + (client.returned ? " is back" : " attached"));
@@ -151,6 +152,7 @@ Clerk::Answer Server::answer(Session& session, std::span<const std::byte> frame,
 void Server::ended(Session& session, std::string_view why) {
   if (is_missed(session)) return miss(session, why);
   const Client client = session.client();
+  if (client.greeted) present_.erase(client.index);
   // Somebody may be waiting for what it held: that comes before all words.
   clerk_.bury(client);
   recover();
@@ -158,6 +160,10 @@ void Server::ended(Session& session, std::string_view why) {
     log(LogLevel::Info, name_of(session.peer()) + " is gone: " + std::string(why));
     tell(client.left ? AuditEvent::Detached : AuditEvent::Died, session.peer().pid(), client.uid,
          why);
+  }
+  if (const std::uint64_t missed = session.missed_events(); missed != 0) {
+    log(LogLevel::Warning, name_of(session.peer()) + " missed " + std::to_string(missed) +
+                               " events, for it did not take what it was sent");
   }
   sessions_.erase_and_dispose(sessions_.iterator_to(session), Dispose<Session>());
 }
@@ -238,9 +244,19 @@ void Server::quiesce(std::uint64_t now_ns) {
 }
 
 bool Server::post(std::uint32_t client, std::span<const std::byte> event) {
-  const auto session = std::ranges::find_if(
-      sessions_, [&](const Session& each) { return each.client().index == client; });
-  return session != sessions_.end() && session->client().reads_events && session->post(event);
+  const auto found = present_.find(client);
+  return found != present_.end() && found->second->client().reads_events &&
+         found->second->post(event);
+}
+
+void Server::for_each_listener(const std::function<void(const Client&)>& visit) {
+  for (const auto& [place, session] : present_) {
+    if (session->client().hears_of_owners) visit(session->client());
+  }
+}
+
+void Server::say_closing(wire::ClosingReason reason) {
+  for (Session& session : sessions_) session.say_closing(reason);
 }
 
 void Server::destroy_orphans(std::uint64_t now_ns) {

@@ -21,9 +21,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include <boost/intrusive/list.hpp>
@@ -66,6 +68,8 @@ class Server : private SessionOwner, private Outbox {
   /// A client that a predecessor was burying. `pidfd`: its process, borrowed for the call.
   void finish_burial(const Client& client, int pidfd);
   [[nodiscard]] std::size_t sessions() const noexcept { return sessions_.size(); }
+  /// Tells all clients that their connections are about to end.
+  void say_closing(wire::ClosingReason reason);
 
  private:
   /// A client without a connection.
@@ -117,6 +121,7 @@ class Server : private SessionOwner, private Outbox {
 
   // Outbox
   bool post(std::uint32_t client, std::span<const std::byte> event) override;
+  void for_each_listener(const std::function<void(const Client&)>& visit) override;
   void warn(const std::string& line) noexcept override { log(LogLevel::Warning, line); }
 
   void accept();
@@ -149,6 +154,7 @@ class Server : private SessionOwner, private Outbox {
   std::vector<std::byte> out_;
   boost::intrusive::list<Session> sessions_;
   boost::intrusive::list<Absent> absent_;
+  std::unordered_map<std::uint32_t, Session*> present_;  ///< those who said hello, by place
   BoundWatcher<Server> door_{*this, [](Server& self, unsigned) { self.accept(); }};
   BoundTimer<Server> reopening_{
       *this, [](Server& self, std::uint64_t) { (void)self.loop_.change(self.door_, POLLIN); }};

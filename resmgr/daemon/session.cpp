@@ -48,6 +48,7 @@ void Session::serve(unsigned events) {
     if ((events & (POLLOUT | POLLERR | POLLHUP)) != 0) (void)flush();
     return;
   }
+  if ((events & POLLOUT) != 0 && make_up()) listen();
   // The end of the connection too is what receive() says, after what was sent before it.
   for (std::uint32_t left = owner_.frames_in_a_row(); left != 0 && receive(); --left) {
   }
@@ -62,8 +63,31 @@ bool Session::flush() {
   }
   unsent_.clear();
   unsent_answer_ = {};
-  (void)loop_.change(traffic_, POLLIN);
+  listen();
   return true;
+}
+
+bool Session::post(std::span<const std::byte> event) {
+  if (unsent_.empty() && make_up() && socket_.send(event)) return true;
+  ++missed_in_all_;
+  if (missed_++ == 0 && unsent_.empty()) listen();
+  return false;
+}
+
+bool Session::make_up() {
+  if (missed_ == 0) return true;
+  std::array<std::byte, sizeof(rm_frame_header) + sizeof(rm_wire_missed)> event{};
+  const auto bytes = wire::encode(wire::MissedEvent{.events = missed_}, event);
+  if (!bytes || !socket_.send(std::span(event).first(*bytes))) return false;
+  missed_ = 0;
+  return true;
+}
+
+void Session::say_closing(wire::ClosingReason reason) {
+  if (!client_.reads_events) return;
+  std::array<std::byte, sizeof(rm_frame_header) + sizeof(rm_wire_closing)> event{};
+  const auto bytes = wire::encode(wire::ClosingEvent{.reason = reason}, event);
+  if (bytes) (void)socket_.send(std::span(event).first(*bytes));
 }
 
 bool Session::receive() {
@@ -74,8 +98,9 @@ bool Session::receive() {
   auto packet = socket_.receive(owner_.in());
   if (!packet) {
     if (packet.error() == ErrorCode::WouldBlock) return false;
-    return end_for(packet.error() == ErrorCode::Disconnected ? "it hung up"
-                                                             : "it sent what can't be received");
+    if (packet.error() == ErrorCode::Disconnected) return end_for("it hung up");
+    say_closing(wire::ClosingReason::Protocol);
+    return end_for("it sent what can't be received");
   }
   Clerk::Answer answer = owner_.answer(*this, owner_.in().first(packet->bytes),
                                        std::span(packet->fds).first(packet->fd_count));
@@ -88,6 +113,10 @@ bool Session::receive() {
       unsent_answer_ = std::move(answer);
       (void)loop_.change(traffic_, POLLOUT);
     }
+  }
+  if (client_.broke_protocol) {
+    say_closing(wire::ClosingReason::Protocol);
+    return end_for("it broke the protocol");
   }
   if (client_.left) return end_for("it left");
   return unsent_.empty();

@@ -5,7 +5,8 @@
 // What it is: frames from the socket to the clerk and answers back, some a turn of the loop; and
 // the watch over the client's process. What it is not: patient: who does not take his answers is
 // not asked for more, and who does not say hello in time is let go. A session keeps at most one
-// answer that did not fit into the socket, so that nobody's silence costs memory.
+// answer that did not fit into the socket, and of events no more than how many found no room, so
+// that nobody's silence costs memory; he is told that number when there is room again.
 //
 // Lifetime: owned by its server, which it tells of its end. Thread-safety: that of the loop.
 #pragma once
@@ -17,6 +18,7 @@
 
 #include <boost/intrusive/list.hpp>
 
+#include "resmgr/abi/events.hpp"
 #include "resmgr/base/packet_socket.hpp"
 #include "resmgr/daemon/bound.hpp"
 #include "resmgr/daemon/clerk.hpp"
@@ -54,10 +56,12 @@ class Session : public boost::intrusive::list_base_hook<> {
   Session& operator=(const Session&) = delete;
 
   /// Tells the client something unasked. False: it takes nothing at the moment; nothing is kept for
-  /// later.
-  bool post(std::span<const std::byte> event) {
-    return unsent_.empty() && socket_.send(event).has_value();
-  }
+  /// later, but that it missed something.
+  bool post(std::span<const std::byte> event);
+  /// The last words to a client that reads events, should it take any.
+  void say_closing(wire::ClosingReason reason);
+  /// Events that found no room, all in all.
+  [[nodiscard]] std::uint64_t missed_events() const noexcept { return missed_in_all_; }
   [[nodiscard]] const Peer& peer() const noexcept { return peer_; }
   /// At its end, for who watches the process from here on.
   [[nodiscard]] UniqueFd take_pidfd() noexcept { return peer_.take_pidfd(); }
@@ -72,6 +76,10 @@ class Session : public boost::intrusive::list_base_hook<> {
   /// One frame, and its answer. False: there is none, its answer waits, or the session is over.
   [[nodiscard]] bool receive();
   void end(std::string_view why) { owner_.ended(*this, why); }
+  /// The client learns how many events it missed. False: it takes nothing at the moment.
+  [[nodiscard]] bool make_up();
+  /// Frames are read, and what was missed is told as soon as there is room.
+  void listen() { (void)loop_.change(traffic_, missed_ != 0 ? POLLIN | POLLOUT : POLLIN); }
 
   EventLoop& loop_;
   SessionOwner& owner_;
@@ -81,6 +89,8 @@ class Session : public boost::intrusive::list_base_hook<> {
   /// An answer for which the socket had no room.
   std::vector<std::byte> unsent_;
   Clerk::Answer unsent_answer_;
+  std::uint64_t missed_ = 0;  ///< events, of which the client does not know yet
+  std::uint64_t missed_in_all_ = 0;
   BoundWatcher<Session> traffic_{*this, [](Session& self, unsigned events) { self.serve(events); }};
   BoundWatcher<Session> death_{*this,
                                [](Session& self, unsigned) { self.end("its process ended"); }};

@@ -19,7 +19,7 @@
 namespace resmgr::daemon {
 namespace {
 
-/// SIGTERM ends the worker, SIGHUP has it read its files anew.
+/// SIGTERM and kHandOverSignal end the worker, SIGHUP has it read its files anew.
 class Signals final : public Watcher {
  public:
   Signals(EventLoop& loop, Server& server, AuditLog& audit, const WorkerOptions& options) noexcept
@@ -28,11 +28,14 @@ class Signals final : public Watcher {
   Result<void> start() {
     sigset_t signals;
     ::sigemptyset(&signals);
-    for (const int signal : {SIGTERM, SIGHUP}) ::sigaddset(&signals, signal);
+    for (const int signal : {SIGTERM, SIGHUP, kHandOverSignal}) ::sigaddset(&signals, signal);
+    if (::sigprocmask(SIG_BLOCK, &signals, nullptr) != 0) return fail_errno(errno, "sigprocmask");
     fd_ = UniqueFd(::signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!fd_) return fail_errno(errno, "signalfd");
     return loop_.watch(*this, fd_.get(), POLLIN);
   }
+  /// Whether the domain goes on with another daemon, as far as the keeper said.
+  [[nodiscard]] bool hands_over() const noexcept { return hands_over_; }
 
  private:
   void ready(unsigned) override {
@@ -41,6 +44,7 @@ class Signals final : public Watcher {
     if (signal.ssi_signo == SIGHUP) {
       reload();
     } else {
+      hands_over_ = signal.ssi_signo == kHandOverSignal;
       loop_.stop();
     }
   }
@@ -66,6 +70,7 @@ class Signals final : public Watcher {
   AuditLog& audit_;
   const WorkerOptions& options_;
   UniqueFd fd_;
+  bool hands_over_ = false;
 };
 
 class Heartbeat final : public Timer {
@@ -128,7 +133,10 @@ Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
   if (auto watched = (*loop)->watch(keeper, inheritance.ledger.fd(), 0); !watched) return watched;
   Heartbeat heartbeat(**loop, inheritance.ledger, *audit);
   heartbeat.beat();
-  return (*loop)->run();
+  auto served = (*loop)->run();
+  const bool goes_on = signals.hands_over() || inheritance.ledger.is_kept();
+  (*server)->say_closing(goes_on ? wire::ClosingReason::Restart : wire::ClosingReason::Shutdown);
+  return served;
 }
 
 }  // namespace

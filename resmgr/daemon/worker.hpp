@@ -34,8 +34,8 @@ struct WorkerOptions {
   std::function<void(const LogConfig&)> on_log_config = {};
 };
 
-/// Returns 0 when it was told to end, by SIGTERM or because its keeper is gone, and 1 if it can't
-/// work.
+/// Returns 0 when it was told to end, by SIGTERM, kHandOverSignal or because its keeper is gone,
+/// and 1 if it can't work.
 [[nodiscard]] int work(Inheritance inheritance, const WorkerOptions& options);
 
 /// The file's configuration if it has no mistakes; if it has, each is told to `log`, as

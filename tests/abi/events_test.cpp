@@ -84,5 +84,16 @@ TEST(ClosingEvent, ArrivesAsItWas) {
             ErrorCode::InvalidArgument);
 }
 
+TEST(MissedEvent, ArrivesAsItWas) {
+  for (const std::uint64_t events : {std::uint64_t{1}, ~std::uint64_t{0}}) {
+    const Bytes bytes = frame_of(MissedEvent{events});
+    EXPECT_EQ(read_frame(bytes).value().request_id, 0u);
+    EXPECT_EQ(decode<MissedEvent>(bytes).value().events, events);
+  }
+  using P = rm_wire_missed;
+  EXPECT_EQ((code_with<P>(MissedEvent{}, [](P& p) { p.events = 0; })), ErrorCode::InvalidArgument);
+  EXPECT_EQ(code_of(try_frame_of(MissedEvent{0})), ErrorCode::InvalidArgument);
+}
+
 }  // namespace
 }  // namespace resmgr::wire::test

@@ -51,7 +51,7 @@ TEST(Hello, EveryFieldIsJudged) {
   const auto refused = [&](const char* what, auto change) {
     EXPECT_EQ((code_with<P>(good, change)), ErrorCode::InvalidArgument) << what;
   };
-  refused("feature", [](P& p) { p.features = 8; });
+  refused("feature", [](P& p) { p.features = 16; });
   refused("client", [](P& p) { p.before.client = RM_MAX_CLIENTS; });
   refused("no epoch", [](P& p) { p.before.epoch = 0; });
   refused("no epoch, but a client", [](P& p) {

@@ -52,6 +52,7 @@ static_assert(sizeof(rm_wire_registered) == 8);
 static_assert(sizeof(rm_wire_registered_item) == 16);
 static_assert(sizeof(rm_wire_quiesce) == 24);
 static_assert(sizeof(rm_wire_closing) == 8);
+static_assert(sizeof(rm_wire_missed) == 8);
 
 TEST(WireLayout, AFrameIsTheseBytes) {
   const Bytes frame = frame_of(ShareRequest{.handle = Handle(0x01020304, 0x0a0b0c, 0x0d),

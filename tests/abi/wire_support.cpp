@@ -66,7 +66,7 @@ std::vector<Sample> make_samples() {
   return {
       {"hello", frame_of(Hello{})},
       {"hello-again",
-       frame_of(Hello{.before = kPlace, .features = 7, .layout_minor = 7, .driver = tag})},
+       frame_of(Hello{.before = kPlace, .features = 15, .layout_minor = 7, .driver = tag})},
       {"register", batch()},
       {"begin-unregister", frame_of(UnregisterRequest{UnregisterStep::Begin, kHandle})},
       {"finish-unregister", frame_of(UnregisterRequest{UnregisterStep::Finish, kHandle})},
@@ -113,6 +113,7 @@ std::vector<Sample> make_samples() {
       {"owner-died", frame_of(OwnerEvent{OwnerLoss::OwnerDied, kHandle})},
       {"epoch", frame_of(EpochEvent{kRegions})},
       {"closing", frame_of(ClosingEvent{ClosingReason::Protocol})},
+      {"missed", frame_of(MissedEvent{~0ull})},
   };
 }
 
@@ -254,6 +255,8 @@ Result<Bytes> echo(std::span<const std::byte> bytes) {
       return echo_as<EpochEvent>(*frame);
     case FrameType::Closing:
       return echo_as<ClosingEvent>(*frame);
+    case FrameType::Missed:
+      return echo_as<MissedEvent>(*frame);
   }
   return fail(ErrorCode::Unsupported, "a type without an echo");
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -34,6 +35,7 @@ class Told final : public Outbox {
     events.push_back(wire::QuiesceEvent::decode(wire::read_frame(event).value()).value());
     return true;
   }
+  void for_each_listener(const std::function<void(const Client&)>&) override {}
   void warn(const std::string& line) noexcept override { warnings.push_back(line); }
 
   bool reachable = true;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A session takes so many frames a turn, and none while an answer waits.
+// A session takes so many frames a turn, and none while an answer waits; what it tells unasked.
 #include "resmgr/daemon/session.hpp"
 
 #include <gtest/gtest.h>
@@ -21,8 +21,9 @@ constexpr std::size_t kAnswerBytes = 4096;
 /// Answers each frame with zeros.
 class Host final : public SessionOwner {
  public:
-  Clerk::Answer answer(Session&, std::span<const std::byte>, std::span<UniqueFd>) override {
+  Clerk::Answer answer(Session& of, std::span<const std::byte>, std::span<UniqueFd>) override {
     ++answered;
+    of.client().broke_protocol = breaks_protocol;
     Clerk::Answer answer;
     answer.bytes = kAnswerBytes;
     return answer;
@@ -35,6 +36,7 @@ class Host final : public SessionOwner {
   std::unique_ptr<Session> session;
   std::uint32_t in_a_row = 2;
   int answered = 0;
+  bool breaks_protocol = false;
 
  private:
   std::vector<std::byte> out_ = std::vector<std::byte>(kAnswerBytes);
@@ -63,6 +65,15 @@ class Sessions : public testing::Test {
     int taken = 0;
     while (client_.receive(buffer)) ++taken;
     return taken;
+  }
+
+  /// The next packet, which is to be a MissedEvent.
+  std::uint64_t missed_in_next() {
+    std::vector<std::byte> buffer(kAnswerBytes);
+    const auto packet = client_.receive(buffer);
+    if (!packet) return 0;
+    const auto frame = wire::read_frame(std::span(buffer).first(packet->bytes));
+    return frame ? wire::MissedEvent::decode(*frame).value().events : 0;
   }
 
   std::unique_ptr<EventLoop> loop_ = EventLoop::create(EventLoop::Backend::Poll).value();
@@ -108,6 +119,58 @@ TEST_F(Sessions, EndInTheMiddleOfARow) {
   turn();
   turn();
   EXPECT_EQ(host_.session, nullptr);
+}
+
+TEST_F(Sessions, TellHowManyEventsFoundNoRoom) {
+  begin(2 * kAnswerBytes);
+  const std::vector<std::byte> event(kAnswerBytes);
+  int posted = 0;
+  while (host_.session->post(event)) ++posted;
+  for (int i = 0; i < 4; ++i) EXPECT_FALSE(host_.session->post(event));
+  EXPECT_EQ(host_.session->missed_events(), 5u);
+  turn();
+  EXPECT_EQ(take(), posted) << "nothing is kept for later";
+  // Without anybody asking for anything.
+  turn();
+  EXPECT_EQ(missed_in_next(), 5u);
+  turn();
+  EXPECT_EQ(take(), 0) << "once";
+  EXPECT_TRUE(host_.session->post(event));
+  EXPECT_EQ(take(), 1);
+}
+
+TEST_F(Sessions, TellWhatWasMissedBeforeTheNextEvent) {
+  begin(2 * kAnswerBytes);
+  const std::vector<std::byte> event(kAnswerBytes);
+  while (host_.session->post(event)) {
+  }
+  (void)take();
+  EXPECT_TRUE(host_.session->post(event));
+  EXPECT_EQ(missed_in_next(), 1u);
+  EXPECT_EQ(take(), 1);
+}
+
+TEST_F(Sessions, SayGoodbyeToWhoBreaksTheProtocol) {
+  begin(16 * kAnswerBytes);
+  host_.breaks_protocol = true;
+  host_.session->client().reads_events = true;
+  ask(1);
+  turn();
+  EXPECT_EQ(host_.session, nullptr);
+  std::vector<std::byte> buffer(kAnswerBytes);
+  ASSERT_TRUE(client_.receive(buffer)) << "the answer";
+  const auto last = client_.receive(buffer);
+  ASSERT_TRUE(last);
+  const auto closing =
+      wire::ClosingEvent::decode(wire::read_frame(std::span(buffer).first(last->bytes)).value());
+  ASSERT_TRUE(closing);
+  EXPECT_EQ(closing->reason, wire::ClosingReason::Protocol);
+}
+
+TEST_F(Sessions, SayNothingToWhoReadsNoEvents) {
+  begin(16 * kAnswerBytes);
+  host_.session->say_closing(wire::ClosingReason::Shutdown);
+  EXPECT_EQ(take(), 0);
 }
 
 }  // namespace

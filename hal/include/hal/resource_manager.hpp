@@ -95,6 +95,35 @@ enum class ConnectionState : std::uint8_t {
   Ended,
 };
 
+/// What resmgrd said before it ended a connection.
+enum class CloseReason : std::uint8_t {
+  None,      ///< nothing: it was killed, or the connection broke
+  Shutdown,  ///< the domain ends
+  Restart,   ///< it, or another one, will go on with the domain
+  Evicted,   ///< this process may not be its client any more
+  Protocol,  ///< this process sent what nobody should
+};
+
+/// For who wants the state alone, it is one.
+struct ConnectionChange {
+  ConnectionState state = ConnectionState::Lost;
+  CloseReason reason = CloseReason::None;  ///< of Lost
+  operator ConnectionState() const noexcept { return state; }
+};
+
+/// What became of a resource whose driver died.
+enum class ResourceNews : std::uint8_t {
+  Orphaned,   ///< it waits for its driver to be restarted, and is acquired and released as before
+  OwnerDied,  ///< nobody came, and it is gone: the handle is stale
+  Missed,     ///< some of this was not told: what there is to know, info() and find() say
+};
+
+struct ResourceNotice {
+  ResourceNews news = ResourceNews::Orphaned;
+  Handle handle = {};        ///< of Missed: null
+  std::uint64_t missed = 0;  ///< of Missed: how many notices, at least 1
+};
+
 /// A domain that resmgrd serves, and how to be its client.
 struct ConnectOptions {
   std::string domain = "main";
@@ -107,7 +136,13 @@ struct ConnectOptions {
   /// Told of each change, by a thread of the manager's own, one at a time, under no lock; it may be
   /// over by then. May call any function of the manager, but not destroy it. Connecting again needs
   /// no help.
-  std::function<void(ConnectionState)> on_connection = {};
+  std::function<void(ConnectionChange)> on_connection = {};
+  /// Told by the same thread, under the same terms, what becomes of resources that this process
+  /// holds, waits for, or had shared with one of its drivers, when their own driver dies. Not told
+  /// of what happens while the connection is lost; look after Restored. While it runs, nothing else
+  /// is told, nor is hardware asked to be quiet: what takes long belongs elsewhere, and who lags
+  /// more than 1024 notices behind gets Missed.
+  std::function<void(const ResourceNotice&)> on_notice = {};
 };
 
 /// How to acquire. Plain aggregate, cheap to build in place.
