@@ -8,6 +8,12 @@
 // steps (A1, E1, S0, GX1 ...) are those of tests/model/lock.pml, which names the functions here.
 // What it is not: a registry; handles are checked against the state word alone.
 //
+// Who died before he took what he was granted leaves nothing behind: his node says GRANTED until he
+// takes it, which is the last step before acquire() returns. So whoever ends his hold takes the
+// grant back by a swap of the node, and if that succeeds, the next holder need not be warned, nor
+// hardware be made quiet. In doubt (a list that is too long, a death in between, an upgrade, whose
+// owner reads already) it was a hold.
+//
 // Invariants (by number in the comments): I1 one exclusive holder or only shared ones; I2 words and
 // cells are the truth, lists and counters are caches; I3 each step leaves a state that recovery
 // completes or undoes; I4 nothing stays granted to the dead; I6 each waiter gets exactly one
@@ -121,8 +127,8 @@ class LockEngine {
 
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock, Preempted, OrderViolation,
   /// NotShareable, NotPermitted (it is restricted, and the context's driver has no right to it),
-  /// Quarantined, CapacityExceeded, InvalidArgument, Disconnected (it waited until end()); for what
-  /// is restricted, those of
+  /// Quarantined, CapacityExceeded, InvalidArgument, Disconnected (it waited until end()), Cancelled
+  /// (this process was taken for dead meanwhile); for what is restricted, those of
   /// Names::check_rights() too.
   [[nodiscard]] Result<Grant> acquire(Context& context, Handle handle,
                                       const Request& request) noexcept;
@@ -255,7 +261,7 @@ class LockEngine {
   void withdraw(Context& context, Wait& wait) noexcept;
   [[nodiscard]] std::unexpected<Error> failed(Context& context, Wait& wait,
                                               unsigned outcome) noexcept;
-  void accept(Context& context, Wait& wait, Grant& grant) noexcept;
+  [[nodiscard]] bool accept(Context& context, Wait& wait, Grant& grant) noexcept;
   [[nodiscard]] std::uint16_t rank_of(Handle handle, const Request& request) const noexcept;
   void link_wait(Context& context, rm_node& node) noexcept;
   void unlink_wait(Context& context, rm_node& node) noexcept;
@@ -302,8 +308,10 @@ class LockEngine {
   void clear_granting(rm_slot& slot, std::uint16_t owner) noexcept;
   [[nodiscard]] unsigned reap_cells(rm_slot& slot, std::uint32_t generation,
                                     std::uint16_t except) noexcept;
-  [[nodiscard]] bool outlives_its_holder(const rm_slot& slot,
-                                         std::uint32_t generation) const noexcept;
+  [[nodiscard]] bool outlives_its_holder(const rm_slot& slot, std::uint32_t generation) noexcept;
+  void end_hold_of_the_dead(rm_slot& slot, StateWord seen) noexcept;
+  [[nodiscard]] bool take_grant_back(std::uint16_t dead, const rm_slot& slot,
+                                     std::uint32_t generation, std::uint8_t mode) noexcept;
   [[nodiscard]] static bool needs_quiet(const rm_slot& slot) noexcept {
     return (load_relaxed(slot.attributes) & RM_SLOT_ATTR_QUIESCE) != 0;
   }

@@ -116,6 +116,10 @@ inline const bool kReuseLinkedNode = kName == "reuse_linked_node";
 inline const bool kFreeLinkedCell = kName == "free_linked_cell";
 
 // ---- recovery ----------------------------------------------------------------------------------
+/// S1: whatever the dead did with it, the next holder is not warned.
+inline const bool kWarnNobody = kName == "warn_nobody";
+/// A2: who was taken for dead takes what he was granted all the same.
+inline const bool kTakeBlindly = kName == "take_blindly";
 /// R3: only words that name the dead are looked at.
 inline const bool kNamedOnly = kName == "named_only";
 /// R3: the lists of a dead latch holder are believed.

@@ -61,8 +61,9 @@ Recovery::Report Recovery::run(std::uint32_t slots) noexcept {
   for (std::uint32_t slot = 0; slot < end; ++slot) {
     if (concerns_us(t_.slots[slot])) (void)visit(slot, report);
   }
-  take_nodes_back(report);
+  // Cells first: the nodes say which of them were ever taken.
   take_cells_back(report);
+  take_nodes_back(report);
   wake_the_decided();
   free_contexts(end, report);
   return report;
@@ -129,9 +130,19 @@ void Recovery::take_nodes_back(Report& report) noexcept {
       if (lost && !planted::kKeepUnpushed) nodes_.unlinked(node);
     }
     const NodeWord word{load(node.word)};
+    // Whoever ends the hold, a living latch holder, looks at this.
+    if (word.state() == RM_NODE_GRANTED && is_granted(node, taker_of(refs))) continue;
     if (!word.waiting()) store(node.word, word.to(RM_NODE_IDLE).bits);
     nodes_.disown(node);
   }
+}
+
+bool Recovery::is_granted(const rm_node& node, std::uint16_t taker) const noexcept {
+  const rm_slot* const slot = t_.slot(load(node.slot));
+  const rm_cell* const cell = t_.cell(load(node.cell_link));
+  if (slot && StateWord{load(slot->word)}.owner() == taker) return true;
+  const CellWord word{cell ? load(cell->word) : 0};
+  return word.in_use() && word.context() == taker;
 }
 
 void Recovery::take_cells_back(Report& report) noexcept {

@@ -105,6 +105,8 @@ class Recovery {
   void settle_offer(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
   void settle_shares(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
   void take_nodes_back(Report& report) noexcept;
+  /// Whether the word, or his cell, still says so.
+  [[nodiscard]] bool is_granted(const rm_node& node, std::uint16_t taker) const noexcept;
   void take_cells_back(Report& report) noexcept;
   void wake_the_decided() noexcept;
   void free_contexts(std::uint32_t slots, Report& report) noexcept;

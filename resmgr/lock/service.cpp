@@ -47,9 +47,8 @@ void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t ge
     // S1. Nothing stays granted to the dead (I4); the next holder learns that he died in the
     // middle.
     if (seen.owner() != 0 && t_.is_dead(seen.owner()) && !planted::kTrustDead) {
-      StateWord next = seen.with_owner(0).without(RM_WORD_GRANTING).with(RM_WORD_INCONSISTENT);
-      if (needs_quiet(slot)) next = next.with(RM_WORD_QUARANTINED);
-      if (cas(slot.word, word, next.bits)) word = next.bits;
+      end_hold_of_the_dead(slot, seen);
+      word = load(slot.word);
       continue;
     }
     // S2. A hold of the dead ends only behind the closed gate, if it guards hardware.
@@ -146,14 +145,66 @@ unsigned LockEngine::reap_cells(rm_slot& slot, std::uint32_t generation,
   return in_use;
 }
 
-// Whether one of the dead has it shared.
-bool LockEngine::outlives_its_holder(const rm_slot& slot, std::uint32_t generation) const noexcept {
+// Whether one of the dead has it shared. Who never took it had not.
+bool LockEngine::outlives_its_holder(const rm_slot& slot, std::uint32_t generation) noexcept {
   bool dead = false;
-  cells_.for_each(slot, generation, [&](const rm_cell&, CellWord word) {
-    dead = word.state() == RM_CELL_HELD && t_.is_dead(word.context());
-    return !dead;
+  cells_.for_each(slot, generation, [&](rm_cell& cell, CellWord word) {
+    if (word.state() != RM_CELL_HELD || !t_.is_dead(word.context())) return true;
+    if (take_grant_back(word.context(), slot, generation, RM_WAIT_SHARED)) {
+      std::uint64_t held = word.bits;
+      (void)cas(cell.word, held, word.to(RM_CELL_FREE).bits);
+      return true;
+    }
+    dead = true;
+    return false;
   });
   return dead;
+}
+
+// Others leave WORK and WAITERS meanwhile.
+void LockEngine::end_hold_of_the_dead(rm_slot& slot, StateWord seen) noexcept {
+  const bool untaken = take_grant_back(seen.owner(), slot, seen.generation(), RM_WAIT_EXCLUSIVE);
+  const std::uint32_t warning =
+      RM_WORD_INCONSISTENT | (needs_quiet(slot) ? RM_WORD_QUARANTINED : 0u);
+  std::uint64_t word = seen.bits;
+  for (;;) {
+    const StateWord now{word};
+    if (now.owner() != seen.owner() || now.generation() != seen.generation()) return;
+    const StateWord ended = now.with_owner(0).without(RM_WORD_GRANTING);
+    if (cas(slot.word, word, ended.with(untaken ? 0 : warning).bits)) return;
+  }
+}
+
+// Whether the dead was granted this, and never took it; from here on he can't. A context has one
+// wait or a few, and its list of holds names what it took in another way.
+bool LockEngine::take_grant_back(std::uint16_t dead, const rm_slot& slot, std::uint32_t generation,
+                                 std::uint8_t mode) noexcept {
+  constexpr int kLongestLook = 64;
+  const rm_context* const record = t_.context(dead);
+  if (!record || load(record->overflow_holds) != 0) return false;
+  const std::uint32_t index = t_.index_of(&slot);
+  const std::uint64_t used = load(record->hold_bitmap) & ~load(record->foreign_freed);
+  for (unsigned position = 0; position < RM_CONTEXT_HOLDS; ++position) {
+    if ((used >> position & 1) == 0) continue;
+    if (load(record->holds[position]) >> RM_HOLD_SLOT_SHIFT == index) return false;
+  }
+  std::uint32_t link = load(record->wait_link);
+  for (int steps = 0; steps < kLongestLook; ++steps) {
+    rm_node* const node = t_.node(link);
+    if (!node) return false;
+    std::uint64_t word = load(node->word);
+    const bool his = taker_of(load(node->refs)) == dead && load_acquire(node->context) == dead;
+    const bool of_this = load_acquire(node->slot) == index &&
+                         load_acquire(node->generation) == generation &&
+                         load_acquire(node->mode) == mode;
+    if (NodeWord{word}.state() == RM_NODE_GRANTED && his && of_this) {
+      // Fails if it was taken, or is somebody else's, since the first look.
+      return planted::kWarnNobody ||
+             cas(node->word, word, NodeWord{word}.to(RM_NODE_CANCELLED).bits);
+    }
+    link = load_acquire(node->context_next_link);
+  }
+  return planted::kWarnNobody;
 }
 
 bool LockEngine::grant_exclusive(Wakeup& owed, WaitQueue& queue, rm_slot& slot, StateWord seen,

@@ -123,7 +123,7 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   if (over_.load()) return fail(ErrorCode::Disconnected, "the domain is over");
   if (outcome != RM_NODE_GRANTED) return failed(context, wait, outcome);
   Grant grant;
-  accept(context, wait, grant);
+  if (!accept(context, wait, grant)) return fail(ErrorCode::Cancelled, "taken for dead");
   return grant;
 }
 
@@ -194,8 +194,10 @@ bool LockEngine::decide(const Waiter& waiter, unsigned outcome, Wakeup& owed) no
   }
 }
 
-// A2, A3, A4: finishes what the granter may not have finished, then the node is ours again.
-void LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
+// A2, A3, A4: finishes what the granter may not have finished, then the node is ours again. Until
+// that swap we have not taken the hold; false: whoever takes us for dead was faster, and has all
+// that was ours.
+bool LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
   rm_slot& slot = wait.slot;
   const std::uint8_t mode = wait.waiter.mode;
   if (mode == RM_WAIT_SHARED) {
@@ -214,7 +216,13 @@ void LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
     clear_granting(slot, context.id);
   }
   rm_node& node = *wait.waiter.node;
-  store(node.word, wait.waiter.word.to(RM_NODE_IDLE).bits);
+  std::uint64_t granted = wait.waiter.word.to(RM_NODE_GRANTED).bits;
+  const std::uint64_t taken = wait.waiter.word.to(RM_NODE_IDLE).bits;
+  if (planted::kTakeBlindly) {
+    store(node.word, taken);
+  } else if (!cas(node.word, granted, taken)) {
+    return false;
+  }
   unlink_wait(context, node);
   nodes_.leave(context, node);
   if (mode == RM_WAIT_SHARED) {
@@ -228,6 +236,7 @@ void LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
     trace(context, RM_TRACE_GRANT, wait.handle, mode, Clock::between(wait.waiter.enqueued_at, now),
           now);
   }
+  return true;
 }
 
 // T2, T3: the node goes, and whoever may now be served is.

@@ -59,6 +59,10 @@ class FakeNames : public Names {
     ++questions_;
     return driver == barred_driver ? ErrorCode::NotPermitted : ErrorCode{};
   }
+  [[nodiscard]] ResourcePriority default_priority(Handle) const noexcept override {
+    if (on_queue) on_queue();
+    return ResourcePriority::Normal;
+  }
   void accessed(Handle) const noexcept override { ++accesses_; }
   void busy() const noexcept override { ++busy_; }
 
@@ -76,6 +80,8 @@ class FakeNames : public Names {
 
   /// Called in the middle of an acquisition that inverts an order: a moment that a test can choose.
   std::function<void()> on_report;
+  /// Called when a request found no other way than to queue, and is not in the queue yet.
+  std::function<void()> on_queue;
 
  private:
   mutable std::mutex mutex_;

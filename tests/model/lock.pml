@@ -64,6 +64,9 @@
 #endif
 
 inline consume(b) {
+#ifdef NEG_Q_LATE_ACK
+  belief[me] = b; // at work before he says that he has it
+#endif
   d_step { node_state[nd] = IDLE; node_mode[nd] = 0; node_ctx[nd] = 0; nd = 0; belief[me] = b }
 }
 

@@ -147,6 +147,43 @@ inline drop_decided() {
   i_ = 0
 }
 
+// LockEngine::take_grant_back: his node says GRANTED still, so he was told, or would have been, and
+// died before he took the hold for his own: he did nothing with it. Decided by the swap that he
+// would have lost to, had he come.
+#ifdef NEG_Q_DEAF
+#define UNTAKEN(node, c, m) 0
+#elif defined(NEG_Q_UNTAKEN_UPGRADE)
+#define UNTAKEN(node, c, m) \
+  (node_state[node] == GRANTED && node_ctx[node] == c && (node_mode[node] == S) == (m == S))
+#else
+#define UNTAKEN(node, c, m) \
+  (node_state[node] == GRANTED && node_ctx[node] == c && node_mode[node] == m)
+#endif
+
+inline take_grant_back(c, m, done) {
+  done = 0;
+  for (j_ : 0 .. NODES - 1) {
+    if
+    :: UNTAKEN(j_, c, m) -> node_state[j_] = CANCELLED; done = 1
+    :: else
+    fi
+  };
+  j_ = 0
+}
+
+// S2, where a hold of the dead would close the gate.
+inline end_untaken_shares() {
+  for (i_ : 0 .. NCTX - 1) {
+    if
+    :: sh && !sq && cell[i_] == HELD && SEES_DEAD(i_) ->
+      take_grant_back(i_, S, t);
+      if :: t -> cell[i_] = FREE; t = 0 :: else fi
+    :: else
+    fi
+  };
+  i_ = 0
+}
+
 // S2: the holds of the dead, looked for where the word is SHARED. What else they left in a
 // cell, by dying in try_shared(), is the recoverer's.
 #if defined(QUIESCE) && !defined(NEG_Q_REAP_FIRST)
@@ -286,6 +323,9 @@ inline look(me) {
   fi
 #else
   d_step {
+#ifdef QUIESCE
+    end_untaken_shares();
+#endif
     if
     :: OWNER_DEAD(me) -> act = REAP
     :: !OWNER_DEAD(me) && MUST_CLOSE -> act = CLOSE
@@ -310,12 +350,18 @@ inline service(me) {
   look(me);
   if
   :: act == REAP ->
+#ifdef QUIESCE
+    d_step { take_grant_back(so, X, t); t = !t };
+#endif
     d_step {                                                                     // S1
       if
       :: SAME_WORD ->
         owner = NONE;
 #if defined(QUIESCE) && !defined(NEG_Q_OPEN)
-        quarantined = 1
+#if KILLS == 1 && !defined(RCRASH) // who dies in the middle of it leaves it in doubt
+        if :: t && !noisy -> assert(quarantine_has_a_reason) :: else fi;
+#endif
+        quarantined = quarantined || t
 #endif
       :: else
       fi;

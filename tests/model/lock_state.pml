@@ -125,7 +125,7 @@ hidden byte i_, j_;
 
 // A broken rule is reported by its name: such bytes are never set.
 hidden byte I5_a_linked_node_is_not_reused, I6_no_waiter_is_cancelled,
-  quiet_before_the_next_holder;
+  quiet_before_the_next_holder, quarantine_has_a_reason;
 
 #define MODE(c) (c == 0 -> M0 : (c == 1 -> M1 : M2))
 

@@ -184,6 +184,14 @@ _LOCK_CONTROLS = [
 _LOCK_CONTROLS += [
     _control(_lock, name, breaks, f"QUIESCE KILLS=1 {defines}")
     for name, breaks, defines in [
+        ("granted-posthumously", "quarantine_has_a_reason", "NEG_Q_DEAF"),
+        ("taken-before-it-is-said", "quiet_before_the_next_holder", "NEG_Q_LATE_ACK NOPS=2"),
+        ("taken-before-it-is-said-shared", "quiet_before_the_next_holder", "NEG_Q_LATE_ACK NOPS=2 M0=S"),
+        (
+            "untaken-upgrade-of-a-reader",
+            "quiet_before_the_next_holder",
+            "NEG_Q_UNTAKEN_UPGRADE M0=S M1=S UPGRADERS=3",
+        ),
         ("quarantine-not-set", "quiet_before_the_next_holder", "NEG_Q_OPEN"),
         ("granted-through-quarantine", "quiet_before_the_next_holder", "NEG_Q_GRANT"),
         ("reader-ends-before-quarantine", "quiet_before_the_next_holder", "NEG_Q_REAP_FIRST M0=S"),
@@ -285,6 +293,8 @@ _LOCK = [
     _lock("quiesce", "QUIESCE POISON KILLS=1 V1=0 M0=EITHER M1=EITHER LAZY"),
     _lock("quiesce-other", "QUIESCE POISON KILLS=1 V1=1 M0=EITHER M1=EITHER LAZY"),
     _lock("quiesce-recoverer", "QUIESCE KILLS=1 RCRASH M0=X M1=EITHER"),
+    _lock("quiesce-untaken", "QUIESCE KILLS=1 NOPS=2 TIMED=0"),
+    _lock("quiesce-untaken-share", "QUIESCE KILLS=1 NOPS=2 TIMED=0 M0=S M1=X"),
     _lock("quiesce-upgrade", "QUIESCE KILLS=1 M0=S M1=S UPGRADERS=2"),
 ]
 
@@ -331,6 +341,10 @@ _LOCK_FULL = [
         ("nothing-goes-round-any", f"{ANY2} KILLS=1 TRY PATHB", {"cycles": True}),
         ("quiesce-all", f"{ALL} QUIESCE POISON KILLS=1 V1=0", {}),
         ("quiesce-other-all", f"{ALL} QUIESCE POISON KILLS=1 V1=1", {}),
+        ("quiesce-untaken-any", f"{ANY2} QUIESCE KILLS=1 NOPS=2", {}),
+        ("quiesce-untaken-recoverer", "QUIESCE KILLS=1 RCRASH NOPS=2 M0=EITHER", {}),
+        ("quiesce-untaken-reused", "QUIESCE KILLS=2 V1=0 V2=0 REUSE TIMED=0 M0=EITHER", {}),
+        ("quiesce-untaken-of-three", "QUIESCE KILLS=1 NCTX=3 V1=1 TIMED=0 M1=EITHER", {}),
         ("quiesce-killed-both", f"{ANY2} QUIESCE POISON KILLS=2 V1=0 V2=1", {}),
         ("quiesce-of-three", "NCTX=3 QUIESCE KILLS=1 V1=1 M0=X M1=S M2=S", {}),
     ]
