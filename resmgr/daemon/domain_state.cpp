@@ -81,7 +81,7 @@ void DomainState::complete_removals() {
     return true;
   });
   for (const Handle handle : begun) {
-    if (engine_.complete_retirement(handle)) {
+    if (recovery_.complete_retirement(handle)) {
       (void)writer_.finish_unregister(handle);
     } else if (writer_.was_orphaned(handle)) {
       // No owner will come to finish it.

@@ -181,9 +181,6 @@ class LockEngine {
   /// `latch`: who does it, the context itself (0), or RM_AUTHORITY_CONTEXT for a holder elsewhere.
   Result<void> retire(Context& context, Handle handle, std::uint64_t deadline_ns,
                       std::uint16_t latch = 0) noexcept;
-  /// Goes on where an authority died that retired this handle; returns whether it had begun, in
-  /// which case the slot is empty now. REQUIRES: the caller is its successor.
-  bool complete_retirement(Handle handle) noexcept;
 
   // ---- views ------------------------------------------------------------------------------------
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/lock/queue.hpp"
 
+#include <algorithm>
+
 #include "resmgr/base/spin.hpp"
 #include "resmgr/lock/planted_bug.hpp"
 
@@ -87,34 +89,73 @@ unsigned WaitQueue::settle() const noexcept {
   return added;
 }
 
-void WaitQueue::rebuild() const noexcept {
+// Calls `visit(node)` for each node of a list, up to the one with the link `end`. A list that leads
+// in a circle, or to another slot's nodes, ends there: of what is here each node is visited a few
+// times at most, and of another slot's none.
+template <typename Visit>
+void WaitQueue::walk(std::uint32_t link, std::uint32_t end, Visit&& visit) const noexcept {
+  std::uint32_t milestone = 0;
+  std::uint32_t next_milestone = 1;
+  for (std::uint32_t steps = 0; steps < t_.node_count && link != end; ++steps) {
+    rm_node* const node = t_.node(link);
+    if (!node || load_acquire(node->slot) != slot_index_ || link == milestone) return;
+    if (steps == next_milestone) {
+      milestone = link;
+      next_milestone *= 2;
+    }
+    const std::uint32_t next = load_acquire(node->next_link);
+    visit(*node);
+    link = next;
+  }
+}
+
+void WaitQueue::rebuild(std::span<const NodeIndex::Entry> known,
+                        std::vector<Ranked>& room) const noexcept {
   const Edit edit(slot_);
-  (void)take_inbox();
-  store_release(slot_.queue_head_link, 0);
-  store_release(slot_.queue_tail_link, 0);
+  const std::uint32_t inbox = take_inbox();
+  const std::uint32_t queue = load_relaxed(slot_.queue_head_link);
+  room.clear();
+  for (const NodeIndex::Entry& entry : known) collect(t_.nodes[entry.node], room);
+  for (const std::uint32_t list : {inbox, queue}) {
+    walk(list, 0, [&](rm_node& node) { collect(node, room); });
+  }
+  std::ranges::sort(room, {}, &Ranked::node);
+  const auto twice = std::ranges::unique(room, {}, &Ranked::node);
+  room.erase(twice.begin(), twice.end());
+  std::ranges::sort(room, [](const Ranked& a, const Ranked& b) {
+    return planted::kLifoQueue ? b.rank.before(a.rank) : a.rank.before(b.rank);
+  });
+  atomic(slot_.attributes)
+      .fetch_and(static_cast<std::uint8_t>(~RM_SLOT_ATTR_RESORT), std::memory_order_seq_cst);
+  std::uint32_t next = 0;
+  for (std::size_t i = room.size(); i-- != 0;) {
+    store_release(room[i].node->next_link, next);
+    next = t_.link_of(room[i].node);
+  }
+  store_release(slot_.queue_head_link, next);
+  store_release(slot_.queue_tail_link, room.empty() ? 0 : t_.link_of(room.back().node));
+}
+
+// What is linked and waits is in the queue; what is linked and doesn't wait leaves it.
+void WaitQueue::collect(rm_node& node, std::vector<Ranked>& room) const noexcept {
   constexpr std::uint32_t kInQueue = RM_NODE_REF_LINKED | RM_NODE_REF_QUEUED;
-  const NodePool pool(t_);
-  const std::uint32_t end = pool.bits().high_water();
-  for (std::uint32_t i = 0; i < end; ++i) {
-    rm_node& node = t_.nodes[i];
-    std::uint32_t refs = load(node.refs);
-    const std::uint32_t in_queue = refs & kInQueue;
-    // LINKED alone: it came into the inbox since, or its owner is about to push it.
-    if (load_acquire(node.slot) != slot_index_ || in_queue == RM_NODE_REF_LINKED) continue;
-    Waiter waiter;
-    const bool waits = read_waiter(node, waiter) && ours(waiter);
-    if (in_queue == 0) {
-      // A granter took it out and died before he decided; unless the wait ended otherwise, and its
-      // owner uses the node again: one of the two swaps fails.
-      if (!waits || (refs & RM_NODE_REF_OWNER) == 0 || planted::kNoRelink) continue;
-      if (!cas(node.refs, refs, refs | kInQueue)) continue;
-    }
-    const NodeWord now{load(node.word)};
-    if (waits && now.waiting() && now.sequence() == waiter.word.sequence()) {
-      insert(node, waiter);
-    } else {
-      pool.unlinked(node);
-    }
+  std::uint32_t refs = load(node.refs);
+  const std::uint32_t in_queue = refs & kInQueue;
+  // LINKED alone: it came into the inbox since, or its owner is about to push it.
+  if (load_acquire(node.slot) != slot_index_ || in_queue == RM_NODE_REF_LINKED) return;
+  Waiter waiter;
+  const bool waits = read_waiter(node, waiter) && ours(waiter);
+  if (in_queue == 0) {
+    // A granter took it out and died before he decided; unless the wait ended otherwise, and its
+    // owner uses the node again: one of the two swaps fails.
+    if (!waits || (refs & RM_NODE_REF_OWNER) == 0 || planted::kNoRelink) return;
+    if (!cas(node.refs, refs, refs | kInQueue)) return;
+  }
+  const NodeWord now{load(node.word)};
+  if (!waits || !now.waiting() || now.sequence() != waiter.word.sequence()) {
+    NodePool(t_).unlinked(node);
+  } else if (room.size() < room.capacity()) {
+    room.push_back({waiter.rank, &node});
   }
 }
 
@@ -125,13 +166,9 @@ std::uint32_t WaitQueue::take_inbox() const noexcept {
   std::uint32_t marked = 0;
   std::uint32_t head = load(slot_.inbox_link);
   do {
-    std::uint32_t link = head;
-    for (std::uint32_t steps = 0; steps < t_.node_count && link != marked; ++steps) {
-      rm_node* node = t_.node(link);
-      if (!node) break;
-      atomic(node->refs).fetch_or(RM_NODE_REF_QUEUED, std::memory_order_relaxed);
-      link = load_acquire(node->next_link);
-    }
+    walk(head, marked, [](rm_node& node) {
+      atomic(node.refs).fetch_or(RM_NODE_REF_QUEUED, std::memory_order_relaxed);
+    });
     // New ones stand before those that are marked: nobody else takes out.
     marked = head;
     // seq_cst publishes the marks with the empty inbox.

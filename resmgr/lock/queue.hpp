@@ -14,7 +14,10 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
+#include "resmgr/lock/node_index.hpp"
 #include "resmgr/lock/pools.hpp"
 #include "resmgr/lock/tables.hpp"
 #include "resmgr/lock/word.hpp"
@@ -93,9 +96,16 @@ class WaitQueue {
   unsigned settle() const noexcept;
   /// The best waiter, or false if none waits. Call settle() before.
   [[nodiscard]] bool front(Waiter& out) const noexcept;
-  /// Makes the queue anew from the nodes, after the death of a latch holder: what is linked is in
-  /// it if it waits, and free of it otherwise, whatever the lists said.
-  void rebuild() const noexcept;
+  /// A waiter whose place is sought.
+  struct Ranked {
+    QueueRank rank;
+    rm_node* node = nullptr;
+  };
+  /// Makes the queue anew from the nodes, as after the death of a latch holder: what is linked is
+  /// in it if it waits, and free of it otherwise. `known`: the nodes of this slot, as long as
+  /// nobody else had the latch; those that came since are in the lists. `room`: as much as there
+  /// are nodes, so that nothing is allocated. The work is that of the nodes and of sorting them.
+  void rebuild(std::span<const NodeIndex::Entry> known, std::vector<Ranked>& room) const noexcept;
   /// Takes the node out of the queue.
   void unlink(rm_node& node) const noexcept;
   /// Whether any node is linked.
@@ -175,6 +185,9 @@ class WaitQueue {
   class Edit;
   [[nodiscard]] std::uint32_t take_inbox() const noexcept;
   void insert(rm_node& node, const Waiter& waiter) const noexcept;
+  void collect(rm_node& node, std::vector<Ranked>& room) const noexcept;
+  template <typename Visit>
+  void walk(std::uint32_t link, std::uint32_t end, Visit&& visit) const noexcept;
   void drop_decided() const noexcept;
 
   const LockTables& t_;

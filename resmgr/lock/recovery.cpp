@@ -11,9 +11,12 @@
 
 namespace resmgr::lock {
 
-Recovery::Recovery(LockEngine& engine) noexcept
-    : engine_(engine), t_(engine.tables()), nodes_(t_), cells_(t_) {
+Recovery::Recovery(LockEngine& engine)
+    : engine_(engine), t_(engine.tables()), nodes_(t_), cells_(t_), index_(t_) {
   self_.id = RM_AUTHORITY_CONTEXT;
+  room_.reserve(t_.node_count);
+  for (auto* slots : {&sorted_, &visited_, &left_, &marked_}) slots->reserve(t_.slot_count);
+  listed_.reserve(std::max(t_.node_count, t_.cell_count));
 }
 
 template <typename Visitor>
@@ -44,20 +47,24 @@ std::uint32_t Recovery::mark_dead(std::uint32_t client) noexcept {
 
 Recovery::Report Recovery::run(std::uint32_t slots) noexcept {
   Report report;
+  const std::uint32_t end = std::min(slots, t_.slot_count);
   cancel_waits(report);
+  index_.build();
+  slots_ = end;
+  sorted_.assign(slots_, false);
   serve_the_waiting(report);
   // What their hold lists name comes before the scan as well: somebody may be about to wait for it.
+  begin_step();
   for_each_dead([&](std::uint32_t, const rm_context& record) {
     const std::uint64_t used = load(record.hold_bitmap);
     for (unsigned position = 0; position < RM_CONTEXT_HOLDS; ++position) {
       if ((used >> position & 1) == 0) continue;
       const std::uint64_t entry = load(record.holds[position]);
-      (void)visit(static_cast<std::uint32_t>(entry >> RM_HOLD_SLOT_SHIFT), report);
+      (void)visit_once(static_cast<std::uint32_t>(entry >> RM_HOLD_SLOT_SHIFT), report);
     }
   });
   // R3, the truth: a release that died with its caller may have left a free word that names nobody,
   // and waiters behind it.
-  const std::uint32_t end = std::min(slots, t_.slot_count);
   for (std::uint32_t slot = 0; slot < end; ++slot) {
     if (concerns_us(t_.slots[slot])) (void)visit(slot, report);
   }
@@ -66,6 +73,7 @@ Recovery::Report Recovery::run(std::uint32_t slots) noexcept {
   take_nodes_back(report);
   wake_the_decided();
   free_contexts(end, report);
+  slots_ = 0;
   return report;
 }
 
@@ -107,6 +115,21 @@ bool Recovery::concerns_us(const rm_slot& slot) const noexcept {
          load(slot.inbox_link) != 0 || (word.owner() != 0 && t_.is_dead(word.owner()));
 }
 
+void Recovery::begin_step() noexcept {
+  visited_.assign(slots_, false);
+  left_.assign(slots_, false);
+}
+
+// For what is done once for all that a slot has to do with.
+Recovery::Visit Recovery::visit_once(std::uint32_t index, Report& report) noexcept {
+  if (index >= slots_) return Visit::NoTenant;
+  if (visited_[index]) return left_[index] ? Visit::LeftTo : Visit::Served;
+  const Visit visited = visit(index, report);
+  visited_[index] = visited != Visit::NoTenant;
+  left_[index] = visited == Visit::LeftTo;
+  return visited;
+}
+
 // What they had of nodes is over. One that is in no list and never will be, for its owner died on
 // the way to push it, is told from others under the latch: whatever was pushed is QUEUED or gone
 // when its slot was served.
@@ -114,19 +137,25 @@ void Recovery::take_nodes_back(Report& report) noexcept {
   const TakenBits bits = nodes_.bits();
   const std::uint32_t end = bits.high_water();
   for (std::uint32_t i = 0; i < end; ++i) {
-    rm_node& node = t_.nodes[i];
-    const std::uint32_t refs = load(node.refs);
     // Taken, and given up, or never had: his second step did not come.
-    if (refs == 0 && bits.is_taken(i)) bits.give_back(i);
+    if (load(t_.nodes[i].refs) == 0 && bits.is_taken(i)) bits.give_back(i);
+  }
+  listed_.assign(t_.node_count, false);
+  begin_step();
+  marked_.assign(slots_, false);
+  for (const NodeIndex::Entry& entry : index_.all()) {
+    rm_node& node = t_.nodes[entry.node];
+    const std::uint32_t refs = load(node.refs);
     if (!t_.is_dead(taker_of(refs))) continue;
     if ((refs & RM_NODE_REF_LINKED) != 0 && (refs & RM_NODE_REF_QUEUED) == 0) {
       const std::uint32_t slot = load(node.slot);
-      const Visit visited = visit(slot, report);
+      const Visit visited = visit_once(slot, report);
       if (visited == Visit::LeftTo) continue;  // once more, when the latch is free
+      if (visited == Visit::NoTenant && slot < slots_ && !marked_[slot]) mark_inbox(slot);
       const bool lost =
           visited == Visit::Served
               ? (load(node.refs) & (RM_NODE_REF_LINKED | RM_NODE_REF_QUEUED)) == RM_NODE_REF_LINKED
-              : !in_inbox(slot, i + 1);
+              : !listed_[entry.node];
       if (lost && !planted::kKeepUnpushed) nodes_.unlinked(node);
     }
     const NodeWord word{load(node.word)};
@@ -134,6 +163,16 @@ void Recovery::take_nodes_back(Report& report) noexcept {
     if (word.state() == RM_NODE_GRANTED && is_granted(node, taker_of(refs))) continue;
     if (!word.waiting()) store(node.word, word.to(RM_NODE_IDLE).bits);
     nodes_.disown(node);
+  }
+}
+
+// Each node once, whatever the links say.
+void Recovery::mark_inbox(std::uint32_t index) noexcept {
+  marked_[index] = true;
+  std::uint32_t link = load(t_.slots[index].inbox_link);
+  for (rm_node* node = t_.node(link); node && !listed_[link - 1]; node = t_.node(link)) {
+    listed_[link - 1] = true;
+    link = load_acquire(node->next_link);
   }
 }
 
@@ -148,6 +187,9 @@ bool Recovery::is_granted(const rm_node& node, std::uint16_t taker) const noexce
 void Recovery::take_cells_back(Report& report) noexcept {
   const TakenBits bits = cells_.bits();
   const std::uint32_t end = bits.high_water();
+  listed_.assign(t_.cell_count, false);
+  marked_.assign(slots_, false);
+  begin_step();
   for (std::uint32_t i = 0; i < end; ++i) {
     rm_cell& cell = t_.cells[i];
     const std::uint32_t flags = load(cell.flags);
@@ -158,13 +200,23 @@ void Recovery::take_cells_back(Report& report) noexcept {
     // Reaped under the latch, or an offer that a living granter is about to take back. What is HELD
     // where the word is not SHARED never was a hold: he died in try_shared() before he looked at
     // it.
-    if (word.context() == taker && word.in_use() &&
-        visit(load(cell.slot), report) == Visit::LeftTo) {
+    const std::uint32_t slot = load(cell.slot);
+    if (word.context() == taker && word.in_use() && visit_once(slot, report) == Visit::LeftTo) {
       continue;
     }
+    if (slot < slots_ && !marked_[slot]) mark_chain(slot);
     // It may never have got there, or its resource be gone.
-    if (!in_chain(cell)) atomic(cell.flags).fetch_and(~std::uint32_t{RM_CELL_REF_LINKED});
+    if (!listed_[i]) atomic(cell.flags).fetch_and(~std::uint32_t{RM_CELL_REF_LINKED});
     cells_.abandon(cell);
+  }
+}
+
+void Recovery::mark_chain(std::uint32_t index) noexcept {
+  marked_[index] = true;
+  std::uint32_t link = load(t_.slots[index].cell_link);
+  for (rm_cell* cell = t_.cell(link); cell && !listed_[link - 1]; cell = t_.cell(link)) {
+    listed_[link - 1] = true;
+    link = load_acquire(cell->next_link);
   }
 }
 

@@ -11,10 +11,13 @@
 // Everything is done so that it may be done again: killed anywhere, the recoverer's successor
 // starts from the beginning, and takes latches of its predecessor for those of the dead. What a
 // living context is about to do to a slot is left to it: then something stays pending, and run() is
-// to be called again. It follows no index that it has not checked, and every loop is bounded by a
-// table, whatever a hostile peer has written.
+// to be called again. It follows no index that it has not checked. What one run does is bounded by
+// the tables and by sorting them, whatever a hostile peer has written: nodes are sorted to their
+// slots once, a queue is made anew from them when its slot is looked at for the first time, and
+// what belongs to one slot is done together.
 //
-// Lifetime: borrows the engine. Thread-safety: one recoverer at a time, one thread.
+// Lifetime: borrows the engine; takes all its memory at once. Thread-safety: one recoverer at a
+// time, one thread.
 //
 //   Recovery recovery(engine);
 //   recovery.mark_dead(client);
@@ -22,8 +25,11 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <vector>
 
 #include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/node_index.hpp"
 #include "resmgr/lock/pools.hpp"
 #include "resmgr/lock/tables.hpp"
 
@@ -55,7 +61,8 @@ class Recovery {
     }
   };
 
-  explicit Recovery(LockEngine& engine) noexcept;
+  /// May throw std::bad_alloc.
+  explicit Recovery(LockEngine& engine);
 
   /// R1. Marks all contexts of the client; from here on nothing is granted to them and left there.
   /// Returns how many there are.
@@ -68,6 +75,10 @@ class Recovery {
   /// at once; the slot is closed if nobody holds it. Returns whether it is; if not, to be called
   /// again. REQUIRES: the caller is the authority.
   [[nodiscard]] bool remove(Handle handle) noexcept;
+
+  /// Goes on where an authority died that retired this handle; returns whether it had begun, in
+  /// which case the slot is empty now. REQUIRES: the caller is its successor.
+  bool complete_retirement(Handle handle) noexcept;
 
   /// Q2. The hardware behind it is quiet, or somebody says so: whoever waits for it is served.
   /// False if it was not quarantined. REQUIRES: the caller is the authority.
@@ -95,6 +106,9 @@ class Recovery {
   /// Serves the slot. `ended`, `begun`: flags that its word loses, or gets, in the same step.
   Visit visit(std::uint32_t slot, Report& report, std::uint32_t ended = 0,
               std::uint32_t begun = 0) noexcept;
+  /// The same, but for all of a step's wishes once.
+  Visit visit_once(std::uint32_t slot, Report& report) noexcept;
+  void begin_step() noexcept;
   void shut(Handle handle, std::uint32_t gate) noexcept;
   [[nodiscard]] bool concerns_us(const rm_slot& slot) const noexcept;
   void repair(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
@@ -118,8 +132,9 @@ class Recovery {
   };
   [[nodiscard]] Request find_request(std::uint16_t context, std::uint32_t slot,
                                      std::uint32_t generation, bool shared) const noexcept;
-  [[nodiscard]] bool in_inbox(std::uint32_t slot, std::uint32_t link) const noexcept;
-  [[nodiscard]] bool in_chain(const rm_cell& cell) const noexcept;
+  void rebuild_queue(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
+  void mark_inbox(std::uint32_t index) noexcept;
+  void mark_chain(std::uint32_t index) noexcept;
   /// Its holder will never unlatch: dead, the recoverer before us, or no context at all.
   [[nodiscard]] bool is_abandoned(std::uint16_t latch) const noexcept;
   template <typename Visitor>
@@ -130,6 +145,15 @@ class Recovery {
   NodePool nodes_;
   CellPool cells_;
   Context self_;  ///< the authority's: an id for latches, and nothing else
+  // Of the run that is under way.
+  std::uint32_t slots_ = 0;  ///< that were ever used; 0: none is
+  NodeIndex index_;
+  std::vector<WaitQueue::Ranked> room_;
+  std::vector<bool> sorted_;   ///< slots whose queue was made anew
+  std::vector<bool> visited_;  ///< slots, in the step that is under way
+  std::vector<bool> left_;     ///< those of them that a living latch holder has
+  std::vector<bool> marked_;   ///< slots of which it is known what is in their list
+  std::vector<bool> listed_;   ///< nodes, then cells, that are in the list of a slot
 };
 
 }  // namespace resmgr::lock

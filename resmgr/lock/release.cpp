@@ -307,16 +307,4 @@ void LockEngine::expel_waiters(rm_slot& slot, Handle handle, std::uint8_t outcom
   }
 }
 
-bool LockEngine::complete_retirement(Handle handle) noexcept {
-  rm_slot* const slot = t_.slot(handle.slot());
-  if (!slot) return false;
-  const StateWord word{load(slot->word)};
-  const std::uint32_t next = (handle.generation() + 1) & Handle::kGenerationMask;
-  if (word.generation() != next || !word.has(RM_WORD_ABSENT)) return false;
-  // The lists are as a kill left them.
-  WaitQueue(t_, *slot, handle.slot(), handle.generation()).rebuild();
-  empty(*slot, handle, word);
-  return true;
-}
-
 }  // namespace resmgr::lock

@@ -29,6 +29,8 @@ Recovery::Visit Recovery::visit(std::uint32_t index, Report& report, std::uint32
     if (abandoned) {
       ++report.latches_taken_over;
       repair(*slot, index, seen.generation());
+    } else if (index < slots_ && !sorted_[index]) {
+      rebuild_queue(*slot, index, seen.generation());
     }
     // For those who died where the word shows no queue: their nodes are in the inbox.
     engine_.service(self_, index, seen.generation());
@@ -94,14 +96,36 @@ bool Recovery::remove(Handle handle) noexcept {
   return false;
 }
 
+bool Recovery::complete_retirement(Handle handle) noexcept {
+  rm_slot* const slot = t_.slot(handle.slot());
+  if (!slot) return false;
+  const StateWord word{load(slot->word)};
+  const std::uint32_t next = (handle.generation() + 1) & Handle::kGenerationMask;
+  if (word.generation() != next || !word.has(RM_WORD_ABSENT)) return false;
+  // The lists are as a kill left them.
+  index_.build();
+  rebuild_queue(*slot, handle.slot(), handle.generation());
+  engine_.empty(*slot, handle, word);
+  return true;
+}
+
 // Under the latch. No list is believed: the queue is made anew from the nodes (I2). Then an offer
 // is a hold if its node says so; else it is taken back, or made, so that whoever counted on it in
 // his walk still may (I7).
 void Recovery::repair(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept {
-  if (!planted::kTrustLists) WaitQueue(t_, slot, index, generation).rebuild();
+  if (slots_ == 0) index_.build();
+  if (!planted::kTrustLists) rebuild_queue(slot, index, generation);
   if (planted::kKeepOffers) return;
   settle_offer(slot, index, generation);
   settle_shares(slot, index, generation);
+}
+
+// Once in a run also where nobody died in the middle of it: whatever a peer left there, service has
+// a queue before it in which nobody stands twice, and nothing to sort.
+void Recovery::rebuild_queue(rm_slot& slot, std::uint32_t index,
+                             std::uint32_t generation) noexcept {
+  if (index < slots_) sorted_[index] = true;
+  WaitQueue(t_, slot, index, generation).rebuild(index_.of(index), room_);
 }
 
 void Recovery::settle_offer(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept {
@@ -151,9 +175,8 @@ void Recovery::settle_shares(rm_slot& slot, std::uint32_t index,
 
 Recovery::Request Recovery::find_request(std::uint16_t context, std::uint32_t slot,
                                          std::uint32_t generation, bool shared) const noexcept {
-  const std::uint32_t end = nodes_.bits().high_water();
-  for (std::uint32_t i = 0; i < end; ++i) {
-    rm_node& node = t_.nodes[i];
+  for (const NodeIndex::Entry& entry : index_.of(slot, context)) {
+    rm_node& node = t_.nodes[entry.node];
     const NodeWord word{load(node.word)};
     if (!word.waiting() && word.state() != RM_NODE_GRANTED) continue;
     if (load_acquire(node.context) == context && load_acquire(node.slot) == slot &&
@@ -164,28 +187,6 @@ Recovery::Request Recovery::find_request(std::uint16_t context, std::uint32_t sl
     }
   }
   return {};
-}
-
-bool Recovery::in_inbox(std::uint32_t index, std::uint32_t wanted) const noexcept {
-  const rm_slot* const slot = t_.slot(index);
-  std::uint32_t link = slot ? load(slot->inbox_link) : 0;
-  for (std::uint32_t steps = 0; steps < t_.node_count && link != wanted; ++steps) {
-    const rm_node* node = t_.node(link);
-    if (!node) return false;
-    link = load_acquire(node->next_link);
-  }
-  return link == wanted;
-}
-
-bool Recovery::in_chain(const rm_cell& wanted) const noexcept {
-  const rm_slot* const slot = t_.slot(load(wanted.slot));
-  std::uint32_t link = slot ? load(slot->cell_link) : 0;
-  for (std::uint32_t steps = 0; steps < t_.cell_count; ++steps) {
-    const rm_cell* cell = t_.cell(link);
-    if (!cell || cell == &wanted) return cell != nullptr;
-    link = load_acquire(cell->next_link);
-  }
-  return false;
 }
 
 }  // namespace resmgr::lock

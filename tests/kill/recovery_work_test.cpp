@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How much recovery has to do, whatever the dead left: twice the table, twice the work, or a little
+// more for sorting. What is counted is instructions, of a child that recovers step by step.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <ostream>
+#include <string>
+
+#include "resmgr/lock/recovery.hpp"
+#include "tests/kill/lock_inspection.hpp"
+#include "tests/lock/fixture.hpp"
+#include "tests/registry/stepper.hpp"
+
+namespace resmgr::lock::test {
+namespace {
+
+using registry::test::kill_where;
+using registry::test::stepping_is_impossible;
+
+constexpr std::uint32_t kDead = 1;
+constexpr std::uint32_t kFew = 40;
+constexpr std::uint32_t kMany = 4 * kFew;
+
+Capacities of_size(std::uint32_t size) {
+  return {.slots = size,
+          .contexts = size + 1,
+          .clients = kDead + 1,
+          .nodes = size,
+          .cells = size,
+          .classes = 2,
+          .drivers = 2,
+          .pairs = 0,
+          .dependencies = 0,
+          .shares = 0};
+}
+
+/// A domain that one client filled with whatever it liked.
+struct Scene {
+  explicit Scene(std::uint32_t entries) : size(entries), domain(of_size(entries)) {}
+  Context& dead() { return *domain.contexts.open(kDead, 0, 0, this_thread()).value(); }
+  /// Node `index`, of a dead context, QUEUED for a slot, where none of it needs to be true.
+  rm_node& node(Context& who, std::uint32_t slot, std::uint16_t priority, std::uint32_t refs) {
+    rm_node& taken = *NodePool(domain.tables()).take(who);
+    store(taken.slot, slot);
+    store(taken.generation, 1u);
+    store(taken.context, who.id);
+    store(taken.priority, priority);
+    store(taken.mode, std::uint8_t{RM_WAIT_EXCLUSIVE});
+    store(taken.refs, std::uint32_t{who.id} << RM_REF_CONTEXT_SHIFT | refs);
+    store(taken.word, std::uint64_t{1} << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING);
+    return taken;
+  }
+  /// Priorities by which each but the first belongs between all before it and the first.
+  [[nodiscard]] std::uint16_t worst(std::uint32_t i) const noexcept {
+    return static_cast<std::uint16_t>(i == 0 ? 0 : size - i);
+  }
+  void set_word(Handle handle, const std::function<StateWord(StateWord)>& change) {
+    store(domain.slot(handle).word, change(domain.word(handle)).bits);
+  }
+
+  std::uint32_t size;
+  Domain domain;
+};
+
+constexpr std::uint32_t kQueued = RM_NODE_REF_OWNER | RM_NODE_REF_LINKED | RM_NODE_REF_QUEUED;
+constexpr std::uint32_t kUnpushed = RM_NODE_REF_OWNER | RM_NODE_REF_LINKED;
+
+// Those who wait live; who had the latch does not.
+void one_long_queue(Scene& scene) {
+  const Handle h = scene.domain.arm(0);
+  Context& living = scene.domain.open();
+  Context& dead = scene.dead();
+  for (std::uint32_t i = 0; i < scene.size; ++i) {
+    (void)scene.node(living, 0, scene.worst(i), kQueued);
+  }
+  scene.set_word(h, [&](StateWord word) { return word.with_owner(living.id).with_latch(dead.id); });
+}
+
+// The same, in the inbox of a resource whose latch is free.
+void one_long_inbox(Scene& scene) {
+  const Handle h = scene.domain.arm(0);
+  Context& living = scene.domain.open();
+  for (std::uint32_t i = 0; i < scene.size; ++i) {
+    rm_node& node = scene.node(living, 0, scene.worst(i), kUnpushed);
+    WaitQueue(scene.domain.tables(), scene.domain.slot(h), 0, 1).push(node);
+  }
+  scene.set_word(h, [&](StateWord word) {
+    return word.with_owner(living.id).with(RM_WORD_WAITERS | RM_WORD_WORK);
+  });
+  (void)scene.dead();
+}
+
+// Each resource was in the middle of a grant.
+void many_latches(Scene& scene) {
+  Context& dead = scene.dead();
+  for (std::uint32_t i = 0; i < scene.size; ++i) {
+    const Handle h = scene.domain.arm(i);
+    (void)scene.node(dead, i, 1, kQueued);
+    scene.set_word(h, [&](StateWord word) {
+      return word.with_owner(dead.id).with_latch(dead.id).with(RM_WORD_GRANTING);
+    });
+  }
+}
+
+// Where there is no resource any more.
+void never_pushed(Scene& scene) {
+  Context& dead = scene.dead();
+  const LockTables& t = scene.domain.tables();
+  store(t.slots[0].word, StateWord::free(1).with(RM_WORD_ABSENT).bits);
+  for (std::uint32_t i = 0; i < scene.size; ++i) {
+    rm_node& node = scene.node(dead, 0, 1, kUnpushed);
+    store(node.next_link, load(t.slots[0].inbox_link));
+    if (i % 2 == 0) store(t.slots[0].inbox_link, t.link_of(&node));
+  }
+}
+
+// Readers of one resource.
+void one_long_chain(Scene& scene) {
+  const Handle h = scene.domain.arm(0);
+  for (std::uint32_t i = 0; i < scene.size; ++i) {
+    ASSERT_TRUE(scene.domain.engine.acquire(scene.dead(), h, trying(HoldKind::Shared)));
+  }
+}
+
+// Everybody says that he holds the one resource.
+void many_hold_lists(Scene& scene) {
+  const Handle h = scene.domain.arm(0);
+  Context& living = scene.domain.open();
+  for (std::uint32_t i = 0; i + 1 < scene.size; ++i) {
+    Context& dead = scene.dead();
+    for (int times = 0; times < 4; ++times) (void)HoldList(dead).add(h, 0, false, {});
+    (void)CellPool(scene.domain.tables()).park(dead, scene.domain.slot(h), 0, 1);
+  }
+  scene.set_word(h, [&](StateWord word) { return word.with_owner(living.id); });
+}
+
+struct Damage {
+  const char* name;
+  void (*fill)(Scene&);
+};
+std::ostream& operator<<(std::ostream& out, const Damage& damage) { return out << damage.name; }
+
+class RecoveryWork : public ::testing::TestWithParam<Damage> {
+ protected:
+  void SetUp() override {
+    if (const auto why = stepping_is_impossible()) GTEST_SKIP() << *why;
+  }
+  std::uint64_t instructions(std::uint32_t size) {
+    Scene scene(size);
+    GetParam().fill(scene);
+    if (HasFatalFailure()) return 0;
+    Recovery recovery(scene.domain.engine);
+    (void)recovery.mark_dead(kDead);
+    std::uint64_t count = 0;
+    const auto stopped = kill_where([] {}, [&] { (void)recovery.run(size); },
+                                    [&](std::uintptr_t) {
+                                      ++count;
+                                      return false;
+                                    });
+    EXPECT_EQ(stopped, false) << "it ended otherwise";
+    return count;
+  }
+};
+
+TEST_P(RecoveryWork, GrowsWithTheTable) {
+  const std::uint64_t few = instructions(kFew);
+  const std::uint64_t many = instructions(kMany);
+  std::cout << GetParam().name << ": " << few << ", " << many << " instructions\n";
+  ASSERT_GT(few, 1000u);
+  // Four times as much, and for sorting some more; the square would be sixteen times.
+  EXPECT_LT(2 * many, 11 * few);
+}
+
+constexpr Damage kDamages[] = {
+    {"one_long_queue", one_long_queue}, {"one_long_inbox", one_long_inbox},
+    {"many_latches", many_latches},     {"never_pushed", never_pushed},
+    {"one_long_chain", one_long_chain}, {"many_hold_lists", many_hold_lists},
+};
+
+INSTANTIATE_TEST_SUITE_P(Damages, RecoveryWork, ::testing::ValuesIn(kDamages),
+                         [](const auto& damage) { return std::string(damage.param.name); });
+
+}  // namespace
+}  // namespace resmgr::lock::test
