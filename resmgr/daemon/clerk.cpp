@@ -232,14 +232,14 @@ void Clerk::bury(const Client& client) {
   const bool done = recover_locks();
   herald_.departed(client.index);
   orphan(client);
-  quiescer_.look(departed_);
+  quiescer_.look(departed_, state_.recovery().quarantined());
   if (done) forget_the_dying();
 }
 
 bool Clerk::recover() {
   if (dying_.empty()) return false;
   const bool done = recover_locks();
-  quiescer_.look(departed_);
+  quiescer_.look(departed_, state_.recovery().quarantined());
   if (done) forget_the_dying();
   return !done;
 }

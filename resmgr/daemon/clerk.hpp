@@ -136,7 +136,7 @@ class Clerk {
   /// Drivers that are being drained: what they own stays closed, and so does what they register.
   void inherit_drains();
   /// Resources that are quarantined: their owners are asked anew, when they are back.
-  void inherit_quarantine() { quiescer_.look({}); }
+  void inherit_quarantine() { quiescer_.look_everywhere(); }
 
   /// Serves one frame. `fds` came with it; those that are kept are moved from. REQUIRES: `out` has
   /// room for RM_WIRE_MAX_FRAME bytes.

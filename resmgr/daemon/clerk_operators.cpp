@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What operators ask for: each of it, and who asked in vain, is written down in the audit log.
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -108,7 +109,8 @@ Result<Clerk::Reply> Clerk::repair(Handle handle) {
   if (!entry) return std::unexpected(entry.error());
   const auto mended = state_.recovery().mend(entry->handle);
   // Should hardware have been behind a hold that ended.
-  if (mended.hold) quiescer_.look({});
+  const std::uint32_t slot = handle.slot();
+  if (mended.hold) quiescer_.look({}, std::span(&slot, 1));
   if (mended.left_to == 0) return Reply{.value = {to_wire(mended), 0}};
   const lock::LockTables& t = state_.locks().tables();
   const rm_context* const context = t.context(mended.left_to);
@@ -177,12 +179,14 @@ Result<Clerk::Reply> Clerk::drain(const wire::DrainRequest& request) {
   if (drained_.erase(*driver) == 0) {
     return fail(ErrorCode::InvalidArgument, "it is not being drained");
   }
+  std::vector<std::uint32_t> slots;
   for (const registry::EntryCopy& entry : owned_by(*driver)) {
     if (!entry.drained) continue;
     reopen(entry);
+    slots.push_back(entry.handle.slot());
     ++count;
   }
-  quiescer_.look({});
+  quiescer_.look({}, slots);
   return Reply{.value = {count, 0}};
 }
 

@@ -43,17 +43,23 @@ bool Quiescer::is_quarantined(Handle handle) const noexcept {
   return word.is_tenant(handle.generation()) && word.has(RM_WORD_QUARANTINED);
 }
 
-void Quiescer::look(std::span<const Departed> departed) {
+void Quiescer::look(std::span<const Departed> departed, std::span<const std::uint32_t> slots) {
+  for (const std::uint32_t slot : slots) look_at(slot, departed);
+}
+
+void Quiescer::look_everywhere() {
   const std::uint32_t end = state_.view().slot_end();
-  for (std::uint32_t slot = 0; slot < end; ++slot) {
-    const lock::StateWord word = state_.engine().word(slot);
-    if (!word.has(RM_WORD_QUARANTINED) || word.has(RM_WORD_ABSENT)) continue;
-    const auto entry = state_.view().read(Handle(slot, word.generation()));
-    if (!entry) continue;
-    // It is asked for when its drain is cancelled.
-    if (entry->drained && entry->state != Lifecycle::Quarantined) continue;
-    begin(*entry, departed);
-  }
+  for (std::uint32_t slot = 0; slot < end; ++slot) look_at(slot, {});
+}
+
+void Quiescer::look_at(std::uint32_t slot, std::span<const Departed> departed) {
+  const lock::StateWord word = state_.engine().word(slot);
+  if (!word.has(RM_WORD_QUARANTINED) || word.has(RM_WORD_ABSENT)) return;
+  const auto entry = state_.view().read(Handle(slot, word.generation()));
+  if (!entry) return;
+  // It is asked for when its drain is cancelled.
+  if (entry->drained && entry->state != Lifecycle::Quarantined) return;
+  begin(*entry, departed);
 }
 
 void Quiescer::begin(const registry::EntryCopy& entry, std::span<const Departed> departed) {

@@ -16,7 +16,7 @@
 //
 // Lifetime: borrows the state and the outbox. Thread-safety: one thread.
 //
-//   quiescer.look(dead);
+//   quiescer.look(dead, recovery.quarantined());
 //   if (const auto next = quiescer.proceed(monotonic_ns())) arm_timer(*next);
 #pragma once
 
@@ -54,9 +54,11 @@ class Quiescer {
   void set_audit(AuditLog* audit) noexcept { audit_ = audit; }
   void set_outbox(Outbox* outbox) noexcept { outbox_ = outbox; }
 
-  /// Looks for what became quarantined. `departed`: those who may have had it, or owned it; the
-  /// last one first in question.
-  void look(std::span<const Departed> departed);
+  /// Looks whether these slots are quarantined, and anything has to be done about it. `departed`:
+  /// those who may have had it, or owned it; the last one first in question.
+  void look(std::span<const Departed> departed, std::span<const std::uint32_t> slots);
+  /// The same for all there are, where nobody knows which.
+  void look_everywhere();
   /// The owner is there, perhaps again, and is asked at once, as if for the first time.
   void owner_came(std::uint32_t client);
   void adopted(Handle handle);
@@ -92,6 +94,7 @@ class Quiescer {
   };
 
   [[nodiscard]] bool is_quarantined(Handle handle) const noexcept;
+  void look_at(std::uint32_t slot, std::span<const Departed> departed);
   void begin(const registry::EntryCopy& entry, std::span<const Departed> departed);
   /// When it is due again; nothing: it is over.
   [[nodiscard]] std::optional<std::uint64_t> proceed_with(Handle handle, Case& one,

@@ -15,6 +15,7 @@ Recovery::Recovery(LockEngine& engine)
     : engine_(engine), t_(engine.tables()), nodes_(t_), cells_(t_), index_(t_) {
   self_.id = RM_AUTHORITY_CONTEXT;
   room_.reserve(t_.node_count);
+  quarantined_.reserve(t_.slot_count);
   for (auto* slots : {&sorted_, &visited_, &left_, &marked_}) slots->reserve(t_.slot_count);
   listed_.reserve(std::max(t_.node_count, t_.cell_count));
 }
@@ -239,10 +240,12 @@ void Recovery::free_contexts(std::uint32_t slots, Report& report) noexcept {
   for (std::uint32_t i = 0; i < cells_.bits().high_water(); ++i) {
     named.set(taker_of(load(t_.cells[i].flags)));
   }
+  quarantined_.clear();
   for (std::uint32_t i = 0; i < slots; ++i) {
     const StateWord word{load(t_.slots[i].word)};
     named.set(word.owner());
     named.set(word.latch());
+    if (word.has(RM_WORD_QUARANTINED) && !word.has(RM_WORD_ABSENT)) quarantined_.push_back(i);
   }
   for_each_dead([&](std::uint32_t id, rm_context& record) {
     if (named.test(id)) {

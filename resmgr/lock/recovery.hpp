@@ -70,6 +70,9 @@ class Recovery {
   /// R2 to R5, for all that are marked. `slots`: how many slots of the table were ever used, of
   /// which the registry knows.
   [[nodiscard]] Report run(std::uint32_t slots) noexcept;
+  /// The slots that were quarantined when the last run had done all that it did, whoever closed
+  /// them: what it left to the living is in the list of a later one.
+  [[nodiscard]] std::span<const std::uint32_t> quarantined() const noexcept { return quarantined_; }
 
   /// Closes the slot of a resource whose owner is dead and won't be replaced: waiters get OwnerDied
   /// at once; the slot is closed if nobody holds it. Returns whether it is; if not, to be called
@@ -145,6 +148,7 @@ class Recovery {
   NodePool nodes_;
   CellPool cells_;
   Context self_;  ///< the authority's: an id for latches, and nothing else
+  std::vector<std::uint32_t> quarantined_;
   // Of the run that is under way.
   std::uint32_t slots_ = 0;  ///< that were ever used; 0: none is
   NodeIndex index_;

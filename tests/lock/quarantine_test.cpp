@@ -4,6 +4,9 @@
 // known to be quiet.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "resmgr/lock/recovery.hpp"
 #include "tests/lock/fixture.hpp"
 
@@ -44,6 +47,29 @@ TEST_F(Quarantine, BeginsWithTheDeathOfAHolderAndEndsWithTheQuiet) {
   ASSERT_TRUE(grant);
   EXPECT_TRUE(grant->inconsistent);
   EXPECT_FALSE(recovery.lift_quarantine(h)) << "once";
+}
+
+// Whoever closed it, and whenever that was.
+TEST_F(Quarantine, ARunSaysWhatIsQuarantined) {
+  const Handle later = domain.arm(2, 0, RM_SLOT_ATTR_QUIESCE);
+  const Handle never = domain.arm(3, 0, RM_SLOT_ATTR_QUIESCE);
+  Context& dead = doomed();
+  ASSERT_TRUE(domain.engine.acquire(dead, h, trying()));
+  ASSERT_TRUE(domain.engine.acquire(dead, later, trying(HoldKind::Shared)));
+  ASSERT_TRUE(domain.engine.acquire(dead, never, trying()));
+  ASSERT_TRUE(domain.engine.release(dead, never, HoldKind::Exclusive));
+  const std::uint16_t stopped = domain.open().id;
+  store(domain.slot(later).word, domain.word(later).with_latch(stopped).bits);
+  recovery.mark_dead(kDead);
+  EXPECT_NE(recovery.run(kSmall.slots).pending, 0u);
+  EXPECT_TRUE(std::ranges::equal(recovery.quarantined(), std::vector{h.slot()}));
+  // The one who was stopped goes on, and serves.
+  store(domain.slot(later).word, domain.word(later).with_latch(0).bits);
+  EXPECT_EQ(recovery.run(kSmall.slots).pending, 0u);
+  EXPECT_TRUE(std::ranges::equal(recovery.quarantined(), std::vector{h.slot(), later.slot()}));
+  EXPECT_TRUE(recovery.lift_quarantine(h));
+  EXPECT_EQ(recovery.run(kSmall.slots).pending, 0u);
+  EXPECT_TRUE(std::ranges::equal(recovery.quarantined(), std::vector{later.slot()}));
 }
 
 TEST_F(Quarantine, IsForThoseWithAHookAlone) {
