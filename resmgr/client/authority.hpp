@@ -83,7 +83,8 @@ class Authority {
   [[nodiscard]] virtual Result<void> begin_unregister(Handle handle,
                                                       const registry::Leaving* leaving) = 0;
   virtual void cancel_unregister(Handle handle) noexcept = 0;
-  /// `context` holds the resource exclusively. `waited`: others may have changed who uses it since
+  /// `context` holds the resource exclusively; or its driver is being drained, and nobody holds it.
+  /// `waited`: others may have changed who uses it since
   /// it was begun. Errors: InUse; the resource is as it was.
   [[nodiscard]] virtual Result<void> finish_unregister(lock::Context& context, Handle handle,
                                                        const registry::Leaving* leaving,

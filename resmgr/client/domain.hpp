@@ -205,6 +205,10 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] static std::shared_ptr<Domain> make(Parts parts, DomainOptions options);
 
   void undo(const Belongings& belongings) noexcept;
+  [[nodiscard]] bool is_drained(Handle handle) const noexcept;
+  [[nodiscard]] Result<void> finish_drained(lock::Context& context, Handle handle,
+                                            const registry::Leaving* leaving,
+                                            std::uint64_t deadline_ns);
   void listen();
   void quiesce(const std::function<Result<void>(Handle)>& hook, Handle handle,
                std::uint32_t attempt) noexcept;

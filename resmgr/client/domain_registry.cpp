@@ -5,6 +5,7 @@
 #include <new>
 #include <utility>
 
+#include "resmgr/base/pause.hpp"
 #include "resmgr/client/derived_lifecycle.hpp"
 #include "resmgr/client/domain.hpp"
 #include "resmgr/registry/slot_attributes.hpp"
@@ -172,6 +173,13 @@ Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_n
   auto grant = engine_.acquire(**context, handle, request);
   if (!grant) {
     const ErrorCode code = grant.error().code();
+    if (code == ErrorCode::Quarantined && is_drained(handle)) {
+      auto finished = finish_drained(**context, handle, leaving, deadline_ns);
+      if (!finished) return give_up(std::move(finished.error()));
+      memory_.remove(handle);
+      hooks_.remove(handle);
+      return {};
+    }
     // Deadlock without a cycle: the caller holds it himself.
     const bool own = code == ErrorCode::Deadlock && grant.error().cycle().empty();
     if (code != ErrorCode::WouldBlock && code != ErrorCode::TimedOut && !own) {
@@ -188,6 +196,25 @@ Result<void> Domain::unregister_resource(Handle handle, std::uint64_t deadline_n
   memory_.remove(handle);
   hooks_.remove(handle);
   return {};
+}
+
+bool Domain::is_drained(Handle handle) const noexcept {
+  const auto entry = view_.read(handle);
+  return entry && entry->drained;
+}
+
+// It is closed to its owner too, so no hold of his can keep others out, and none has to.
+Result<void> Domain::finish_drained(lock::Context& context, Handle handle,
+                                    const registry::Leaving* leaving, std::uint64_t deadline_ns) {
+  constexpr std::uint64_t kPauseNs = 1'000'000;
+  for (;;) {
+    bool held = false;
+    engine_.for_each_holder(handle, [&](const Participant&) { held = true; });
+    auto done = held ? fail(ErrorCode::InUse, "unregister")
+                     : authority_->finish_unregister(context, handle, leaving, true);
+    if (done || done.error() != ErrorCode::InUse || monotonic_ns() >= deadline_ns) return done;
+    pause_for(kPauseNs);
+  }
 }
 
 Result<void> Domain::teardown(Handle handle, std::uint64_t deadline_ns) {

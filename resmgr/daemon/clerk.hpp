@@ -133,7 +133,11 @@ class Clerk {
   /// Resources that lost their owner: their grace begins anew. Transient ones have none, Persistent
   /// ones are kept until they are adopted.
   void inherit_orphans();
-  /// Drivers that are being drained: what they own stays closed, and so does what they register.
+  /// A driver that was being drained, whether or not it owns anything; one that there is not is
+  /// left out.
+  void inherit_drain(std::uint32_t driver);
+  /// All that are being drained, those of the registry too: what they own stays closed, and so does
+  /// what they register.
   void inherit_drains();
   /// Resources that are quarantined: their owners are asked anew, when they are back.
   void inherit_quarantine() { quiescer_.look_everywhere(); }
@@ -200,6 +204,8 @@ class Clerk {
   void drop_file(Handle handle);
   [[nodiscard]] Result<Reply> unregister(Client& client, const wire::Frame& frame);
   Result<void> finish_unregister(Client& client, Handle handle);
+  [[nodiscard]] Result<void> finish_held(const Client& client, Handle handle);
+  [[nodiscard]] Result<void> finish_drained(Handle handle);
   [[nodiscard]] Result<Reply> share(const Client& client, const wire::Frame& frame);
   [[nodiscard]] Result<Reply> depend(const Client& client, const wire::Frame& frame);
   [[nodiscard]] Result<Reply> set_state(Client& client, const wire::Frame& frame,

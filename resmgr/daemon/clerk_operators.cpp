@@ -170,6 +170,7 @@ Result<Clerk::Reply> Clerk::drain(const wire::DrainRequest& request) {
   std::uint64_t count = 0;
   if (request.step == wire::DrainStep::Begin) {
     drained_.insert(*driver);
+    ledger_.drained(*driver, true);
     for (const registry::EntryCopy& entry : owned_by(*driver)) {
       shut(entry);
       ++count;
@@ -186,13 +187,26 @@ Result<Clerk::Reply> Clerk::drain(const wire::DrainRequest& request) {
     slots.push_back(entry.handle.slot());
     ++count;
   }
+  // Last: a successor of one who died on the way goes on with the drain, and nobody was told that
+  // it is over.
+  ledger_.drained(*driver, false);
   quiescer_.look({}, slots);
   return Reply{.value = {count, 0}};
 }
 
+void Clerk::inherit_drain(std::uint32_t driver) {
+  if (!state_.view().drivers().name(driver)) {
+    ledger_.drained(driver, false);
+  } else {
+    drained_.insert(driver);
+  }
+}
+
 void Clerk::inherit_drains() {
   state_.view().for_each([&](const registry::EntryCopy& entry) {
-    if (entry.drained) drained_.insert(entry.owner_driver);
+    if (entry.drained && drained_.insert(entry.owner_driver).second) {
+      ledger_.drained(entry.owner_driver, true);
+    }
     return true;
   });
   // Also what a predecessor was in the middle of.

@@ -58,7 +58,11 @@ Result<Clerk::Reply> Clerk::unregister(Client& client, const wire::Frame& frame)
   auto request = wire::UnregisterRequest::decode(frame);
   if (!request) return std::unexpected(std::move(request.error()));
   const Handle handle = request->handle;
-  if (auto entry = owned(client, handle); !entry) return std::unexpected(std::move(entry.error()));
+  const auto entry = owned(client, handle);
+  if (!entry) return std::unexpected(entry.error());
+  if (entry->drained && entry->state == Lifecycle::Quarantined) {
+    return fail(ErrorCode::Quarantined, "it is poisoned");
+  }
   Result<void> done;
   switch (request->step) {
     case wire::UnregisterStep::Begin:
@@ -75,14 +79,17 @@ Result<Clerk::Reply> Clerk::unregister(Client& client, const wire::Frame& frame)
   return Reply{};
 }
 
+// What is being drained is closed to all: its owner can't take it for himself first, and needs not.
+Result<void> Clerk::finish_drained(Handle handle) {
+  if (state_.recovery().remove(handle, RM_NODE_REMOVED)) return {};
+  bool held = false;
+  state_.engine().for_each_holder(handle, [&](const Participant&) { held = true; });
+  return held ? fail(ErrorCode::InUse, "unregister") : fail(ErrorCode::WouldBlock, "the latch");
+}
+
 // The client took the resource for itself before it asked. That is a matter of locks, for which the
 // word is the truth; of the registry it proves nothing, so ownership was looked up there.
-Result<void> Clerk::finish_unregister(Client& client, Handle handle) {
-  const auto entry = state_.view().read(handle);
-  if (!entry || entry->state != Lifecycle::PendingCleanup) {
-    return fail(ErrorCode::InvalidArgument, "not being unregistered");
-  }
-  if (auto unused = state_.writer().check_users(handle); !unused) return unused;
+Result<void> Clerk::finish_held(const Client& client, Handle handle) {
   const std::uint16_t holder = state_.engine().word(handle.slot()).owner();
   rm_context* const record = state_.locks().tables().context(holder);
   if (!record || lock::client_of(load(record->state)) != client.index) {
@@ -97,6 +104,17 @@ Result<void> Clerk::finish_unregister(Client& client, Handle handle) {
     if (retired.error() == ErrorCode::InUse) return fail(ErrorCode::WouldBlock, "the latch");
     return retired;
   }
+  return {};
+}
+
+Result<void> Clerk::finish_unregister(Client& client, Handle handle) {
+  const auto entry = state_.view().read(handle);
+  if (!entry || entry->state != Lifecycle::PendingCleanup) {
+    return fail(ErrorCode::InvalidArgument, "not being unregistered");
+  }
+  if (auto unused = state_.writer().check_users(handle); !unused) return unused;
+  auto closed = entry->drained ? finish_drained(handle) : finish_held(client, handle);
+  if (!closed) return closed;
   uncount(client, entry->handle, entry->owner_driver);
   drop_file(entry->handle);
   return state_.writer().finish_unregister(handle);

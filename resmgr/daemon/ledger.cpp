@@ -11,6 +11,7 @@ class NoLedger final : public Ledger {
   void client_came(const Client&) override {}
   void client_leaves(const Client&) override {}
   void client_went(const Client&) override {}
+  void drained(std::uint32_t, bool) override {}
 };
 
 }  // namespace

@@ -48,6 +48,8 @@ void LedgerChannel::client_leaves(const Client& client) { file_.leaves(client); 
 
 void LedgerChannel::client_went(const Client& client) { file_.went(client); }
 
+void LedgerChannel::drained(std::uint32_t driver, bool is_so) { file_.drained(driver, is_so); }
+
 bool LedgerChannel::may_begin() {
   write(socket_, {.kind = EntryKind::Prepared});
   sigset_t signals;

@@ -44,6 +44,7 @@ class LedgerChannel final : public Ledger {
   void client_came(const Client& client) override;
   void client_leaves(const Client& client) override;
   void client_went(const Client& client) override;
+  void drained(std::uint32_t driver, bool is_so) override;
   /// The worker has all that it needs, and has touched nothing: waits until its keeper lets it
   /// begin. False: the keeper doesn't want it, or is gone. SIGTERM ends the process meanwhile.
   [[nodiscard]] bool may_begin();

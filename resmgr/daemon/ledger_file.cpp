@@ -23,7 +23,7 @@ constexpr std::uint32_t kLargestPid = 1u << 22;
 
 constexpr std::uint64_t kMagic = 0x3130524744454c52;  // "RLEDGR01"
 // Of the records below; other majors are refused.
-constexpr Version kVersion{.major_number = 1, .minor_number = 0};
+constexpr Version kVersion{.major_number = 2, .minor_number = 0};
 
 enum class Standing : std::uint64_t { Free, Here, Leaving };
 constexpr int kSequenceShift = 8;
@@ -41,6 +41,7 @@ struct LedgerFile::Header {
   std::uint32_t version_minor;
   std::uint32_t places;
   std::uint32_t reserved;
+  std::uint64_t drained[RM_MAX_DRIVERS / 64];
 };
 
 struct LedgerFile::Record {
@@ -60,7 +61,8 @@ Result<LedgerFile> LedgerFile::create(std::uint32_t places) {
                       .version_major = kVersion.major_number,
                       .version_minor = kVersion.minor_number,
                       .places = places,
-                      .reserved = 0};
+                      .reserved = 0,
+                      .drained = {}};
   std::memcpy(mapping->data(), &header, sizeof header);
   return LedgerFile(std::move(*fd), std::move(*mapping), places);
 }
@@ -81,6 +83,11 @@ Result<LedgerFile> LedgerFile::attach(UniqueFd fd, std::uint32_t places) {
     return fail(ErrorCode::InvalidArgument, "a ledger of another domain");
   }
   return LedgerFile(std::move(fd), std::move(*mapping), places);
+}
+
+LedgerFile::Header& LedgerFile::header() const noexcept {
+  void* const first = mapping_.data();
+  return *static_cast<Header*>(first);
 }
 
 LedgerFile::Record* LedgerFile::record(std::uint32_t index) const noexcept {
@@ -109,6 +116,22 @@ void LedgerFile::went(const Client& client) noexcept {
   if (Record* const at = record(client.index)) {
     store_release(at->state, state_of(client, Standing::Free));
   }
+}
+
+void LedgerFile::drained(std::uint32_t driver, bool is_so) noexcept {
+  if (driver >= RM_MAX_DRIVERS) return;
+  std::uint64_t& word = header().drained[driver / 64];
+  const std::uint64_t bit = std::uint64_t{1} << driver % 64;
+  store_release(word, is_so ? load_relaxed(word) | bit : load_relaxed(word) & ~bit);
+}
+
+std::vector<std::uint32_t> LedgerFile::drained() const {
+  std::vector<std::uint32_t> drivers;
+  for (std::uint32_t driver = 0; driver < RM_MAX_DRIVERS; ++driver) {
+    const std::uint64_t word = load_acquire(header().drained[driver / 64]);
+    if ((word >> driver % 64 & 1) != 0) drivers.push_back(driver);
+  }
+  return drivers;
 }
 
 std::vector<LedgerFile::Survivor> LedgerFile::clients() const {

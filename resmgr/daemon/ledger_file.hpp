@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LedgerFile: which processes are clients of a domain, in memory that outlives worker and keeper.
+// LedgerFile: which processes are clients of a domain, and which drivers are being drained, in
+// memory that outlives worker and keeper.
 //
-// What it is: a record for each place in the domain, in a memfd that no client gets. The worker
+// What it is: a record for each place in the domain, and a bit for each driver, in a memfd that no
+// client gets. The worker
 // writes it as it goes, so that whoever is killed, and whenever, the next one finds what was said
 // to clients. And the domain's turn: who works on the regions takes it, so that no two do. What it
 // is not: trusted by who gets it from elsewhere: attach() and clients() check what they read.
 //
-// Crash safety (I3): a record takes effect by the store of its first word.
+// Crash safety (I3): a record takes effect by the store of its first word, a bit by one of its own.
 //
 // Lifetime: owns file and mapping; a child of fork() shares both. Thread-safety: one writer.
 //
@@ -47,6 +49,10 @@ class LedgerFile {
   void came(const Client& client) noexcept;
   void leaves(const Client& client) noexcept;
   void went(const Client& client) noexcept;
+  void drained(std::uint32_t driver, bool is_so) noexcept;
+  /// The numbers of drivers that are being drained; which of them there are the registry says. May
+  /// throw std::bad_alloc.
+  [[nodiscard]] std::vector<std::uint32_t> drained() const;
   /// Those who have a place. What can't be is left out. May throw std::bad_alloc.
   [[nodiscard]] std::vector<Survivor> clients() const;
 
@@ -63,6 +69,7 @@ class LedgerFile {
   struct Record;
   LedgerFile(UniqueFd fd, Mapping mapping, std::uint32_t places) noexcept
       : fd_(std::move(fd)), mapping_(std::move(mapping)), places_(places) {}
+  [[nodiscard]] Header& header() const noexcept;
   /// Null: no such place.
   [[nodiscard]] Record* record(std::uint32_t index) const noexcept;
 

@@ -120,6 +120,9 @@ Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
   (*state)->engine().order().set_policy(options.config.domain.order_policy);
   Clerk clerk(**state, options.version, inheritance.ledger);
   for (auto& [handle, file] : inheritance.estate.files) clerk.inherit(handle, std::move(file));
+  for (const std::uint32_t driver : inheritance.ledger.file().drained()) {
+    clerk.inherit_drain(driver);
+  }
   auto server = Server::start(**loop, clerk, std::move(inheritance.listener),
                               std::make_shared<Policy>(options.config, ::geteuid()),
                               {.log = options.log, .audit = &*audit});

@@ -77,7 +77,8 @@ class Recovery {
   /// Closes the slot of a resource whose owner is dead and won't be replaced: waiters get OwnerDied
   /// at once; the slot is closed if nobody holds it. Returns whether it is; if not, to be called
   /// again. REQUIRES: the caller is the authority.
-  [[nodiscard]] bool remove(Handle handle) noexcept;
+  /// `outcome`: another one for them.
+  [[nodiscard]] bool remove(Handle handle, std::uint8_t outcome = RM_NODE_OWNER_DIED) noexcept;
 
   /// Goes on where an authority died that retired this handle; returns whether it had begun, in
   /// which case the slot is empty now. REQUIRES: the caller is its successor.

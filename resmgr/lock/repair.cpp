@@ -71,7 +71,7 @@ void Recovery::shut(Handle handle, std::uint32_t gate) noexcept {
   (void)visit(handle.slot(), report, 0, gate);
 }
 
-bool Recovery::remove(Handle handle) noexcept {
+bool Recovery::remove(Handle handle, std::uint8_t outcome) noexcept {
   rm_slot* const slot = t_.slot(handle.slot());
   if (!slot) return false;
   std::uint64_t word = load(slot->word);
@@ -82,7 +82,7 @@ bool Recovery::remove(Handle handle) noexcept {
     if (cas(slot->word, word, seen.with_latch(self_.id).bits)) break;
   }
   if (StateWord{word}.latch() != 0) repair(*slot, handle.slot(), handle.generation());
-  engine_.expel_waiters(*slot, handle, RM_NODE_OWNER_DIED);
+  engine_.expel_waiters(*slot, handle, outcome);
   const StateWord gone =
       StateWord::free((handle.generation() + 1) & Handle::kGenerationMask).with(RM_WORD_ABSENT);
   word = load(slot->word);

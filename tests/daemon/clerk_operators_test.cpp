@@ -206,6 +206,61 @@ TEST_F(Operators, DrainAlsoForASuccessor) {
   EXPECT_TRUE(owner.engine->acquire(*owner.context, unnoted, trying()));
 }
 
+// Whose driver owns nothing at the moment, and what was in the registry alone.
+TEST_F(Operators, DrainADriverWithoutResourcesForASuccessorToo) {
+  Notes notes;
+  Clerk first(*state, "test 1.0", notes);
+  Peer owner(first, "camera", 1);
+  Peer root(first, {}, 3);
+  ASSERT_EQ(root.request(wire::DrainRequest{wire::DrainStep::Begin, "camera"}), std::nullopt);
+  EXPECT_EQ(notes.drains, std::set{owner.driver});
+
+  Clerk next(*state, "test 1.1", notes);
+  next.inherit_drain(owner.driver);
+  next.inherit_drain(owner.driver + 5);
+  next.inherit_drains();
+  EXPECT_EQ(notes.drains, std::set{owner.driver});
+  Peer again(next, "camera", 4);
+  const Handle late = again.added("frame/0");
+  EXPECT_FALSE(again.engine->acquire(*again.context, late, trying()));
+  Peer other(next, {}, 5);
+  EXPECT_EQ(other.request(wire::DrainRequest{wire::DrainStep::Cancel, "camera"}), std::nullopt);
+  EXPECT_TRUE(notes.drains.empty());
+  EXPECT_TRUE(again.engine->acquire(*again.context, late, trying()));
+}
+
+TEST_F(Operators, LetADrainedDriverUnregister) {
+  Peer owner(clerk, "camera", 1);
+  Peer user(clerk, "screen", 2);
+  Peer root(clerk, {}, 3);
+  const Handle held = owner.added("frame/0");
+  const Handle free = owner.added("frame/1");
+  const Handle poisoned = owner.added("frame/2");
+  ASSERT_TRUE(user.engine->acquire(*user.context, held, trying()));
+  ASSERT_EQ(root.request(wire::DrainRequest{wire::DrainStep::Begin, "camera"}), std::nullopt);
+  const auto step = [&](wire::UnregisterStep which, Handle handle) {
+    return owner.request(wire::UnregisterRequest{which, handle});
+  };
+  EXPECT_EQ(step(wire::UnregisterStep::Begin, free), std::nullopt);
+  EXPECT_EQ(step(wire::UnregisterStep::Finish, free), std::nullopt);
+  EXPECT_FALSE(state->view().is_live(free));
+  EXPECT_EQ(owner.client.resources, 2u);
+
+  EXPECT_EQ(step(wire::UnregisterStep::Begin, held), std::nullopt);
+  EXPECT_EQ(step(wire::UnregisterStep::Finish, held), ErrorCode::InUse);
+  ASSERT_TRUE(user.engine->release(*user.context, held, HoldKind::Exclusive));
+  rm_slot& slot = *state->locks().tables().slot(held.slot());
+  const lock::StateWord word{load(slot.word)};
+  store(slot.word, word.with_latch(user.context->id).bits);
+  EXPECT_EQ(step(wire::UnregisterStep::Finish, held), ErrorCode::WouldBlock) << "for a moment";
+  store(slot.word, word.bits);
+  EXPECT_EQ(step(wire::UnregisterStep::Finish, held), std::nullopt);
+  EXPECT_FALSE(state->view().is_live(held));
+
+  ASSERT_TRUE(state->writer().set_lifecycle(poisoned, Lifecycle::Quarantined));
+  EXPECT_EQ(step(wire::UnregisterStep::Begin, poisoned), ErrorCode::Quarantined);
+}
+
 TEST_F(Operators, SayThatHardwareIsQuiet) {
   Peer owner(clerk, "camera", 1);
   Peer root(clerk, {}, 2);

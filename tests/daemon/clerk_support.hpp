@@ -22,6 +22,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -162,6 +163,11 @@ class Notes final : public Ledger {
     std::erase_if(clients, [&](const Client& each) { return each.index == client.index; });
   }
 
+  void drained(std::uint32_t driver, bool is_so) override {
+    is_so ? (void)drains.insert(driver) : (void)drains.erase(driver);
+  }
+
+  std::set<std::uint32_t> drains;
   std::map<Handle, UniqueFd> files;
   std::vector<Client> clients;
 };

@@ -48,6 +48,16 @@ TEST(LedgerFile, TellsTheNextOneWhoIsThere) {
   EXPECT_TRUE(clients[1].leaving);
 }
 
+TEST(LedgerFile, TellsTheNextOneWhichDriversAreDrained) {
+  auto first = LedgerFile::create(kPlaces).value();
+  for (const std::uint32_t driver : {0u, 63u, 64u, RM_MAX_DRIVERS - 1}) first.drained(driver, true);
+  first.drained(64, false);
+  first.drained(RM_MAX_DRIVERS, true);
+  const auto next = LedgerFile::attach(file_of(first), kPlaces).value();
+  EXPECT_EQ(next.drained(), (std::vector<std::uint32_t>{0, 63, RM_MAX_DRIVERS - 1}));
+  EXPECT_TRUE(next.clients().empty());
+}
+
 TEST(LedgerFile, WhatIsNoPlaceIsNotWritten) {
   auto ledger = LedgerFile::create(kPlaces).value();
   ledger.came(client(kPlaces, 1));
@@ -68,7 +78,7 @@ TEST(LedgerFile, WhatIsNoLedgerIsRefused) {
     return code;
   };
   EXPECT_EQ(attached_with(0, 0), ErrorCode::InvalidArgument);
-  EXPECT_EQ(attached_with(8, 2), ErrorCode::VersionMismatch);
+  EXPECT_EQ(attached_with(8, 3), ErrorCode::VersionMismatch);
   EXPECT_EQ(attached_with(16, 7), ErrorCode::InvalidArgument);
   EXPECT_TRUE(LedgerFile::attach(file_of(ledger), kPlaces));
   // Not sealed: whoever has it could take its pages away.

@@ -44,6 +44,7 @@ class SharedNotes final : public Ledger {
   void client_came(const Client& client) override;
   void client_leaves(const Client& client) override;
   void client_went(const Client& client) override;
+  void drained(std::uint32_t, bool) override {}
 
   struct Read {
     std::set<Handle> files;  ///< that have one; a scene has a single file
