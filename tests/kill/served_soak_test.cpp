@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Many processes on a real resmgrd that do everything clients do, and die of SIGKILL wherever they
-// are, or stop and go on, as does the daemon's worker (I1, I3 to I6). Each writes down what it asks
-// for, has and lets go, and an oracle judges all of it afterwards; what needs the daemon must
-// succeed though its worker dies; in the end everything is free and nobody is stuck.
+// are, or stop and go on, as do the daemon's worker, and worker and keeper together, after which
+// another daemon begins with what the service manager kept (I1, I3 to I6). Each writes down what it
+// asks for, has and lets go, and an oracle judges all of it afterwards, across all daemons; what
+// needs the daemon must succeed though it dies; in the end everything is free and nobody is stuck.
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -26,6 +27,7 @@
 #include "resmgr/client/served_authority.hpp"
 #include "tests/base/seed.hpp"
 #include "tests/base/shared_block.hpp"
+#include "tests/integration/fake_manager.hpp"
 #include "tests/integration/served_support.hpp"
 #include "tests/kill/soak_oracle.hpp"
 
@@ -44,6 +46,7 @@ constexpr std::uint32_t kResources = 6;
 /// Nothing takes longer unless it hangs, whoever is killed: the alarm ends it.
 constexpr unsigned kPatienceSeconds = 30;
 constexpr auto kWorkerLives = 200ms;
+constexpr auto kKeeperLives = 1s;
 constexpr std::uint32_t kLongestHoldUs = 500;
 /// What a machine that has too much to do may make an outcome late by.
 constexpr std::uint64_t kGraceNs = 10'000'000'000;
@@ -75,7 +78,7 @@ struct Marks {
 /// One process: does what clients do until it is told to end, or killed.
 class Worker {
  public:
-  Worker(const Daemon& daemon, Marks& marks, std::uint32_t number, std::uint64_t seed)
+  Worker(const FakeManager& daemon, Marks& marks, std::uint32_t number, std::uint64_t seed)
       : daemon_(daemon),
         marks_(marks),
         log_(marks.rings.at(number)),
@@ -205,7 +208,7 @@ class Worker {
 
   [[nodiscard]] static ErrorCode code_of(const Error& error) { return error.code(); }
 
-  const Daemon& daemon_;
+  const FakeManager& daemon_;
   Marks& marks_;
   SoakRing& log_;
   std::uint32_t number_;
@@ -218,6 +221,7 @@ class Worker {
 class ServedSoakTest : public ::testing::Test {
  protected:
   void SetUp() override {
+    daemon_.start();
     manager_ = daemon_.connect();
     ASSERT_NE(manager_, nullptr);
     auto attached = resmgr::client::ServedAuthority::attach({.socket_path = daemon_.socket()});
@@ -304,16 +308,30 @@ class ServedSoakTest : public ::testing::Test {
     next_worker_ = now + kWorkerLives;
     ++workers_;
   }
+  /// Both processes, or the service is restarted; then there is another one.
+  void end_daemon() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_keeper_) return;
+    if (keepers_++ % 4 == 3) {
+      EXPECT_EQ(daemon_.stop(), 0);
+    } else {
+      daemon_.crash();
+    }
+    daemon_.start();
+    next_keeper_ = std::chrono::steady_clock::now() + kKeeperLives;
+    next_worker_ = std::chrono::steady_clock::now() + kWorkerLives;
+  }
   [[nodiscard]] Marks& marks() const { return *shared_; }
 
   std::mt19937_64 random_{resmgr::test::seed()};
   // Short, so that what the dead own is both kept and destroyed.
   const TemporaryFile config_{"[grace]\nowner = \"100ms\"\n"};
-  Daemon daemon_{{"--config", config_.path()}};
+  FakeManager daemon_{{"--config", config_.path()}};
   const resmgr::test::SharedBlock<Marks> shared_;
   std::unique_ptr<ResourceManager> manager_;
   std::array<std::unique_ptr<Child>, kProcesses> children_;
   std::chrono::steady_clock::time_point next_worker_;
+  std::chrono::steady_clock::time_point next_keeper_;
   struct Dying {
     std::uint32_t pid;
     SoakLog log;
@@ -325,6 +343,7 @@ class ServedSoakTest : public ::testing::Test {
   SoakOracle oracle_{kGraceNs};
   std::uint64_t kills_ = 0;
   std::uint64_t workers_ = 0;
+  std::uint64_t keepers_ = 0;
 };
 
 TEST_F(ServedSoakTest, WhoeverDiesTheOthersGoOn) {
@@ -340,12 +359,14 @@ TEST_F(ServedSoakTest, WhoeverDiesTheOthersGoOn) {
         children_.at(other)->signal(SIGSTOP);
         kill(number);
         if (random_() % 2 == 0) kill_worker();
+        if (random_() % 2 == 0) end_daemon();
         children_.at(other)->signal(SIGCONT);
         note(other, SoakEvent::Continued);
         begin(number);
         break;
       case 1:
         kill_worker();
+        end_daemon();
         break;
       default:
         kill(number);
@@ -377,6 +398,7 @@ TEST_F(ServedSoakTest, WhoeverDiesTheOthersGoOn) {
     return violation.find("I1") != std::string::npos;
   })) << "an overlap is not found";
   EXPECT_GT(workers_, 0u);
+  EXPECT_GT(keepers_, 0u);
   for (std::uint32_t i = 0; i < kResources; ++i) {
     const Handle handle = manager_->find("r/" + std::to_string(i)).value();
     EXPECT_TRUE(manager_->acquire_scoped_resource(
@@ -385,9 +407,10 @@ TEST_F(ServedSoakTest, WhoeverDiesTheOthersGoOn) {
   }
   EXPECT_TRUE(eventually([&] { return manager_->holds().value().empty(); }));
   EXPECT_TRUE(eventually([&] { return manager_->size() == kResources; })) << "orphans stay";
-  std::cout << kills_ << " kills, " << workers_ << " of workers, " << counts.grants << " grants, "
-            << counts.refusals << " refusals, " << marks().deadlocks.load() << " deadlocks, "
-            << counts.died_holding << " died holding, " << counts.told << " were told, latest by "
+  std::cout << kills_ << " kills, " << workers_ << " of workers, " << keepers_ << " daemons ended, "
+            << counts.grants << " grants, " << counts.refusals << " refusals, "
+            << marks().deadlocks.load() << " deadlocks, " << counts.died_holding
+            << " died holding, " << counts.told << " were told, latest by "
             << counts.latest_ns / 1000 << " us\n";
   EXPECT_EQ(daemon_.stop(), 0);
 }
