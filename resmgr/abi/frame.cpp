@@ -27,8 +27,6 @@ bool is_known(FrameType type) noexcept {
     case FrameType::InternDriver:
     case FrameType::Ping:
     case FrameType::Goodbye:
-    case FrameType::OperatorShare:
-    case FrameType::OperatorRevoke:
     case FrameType::Repair:
     case FrameType::Unpoison:
     case FrameType::Drain:

@@ -41,8 +41,6 @@ enum class FrameType : std::uint16_t {
   InternDriver = RM_WIRE_INTERN_DRIVER,
   Ping = RM_WIRE_PING,
   Goodbye = RM_WIRE_GOODBYE,
-  OperatorShare = RM_WIRE_OPERATOR_SHARE,
-  OperatorRevoke = RM_WIRE_OPERATOR_REVOKE,
   Repair = RM_WIRE_REPAIR,
   Unpoison = RM_WIRE_UNPOISON,
   Drain = RM_WIRE_DRAIN,

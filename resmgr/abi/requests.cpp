@@ -51,7 +51,8 @@ Result<void> ShareRequest::check() const noexcept {
   }
   if (!are_some_of(rights, Rights::All)) return out_of_range("rights of a share");
   if (driver_id >= RM_MAX_DRIVERS) return out_of_range("number of a driver");
-  if ((driver_id != 0) != driver.empty()) {
+  const bool of_all = as_operator && change == ShareChange::Unshare;
+  if (driver_id != 0 ? !driver.empty() : driver.empty() && !of_all) {
     return out_of_range("a share is with a driver's number or its name");
   }
   return driver.empty() ? Result<void>() : check_driver(driver);
@@ -85,18 +86,6 @@ Result<void> InternDriverRequest::check() const noexcept { return check_driver(d
 Result<void> SignalRequest::check() const noexcept {
   const bool known = signal == Signal::Ping || signal == Signal::Goodbye;
   return known ? Result<void>() : out_of_range("unknown signal");
-}
-
-Result<void> OperatorShareRequest::check() const noexcept {
-  switch (change) {
-    case OperatorChange::Share:
-      if (!are_some_of(rights, Rights::All)) return out_of_range("rights of a share");
-      return check_driver(driver);
-    case OperatorChange::Revoke:
-      if (rights != Rights::None) return out_of_range("what is revoked is all rights");
-      return driver.empty() ? Result<void>() : check_driver(driver);
-  }
-  return out_of_range("unknown change of an operator");
 }
 
 Result<void> RemedyRequest::check() const noexcept {
@@ -162,6 +151,7 @@ Result<std::size_t> encode(const ShareRequest& request, std::uint64_t request_id
                              .driver = request.driver_id,
                              .rights = static_cast<std::uint32_t>(request.rights),
                              .driver_bytes = static_cast<std::uint8_t>(request.driver.size()),
+                             .as_operator = request.as_operator,
                              .reserved = {}});
   writer.text(request.driver);
   return writer.finish();
@@ -171,11 +161,13 @@ Result<ShareRequest> ShareRequest::decode(const Frame& frame) noexcept {
   FrameReader reader(frame, {FrameType::Share, FrameType::Unshare});
   const auto part = reader.fixed<rm_wire_share>();
   reader.require_zero(part.reserved);
+  reader.require(part.as_operator <= 1, "an operator or not");
   return reader.finish_with(ShareRequest{.change = static_cast<ShareChange>(frame.type),
                                          .handle = Handle::from_bits(part.handle),
                                          .driver_id = part.driver,
                                          .driver = reader.text(part.driver_bytes),
-                                         .rights = static_cast<Rights>(part.rights)});
+                                         .rights = static_cast<Rights>(part.rights),
+                                         .as_operator = part.as_operator != 0});
 }
 
 Result<std::size_t> encode(const DependencyRequest& request, std::uint64_t request_id,
@@ -265,29 +257,6 @@ Result<SignalRequest> SignalRequest::decode(const Frame& frame) noexcept {
   FrameReader reader(frame, {FrameType::Ping, FrameType::Goodbye});
   reader.no_fixed();
   return reader.finish_with(SignalRequest{.signal = static_cast<Signal>(frame.type)});
-}
-
-Result<std::size_t> encode(const OperatorShareRequest& request, std::uint64_t request_id,
-                           std::span<std::byte> out) noexcept {
-  FrameWriter writer(out, static_cast<FrameType>(request.change), request_id);
-  writer.require(request.check());
-  writer.fixed(
-      rm_wire_operator_share{.handle = request.handle.bits(),
-                             .rights = static_cast<std::uint32_t>(request.rights),
-                             .driver_bytes = static_cast<std::uint8_t>(request.driver.size()),
-                             .reserved = {}});
-  writer.text(request.driver);
-  return writer.finish();
-}
-
-Result<OperatorShareRequest> OperatorShareRequest::decode(const Frame& frame) noexcept {
-  FrameReader reader(frame, {FrameType::OperatorShare, FrameType::OperatorRevoke});
-  const auto part = reader.fixed<rm_wire_operator_share>();
-  reader.require_zero(part.reserved);
-  return reader.finish_with(OperatorShareRequest{.change = static_cast<OperatorChange>(frame.type),
-                                                 .handle = Handle::from_bits(part.handle),
-                                                 .driver = reader.text(part.driver_bytes),
-                                                 .rights = static_cast<Rights>(part.rights)});
 }
 
 Result<std::size_t> encode(const RemedyRequest& request, std::uint64_t request_id,

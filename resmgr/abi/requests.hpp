@@ -72,7 +72,11 @@ struct ShareRequest {
   Handle handle = {};
   std::uint32_t driver_id = 0;   ///< below RM_MAX_DRIVERS; or
   std::string_view driver = {};  ///< its name: one of the two is given
-  Rights rights = Rights::None;  ///< given besides those that are there, or taken: at least one
+  /// Share: given besides those that are there, at least one. Unshare: at least one, and all are
+  /// taken.
+  Rights rights = Rights::None;
+  /// By an operator, in the owner's name. Unshare then needs no driver, and is with all.
+  bool as_operator = false;
 
   [[nodiscard]] Result<void> check() const noexcept;
   [[nodiscard]] static Result<ShareRequest> decode(const Frame& frame) noexcept;
@@ -143,24 +147,6 @@ struct SignalRequest {
                                          std::span<std::byte> out) noexcept;
 
 // ---- of operators alone -------------------------------------------------------------------------
-
-enum class OperatorChange : std::uint16_t {
-  Share = RM_WIRE_OPERATOR_SHARE,
-  Revoke = RM_WIRE_OPERATOR_REVOKE,
-};
-/// A change of rights in the owner's name.
-struct OperatorShareRequest {
-  OperatorChange change = OperatorChange::Share;
-  Handle handle = {};
-  std::string_view driver = {};  ///< empty: every driver; of Revoke alone
-  Rights rights = Rights::None;  ///< Share: given besides those that are there; Revoke: none
-
-  [[nodiscard]] Result<void> check() const noexcept;
-  [[nodiscard]] static Result<OperatorShareRequest> decode(const Frame& frame) noexcept;
-};
-[[nodiscard]] Result<std::size_t> encode(const OperatorShareRequest& request,
-                                         std::uint64_t request_id,
-                                         std::span<std::byte> out) noexcept;
 
 enum class Remedy : std::uint16_t { Repair = RM_WIRE_REPAIR, Unpoison = RM_WIRE_UNPOISON };
 /// Something is to be done for one resource.

@@ -68,9 +68,7 @@ enum rm_wire_type {
   RM_WIRE_PING = 0x010d,
   RM_WIRE_GOODBYE = 0x010e,
   /* Likewise, of operators alone: others get NotPermitted. */
-  RM_WIRE_OPERATOR_SHARE = 0x0120,  /* the first value: the rights the driver has now */
-  RM_WIRE_OPERATOR_REVOKE = 0x0121, /* the first value: how many drivers had rights */
-  RM_WIRE_REPAIR = 0x0122,          /* the first value: RM_WIRE_REPAIRED_*, 0: it was sound */
+  RM_WIRE_REPAIR = 0x0122, /* the first value: RM_WIRE_REPAIRED_*, 0: it was sound */
   RM_WIRE_UNPOISON = 0x0123,
   RM_WIRE_DRAIN = 0x0124, /* the first value: how many resources it concerns */
   RM_WIRE_CANCEL_DRAIN = 0x0125,
@@ -172,13 +170,17 @@ struct rm_wire_handle {
   uint64_t handle;
 };
 
-/* SHARE: gives these rights besides those that are there. UNSHARE: takes these. */
+/* SHARE: gives these rights besides those that are there. UNSHARE: takes all. In the owner's
+ * name if an operator asks for it; then the first value is, of SHARE, the rights that the driver
+ * has now, and of UNSHARE, which may name no driver and is with all of them then, how many had
+ * any. */
 struct rm_wire_share {
   uint64_t handle;
   uint32_t driver;      /* 0: the one that the text names */
   uint32_t rights;      /* resmgr::Rights, at least one */
   uint8_t driver_bytes; /* text: the driver's name, if its number is not given */
-  uint8_t reserved[7];
+  uint8_t as_operator;  /* 0 or 1 */
+  uint8_t reserved[6];
 };
 
 /* ADD_ and REMOVE_DEPENDENCY: `from` needs `to`. */
@@ -209,15 +211,6 @@ struct rm_wire_intern_driver {
 };
 
 /* PING and GOODBYE have no fixed part. REPAIR and UNPOISON: rm_wire_handle. */
-
-/* OPERATOR_SHARE: gives these rights in the owner's name. OPERATOR_REVOKE: takes all that
- * the driver has, or, if none is named, all that any driver has; `rights` is 0. */
-struct rm_wire_operator_share {
-  uint64_t handle;
-  uint32_t rights;      /* resmgr::Rights */
-  uint8_t driver_bytes; /* text: the driver's name */
-  uint8_t reserved[3];
-};
 
 /* DRAIN: nobody acquires any more what this driver owns. CANCEL_DRAIN: everybody may. */
 struct rm_wire_drain {

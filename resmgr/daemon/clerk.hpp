@@ -225,8 +225,11 @@ class Clerk {
   template <typename Act>
   [[nodiscard]] Result<Reply> perform(const Client& client, const Deed& deed, Act&& act);
   [[nodiscard]] std::string name_of(Handle handle) const;
-  [[nodiscard]] Result<Reply> give_rights(const wire::OperatorShareRequest& request);
-  [[nodiscard]] Result<Reply> take_rights(const wire::OperatorShareRequest& request);
+  [[nodiscard]] Result<Reply> share_for_owner(const Client& client,
+                                              const wire::ShareRequest& request);
+  [[nodiscard]] std::string driver_of(const wire::ShareRequest& request) const;
+  [[nodiscard]] Result<Reply> give_rights(const wire::ShareRequest& request);
+  [[nodiscard]] Result<Reply> take_rights(const wire::ShareRequest& request);
   [[nodiscard]] Result<Reply> repair(Handle handle);
   [[nodiscard]] Result<Reply> lift_poison(const Client& client, Handle handle);
   [[nodiscard]] Result<Reply> drain(const wire::DrainRequest& request);

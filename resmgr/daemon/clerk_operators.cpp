@@ -29,23 +29,28 @@ Result<Clerk::Reply> Clerk::operate(const Client& client, const wire::Frame& fra
         client, {.what = repairs ? "repair" : "unpoison", .resource = name_of(request->handle)},
         [&] { return repairs ? repair(request->handle) : lift_poison(client, request->handle); });
   }
-  if (frame.type == wire::FrameType::Drain || frame.type == wire::FrameType::CancelDrain) {
-    auto request = wire::DrainRequest::decode(frame);
-    if (!request) return std::unexpected(std::move(request.error()));
-    const bool begins = request->step == wire::DrainStep::Begin;
-    return perform(client, {.what = begins ? "drain" : "cancel drain", .driver = request->driver},
-                   [&] { return drain(*request); });
-  }
-  auto request = wire::OperatorShareRequest::decode(frame);
+  auto request = wire::DrainRequest::decode(frame);
   if (!request) return std::unexpected(std::move(request.error()));
-  const bool gives = request->change == wire::OperatorChange::Share;
-  Deed deed{.what = gives ? "share" : "revoke",
-            .resource = name_of(request->handle),
-            .driver = request->driver};
-  if (gives) deed.what += " with rights " + std::to_string(static_cast<unsigned>(request->rights));
-  if (!gives && request->driver.empty()) deed.what += " of all drivers";
-  return perform(client, deed,
-                 [&] { return gives ? give_rights(*request) : take_rights(*request); });
+  const bool begins = request->step == wire::DrainStep::Begin;
+  return perform(client, {.what = begins ? "drain" : "cancel drain", .driver = request->driver},
+                 [&] { return drain(*request); });
+}
+
+Result<Clerk::Reply> Clerk::share_for_owner(const Client& client,
+                                            const wire::ShareRequest& request) {
+  const bool gives = request.change == wire::ShareChange::Share;
+  const std::string driver = driver_of(request);
+  Deed deed{
+      .what = gives ? "share" : "revoke", .resource = name_of(request.handle), .driver = driver};
+  if (gives) deed.what += " with rights " + std::to_string(static_cast<unsigned>(request.rights));
+  if (!gives && driver.empty()) deed.what += " of all drivers";
+  return perform(client, deed, [&] { return gives ? give_rights(request) : take_rights(request); });
+}
+
+std::string Clerk::driver_of(const wire::ShareRequest& request) const {
+  if (request.driver_id == 0) return std::string(request.driver);
+  const auto name = state_.view().drivers().name(request.driver_id);
+  return name ? std::string(name->data()) : "number " + std::to_string(request.driver_id);
 }
 
 template <typename Act>
@@ -69,12 +74,13 @@ std::string Clerk::name_of(Handle handle) const {
   return entry ? std::string(entry->name_text()) : std::string();
 }
 
-Result<Clerk::Reply> Clerk::give_rights(const wire::OperatorShareRequest& request) {
+Result<Clerk::Reply> Clerk::give_rights(const wire::ShareRequest& request) {
   const auto entry = state_.view().read(request.handle);
   if (!entry) return std::unexpected(entry.error());
   // Before the name is written down, which stays.
   if (!has(entry->flags, ResourceFlags::Shareable)) return fail(ErrorCode::NotShareable);
-  const auto with = state_.writer().drivers().intern(request.driver);
+  const auto with = request.driver_id != 0 ? Result<std::uint32_t>(request.driver_id)
+                                           : state_.writer().drivers().intern(request.driver);
   if (!with) return std::unexpected(with.error());
   auto done =
       state_.writer().shares().share(entry->handle, entry->owner_driver, *with, request.rights);
@@ -84,11 +90,13 @@ Result<Clerk::Reply> Clerk::give_rights(const wire::OperatorShareRequest& reques
   return Reply{.value = {static_cast<std::uint64_t>(*rights), 0}};
 }
 
-Result<Clerk::Reply> Clerk::take_rights(const wire::OperatorShareRequest& request) {
+Result<Clerk::Reply> Clerk::take_rights(const wire::ShareRequest& request) {
   const auto entry = state_.view().read(request.handle);
   if (!entry) return std::unexpected(entry.error());
   std::vector<std::uint32_t> drivers;
-  if (request.driver.empty()) {
+  if (request.driver_id != 0) {
+    drivers.push_back(request.driver_id);
+  } else if (request.driver.empty()) {
     const auto shares = state_.view().shares(entry->handle);
     if (!shares) return std::unexpected(shares.error());
     for (const registry::ShareCopy& share : *shares) drivers.push_back(share.driver);

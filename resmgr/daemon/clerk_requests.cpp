@@ -123,6 +123,7 @@ Result<void> Clerk::finish_unregister(Client& client, Handle handle) {
 Result<Clerk::Reply> Clerk::share(const Client& client, const wire::Frame& frame) {
   auto request = wire::ShareRequest::decode(frame);
   if (!request) return std::unexpected(std::move(request.error()));
+  if (request->as_operator) return share_for_owner(client, *request);
   const auto entry = state_.view().read(request->handle);
   if (!entry) return std::unexpected(entry.error());
   // Before a name is written down for it.

@@ -14,51 +14,44 @@ namespace {
 
 constexpr Handle kHandle{9, 8, 7};
 
-OperatorShareRequest giving(std::string_view driver, Rights rights = Rights::Read) {
-  return {.handle = kHandle, .driver = driver, .rights = rights};
+ShareRequest giving(std::string_view driver, Rights rights = Rights::Read) {
+  return {.handle = kHandle, .driver = driver, .rights = rights, .as_operator = true};
 }
-OperatorShareRequest revoking(std::string_view driver) {
-  return {.change = OperatorChange::Revoke, .handle = kHandle, .driver = driver};
+ShareRequest revoking(std::string_view driver) {
+  return {.change = ShareChange::Unshare,
+          .handle = kHandle,
+          .driver = driver,
+          .rights = Rights::All,
+          .as_operator = true};
 }
 
 TEST(OperatorShare, ArrivesAsItWas) {
   const Bytes given = frame_of(giving("dma", Rights::All));
-  const auto share = decode<OperatorShareRequest>(given).value();
-  EXPECT_EQ(share.change, OperatorChange::Share);
-  EXPECT_EQ(share.handle.bits(), kHandle.bits());
+  const auto share = decode<ShareRequest>(given).value();
+  EXPECT_EQ(share.change, ShareChange::Share);
+  EXPECT_TRUE(share.as_operator);
   EXPECT_EQ(share.driver, "dma");
-  EXPECT_EQ(share.rights, Rights::All);
   for (const char* driver : {"dma", ""}) {
     const Bytes taken = frame_of(revoking(driver));
-    const auto revoke = decode<OperatorShareRequest>(taken).value();
-    EXPECT_EQ(revoke.change, OperatorChange::Revoke);
+    const auto revoke = decode<ShareRequest>(taken).value();
+    EXPECT_EQ(revoke.change, ShareChange::Unshare);
+    EXPECT_TRUE(revoke.as_operator);
     EXPECT_EQ(revoke.driver, driver);
-    EXPECT_EQ(revoke.rights, Rights::None);
   }
 }
 
 TEST(OperatorShare, EveryFieldIsJudged) {
-  using P = rm_wire_operator_share;
-  const auto refused = [](const char* what, const OperatorShareRequest& good, auto change) {
+  using P = rm_wire_share;
+  const auto refused = [](const char* what, const ShareRequest& good, auto change) {
     ASSERT_EQ((code_with<P>(good, [](P&) {})), ErrorCode{});
     EXPECT_EQ((code_with<P>(good, change)), ErrorCode::InvalidArgument) << what;
   };
-  refused("no rights", giving("dma"), [](P& p) { p.rights = 0; });
-  refused("unknown right", giving("dma"), [](P& p) { p.rights |= 0x10; });
-  refused("some rights revoked", revoking("dma"), [](P& p) { p.rights = 1; });
-  refused("name too short", giving("dma"), [](P& p) { p.driver_bytes = 2; });
+  refused("more than an operator", giving("dma"), [](P& p) { p.as_operator = 2; });
   refused("name too long", revoking(""), [](P& p) { p.driver_bytes = 1; });
-  for (unsigned i = 0; i < 3; ++i) {
-    refused("reserved", giving("dma"), [&](P& p) { p.reserved[i] = 1; });
-  }
-  EXPECT_EQ(code_of(try_frame_of(giving(""))), ErrorCode::InvalidName) << "with nobody";
+  refused("of all drivers, by their owner", revoking(""), [](P& p) { p.as_operator = 0; });
+  EXPECT_EQ(code_of(try_frame_of(giving(""))), ErrorCode::InvalidArgument) << "with nobody";
   EXPECT_EQ(code_of(try_frame_of(giving("a b"))), ErrorCode::InvalidName);
   EXPECT_EQ(code_of(try_frame_of(revoking(std::string(32, 'd')))), ErrorCode::InvalidName);
-  OperatorShareRequest odd = giving("dma");
-  odd.change = OperatorChange{RM_WIRE_SHARE};
-  EXPECT_EQ(code_of(try_frame_of(odd)), ErrorCode::InvalidArgument);
-  EXPECT_EQ(code_of(decode<OperatorShareRequest>(frame_of(SignalRequest{}))),
-            ErrorCode::InvalidArgument);
 }
 
 TEST(Remedy, ArrivesAsItWas) {

@@ -42,7 +42,6 @@ static_assert(sizeof(rm_wire_dependency) == 16);
 static_assert(sizeof(rm_wire_set_state) == 16);
 static_assert(sizeof(rm_wire_open_fd) == 16);
 static_assert(sizeof(rm_wire_intern_driver) == 8);
-static_assert(sizeof(rm_wire_operator_share) == 16);
 static_assert(sizeof(rm_wire_drain) == 8);
 static_assert(sizeof(rm_wire_regions) == 48);
 static_assert(sizeof(rm_wire_welcome) == 56);

@@ -90,13 +90,19 @@ std::vector<Sample> make_samples() {
       {"intern-driver", frame_of(InternDriverRequest{.driver = "d"})},
       {"ping", frame_of(SignalRequest{Signal::Ping})},
       {"goodbye", frame_of(SignalRequest{Signal::Goodbye})},
-      {"operator-share",
-       frame_of(OperatorShareRequest{
-           .handle = kHandle, .driver = "dma-edu", .rights = Rights::Acquire | Rights::Share})},
-      {"operator-revoke", frame_of(OperatorShareRequest{
-                              .change = OperatorChange::Revoke, .handle = kHandle, .driver = tag})},
-      {"operator-revoke-all",
-       frame_of(OperatorShareRequest{.change = OperatorChange::Revoke, .handle = kHandle})},
+      {"operator-share", frame_of(ShareRequest{.handle = kHandle,
+                                               .driver = "dma-edu",
+                                               .rights = Rights::Acquire | Rights::Share,
+                                               .as_operator = true})},
+      {"operator-revoke", frame_of(ShareRequest{.change = ShareChange::Unshare,
+                                                .handle = kHandle,
+                                                .driver = tag,
+                                                .rights = Rights::All,
+                                                .as_operator = true})},
+      {"operator-revoke-all", frame_of(ShareRequest{.change = ShareChange::Unshare,
+                                                    .handle = kHandle,
+                                                    .rights = Rights::All,
+                                                    .as_operator = true})},
       {"repair", frame_of(RemedyRequest{Remedy::Repair, kHandle})},
       {"unpoison", frame_of(RemedyRequest{Remedy::Unpoison, kHandle})},
       {"drain", frame_of(DrainRequest{DrainStep::Begin, tag})},
@@ -231,9 +237,6 @@ Result<Bytes> echo(std::span<const std::byte> bytes) {
     case FrameType::Ping:
     case FrameType::Goodbye:
       return echo_as<SignalRequest>(*frame);
-    case FrameType::OperatorShare:
-    case FrameType::OperatorRevoke:
-      return echo_as<OperatorShareRequest>(*frame);
     case FrameType::Repair:
     case FrameType::Unpoison:
       return echo_as<RemedyRequest>(*frame);

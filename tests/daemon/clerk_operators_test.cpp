@@ -51,11 +51,15 @@ class Operators : public ClerkTest {
                     }).value();
 };
 
-wire::OperatorShareRequest giving(Handle handle, std::string_view driver, Rights rights) {
-  return {.handle = handle, .driver = driver, .rights = rights};
+wire::ShareRequest giving(Handle handle, std::string_view driver, Rights rights) {
+  return {.handle = handle, .driver = driver, .rights = rights, .as_operator = true};
 }
-wire::OperatorShareRequest revoking(Handle handle, std::string_view driver = {}) {
-  return {.change = wire::OperatorChange::Revoke, .handle = handle, .driver = driver};
+wire::ShareRequest revoking(Handle handle, std::string_view driver = {}) {
+  return {.change = wire::ShareChange::Unshare,
+          .handle = handle,
+          .driver = driver,
+          .rights = Rights::All,
+          .as_operator = true};
 }
 
 TEST_F(Operators, GiveAndTakeRightsInTheOwnersName) {
@@ -227,6 +231,23 @@ TEST_F(Operators, DrainADriverWithoutResourcesForASuccessorToo) {
   EXPECT_EQ(other.request(wire::DrainRequest{wire::DrainStep::Cancel, "camera"}), std::nullopt);
   EXPECT_TRUE(notes.drains.empty());
   EXPECT_TRUE(again.engine->acquire(*again.context, late, trying()));
+}
+
+// As owners do, who know the numbers.
+TEST_F(Operators, NameDriversByNumberToo) {
+  Peer owner(clerk, "camera", 1);
+  Peer user(clerk, "screen", 2);
+  Peer root(clerk, {}, 3);
+  const Handle handle = shareable(owner, "frame/0");
+  wire::ShareRequest request = giving(handle, {}, Rights::Read);
+  request.driver_id = user.driver;
+  ASSERT_EQ(root.request(request), std::nullopt);
+  EXPECT_EQ(value(root), static_cast<std::uint64_t>(Rights::Read));
+  EXPECT_EQ(audited()["driver"], "screen");
+  request.change = wire::ShareChange::Unshare;
+  ASSERT_EQ(root.request(request), std::nullopt);
+  EXPECT_EQ(value(root), 1u);
+  EXPECT_EQ(state->view().rights(handle, user.driver).value(), Rights::None);
 }
 
 TEST_F(Operators, LetADrainedDriverUnregister) {

@@ -88,9 +88,10 @@ std::string advice(const Source& source, const std::string& subject, const Error
 
 Outcome<std::string> share(Source& source, const Resource& resource, const Options& options) {
   const std::string name(resource.name());
-  const auto rights = ask(source, wire::OperatorShareRequest{.handle = resource.entry.handle,
-                                                             .driver = options.driver,
-                                                             .rights = options.rights});
+  const auto rights = ask(source, wire::ShareRequest{.handle = resource.entry.handle,
+                                                     .driver = options.driver,
+                                                     .rights = options.rights,
+                                                     .as_operator = true});
   if (!rights) return failed(advice(source, name, rights.error()));
   const auto names = rights_names(static_cast<Rights>(*rights));
   if (options.json) {
@@ -101,9 +102,11 @@ Outcome<std::string> share(Source& source, const Resource& resource, const Optio
 
 Outcome<std::string> revoke(Source& source, const Resource& resource, const Options& options) {
   const std::string name(resource.name());
-  const auto count = ask(source, wire::OperatorShareRequest{.change = wire::OperatorChange::Revoke,
-                                                            .handle = resource.entry.handle,
-                                                            .driver = options.driver});
+  const auto count = ask(source, wire::ShareRequest{.change = wire::ShareChange::Unshare,
+                                                    .handle = resource.entry.handle,
+                                                    .driver = options.driver,
+                                                    .rights = Rights::All,
+                                                    .as_operator = true});
   if (!count && count.error() == ErrorCode::NotFound) {
     return failed(name + " is not shared with '" + options.driver + "': 'resmgrctl show " + name +
                   "' lists with whom it is");
