@@ -299,7 +299,7 @@ Result<void> Link::exchange(const Encode& encode, std::span<const int> fds, cons
   auto received = socket_.receive(buffer_);
   auto frame = received ? wire::read_frame(std::span(buffer_).first(received->bytes))
                         : fail(ErrorCode::Disconnected);
-  while (frame && wire::kind_of(frame->type) == wire::FrameKind::Event) {
+  while (received && frame && wire::kind_of(frame->type) == wire::FrameKind::Event) {
     hear(*frame);
     received = socket_.receive(buffer_);
     if (received) frame = wire::read_frame(std::span(buffer_).first(received->bytes));
