@@ -20,6 +20,7 @@
 #include <random>
 #include <ranges>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -312,12 +313,23 @@ class ServedSoakTest : public ::testing::Test {
   void end_daemon() {
     const auto now = std::chrono::steady_clock::now();
     if (now < next_keeper_) return;
-    if (keepers_++ % 4 == 3) {
-      EXPECT_EQ(daemon_.stop(), 0);
-    } else {
-      daemon_.crash();
+    // Logs are read meanwhile, for their writers go on.
+    std::atomic<bool> begun = false;
+    std::thread beginning([&] {
+      if (keepers_ % 4 == 3) {
+        EXPECT_EQ(daemon_.stop(), 0);
+      } else {
+        daemon_.crash();
+      }
+      daemon_.start();
+      begun = true;
+    });
+    while (!begun) {
+      read_logs();
+      ::usleep(1000);
     }
-    daemon_.start();
+    beginning.join();
+    ++keepers_;
     next_keeper_ = std::chrono::steady_clock::now() + kKeeperLives;
     next_worker_ = std::chrono::steady_clock::now() + kWorkerLives;
   }
