@@ -41,7 +41,7 @@ class TextBuffer {
   void put(std::string_view bytes) noexcept;
   void cut() noexcept;
 
-  std::array<char, kMaxBytes> bytes_;
+  std::array<char, kMaxBytes> bytes_{};
   std::size_t size_ = 0;
   bool is_cut_ = false;
 };
