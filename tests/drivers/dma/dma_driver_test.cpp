@@ -17,6 +17,7 @@
 
 #include "drivers/dma/backends.hpp"
 #include "tests/drivers/dma/support.hpp"
+#include "tests/drivers/twin.hpp"
 
 namespace drivers::dma {
 namespace {
@@ -96,19 +97,10 @@ TEST_F(DmaDriverTest, HoldsOfOtherResourcesOpenNothing) {
 }
 
 TEST_F(DmaDriverTest, HoldsOfOtherManagersOpenNothing) {
-  // Handles of two managers have the same bits by chance alone; where they are compact, it comes to
-  // that soon.
   const auto here = hal::ResourceManager::create({.compact_handles = true}).value();
   const auto elsewhere = hal::ResourceManager::create({.compact_handles = true}).value();
   const auto driver = DmaDriver::create(*here).value();
-  hal::Handle twin = elsewhere->register_resource("twin", {}).value();
-  for (std::uint32_t i = 0; i < hal::Handle32::kMaxGeneration && twin != driver->handles()[0];
-       ++i) {
-    ASSERT_TRUE(elsewhere->unregister_resource(twin));
-    const auto next = elsewhere->register_resource("twin", {});
-    ASSERT_TRUE(next) << next.error().message();
-    twin = *next;
-  }
+  const hal::Handle twin = drivers::test::register_twin(*elsewhere, driver->handles()[0]);
   ASSERT_EQ(twin, driver->handles()[0]);
   const auto foreign = elsewhere->try_acquire(twin).value();
   EXPECT_EQ(driver->open(foreign).error(), ErrorCode::NotPermitted);

@@ -15,6 +15,7 @@
 #include <hal/resource_manager.hpp>
 
 #include "tests/drivers/timer/fake_system.hpp"
+#include "tests/drivers/twin.hpp"
 
 namespace drivers::timer::test {
 namespace {
@@ -82,14 +83,14 @@ TEST_F(TimerDriverTest, RefusesWhoDoesNotHoldIt) {
 
 // Handles are numbers: those of another manager can be the same.
 TEST_F(TimerDriverTest, RefusesHoldsOfAnotherManager) {
-  const auto driver = make(1);
-  const auto other_manager = make_manager();
-  const auto other_driver =
-      TimerDriver::create(*other_manager, {.channels = 1, .system = &system_}).value();
-  ASSERT_EQ(other_driver->handles()[0], driver->handles()[0]);
-  const auto held = other_manager->try_acquire(other_driver->handles()[0]).value();
-  EXPECT_EQ(driver->open(held).error(), ErrorCode::NotPermitted);
-  EXPECT_TRUE(other_driver->open(held));
+  const auto here = hal::ResourceManager::create({.compact_handles = true}).value();
+  const auto elsewhere = hal::ResourceManager::create({.compact_handles = true}).value();
+  const auto driver = TimerDriver::create(*here, {.channels = 1, .system = &system_}).value();
+  const hal::Handle twin = drivers::test::register_twin(*elsewhere, driver->handles()[0]);
+  ASSERT_EQ(twin, driver->handles()[0]);
+  const auto foreign = elsewhere->try_acquire(twin).value();
+  EXPECT_EQ(driver->open(foreign).error(), ErrorCode::NotPermitted);
+  EXPECT_TRUE(driver->open(here->try_acquire(twin).value()));
 }
 
 TEST_F(TimerDriverTest, HandsTimersOverClean) {
