@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 #include "resmgr/base/atomic.hpp"
@@ -72,6 +73,11 @@ Result<Mapping> Mapping::map_anonymous(std::size_t bytes) noexcept {
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (address == MAP_FAILED) return fail_errno(errno, "mmap");
   return Mapping(static_cast<std::byte*>(address), bytes);
+}
+
+void Mapping::discard() noexcept {
+  // Memory that is locked keeps its pages.
+  if (::madvise(data_, size_, MADV_DONTNEED) != 0) std::memset(data_, 0, size_);
 }
 
 // The kernel takes the old pages out and puts the new ones in under one lock, for which a thread

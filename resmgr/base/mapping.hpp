@@ -29,6 +29,8 @@ class Mapping {
                                                 std::size_t alignment = 0) noexcept;
   /// Private zeroed memory, paid when touched. Errors: InvalidArgument, System.
   [[nodiscard]] static Result<Mapping> map_anonymous(std::size_t bytes) noexcept;
+  /// Makes all bytes zero again, and gives their pages back. REQUIRES: made by map_anonymous().
+  void discard() noexcept;
   /// Puts the beginning of another file where this mapping is: at the same addresses, at one moment
   /// for all threads, each of which reads the old file before it and the new one after it.
   /// REQUIRES: made by map_file() with that access, of a file that is no longer than the new one.

@@ -12,12 +12,19 @@
 namespace resmgr::lock {
 
 Recovery::Recovery(LockEngine& engine)
-    : engine_(engine), t_(engine.tables()), nodes_(t_), cells_(t_), index_(t_) {
+    : engine_(engine),
+      t_(engine.tables()),
+      nodes_(t_),
+      cells_(t_),
+      index_(t_),
+      sorted_(t_.slot_count),
+      visited_(t_.slot_count),
+      left_(t_.slot_count),
+      marked_(t_.slot_count),
+      listed_(std::max(t_.node_count, t_.cell_count)) {
   self_.id = RM_AUTHORITY_CONTEXT;
   room_.reserve(t_.node_count);
   quarantined_.reserve(t_.slot_count);
-  for (auto* slots : {&sorted_, &visited_, &left_, &marked_}) slots->reserve(t_.slot_count);
-  listed_.reserve(std::max(t_.node_count, t_.cell_count));
 }
 
 template <typename Visitor>
@@ -52,7 +59,7 @@ Recovery::Report Recovery::run(std::uint32_t slots) noexcept {
   cancel_waits(report);
   index_.build();
   slots_ = end;
-  sorted_.assign(slots_, false);
+  sorted_.clear();
   serve_the_waiting(report);
   // What their hold lists name comes before the scan as well: somebody may be about to wait for it.
   begin_step();
@@ -117,8 +124,8 @@ bool Recovery::concerns_us(const rm_slot& slot) const noexcept {
 }
 
 void Recovery::begin_step() noexcept {
-  visited_.assign(slots_, false);
-  left_.assign(slots_, false);
+  visited_.clear();
+  left_.clear();
 }
 
 // For what is done once for all that a slot has to do with.
@@ -126,8 +133,8 @@ Recovery::Visit Recovery::visit_once(std::uint32_t index, Report& report) noexce
   if (index >= slots_) return Visit::NoTenant;
   if (visited_[index]) return left_[index] ? Visit::LeftTo : Visit::Served;
   const Visit visited = visit(index, report);
-  visited_[index] = visited != Visit::NoTenant;
-  left_[index] = visited == Visit::LeftTo;
+  visited_.set(index, visited != Visit::NoTenant);
+  left_.set(index, visited == Visit::LeftTo);
   return visited;
 }
 
@@ -141,9 +148,9 @@ void Recovery::take_nodes_back(Report& report) noexcept {
     // Taken, and given up, or never had: his second step did not come.
     if (load(t_.nodes[i].refs) == 0 && bits.is_taken(i)) bits.give_back(i);
   }
-  listed_.assign(t_.node_count, false);
+  listed_.clear();
   begin_step();
-  marked_.assign(slots_, false);
+  marked_.clear();
   for (const NodeIndex::Entry& entry : index_.all()) {
     rm_node& node = t_.nodes[entry.node];
     const std::uint32_t refs = load(node.refs);
@@ -169,10 +176,10 @@ void Recovery::take_nodes_back(Report& report) noexcept {
 
 // Each node once, whatever the links say.
 void Recovery::mark_inbox(std::uint32_t index) noexcept {
-  marked_[index] = true;
+  marked_.set(index);
   std::uint32_t link = load(t_.slots[index].inbox_link);
   for (rm_node* node = t_.node(link); node && !listed_[link - 1]; node = t_.node(link)) {
-    listed_[link - 1] = true;
+    listed_.set(link - 1);
     link = load_acquire(node->next_link);
   }
 }
@@ -188,8 +195,8 @@ bool Recovery::is_granted(const rm_node& node, std::uint16_t taker) const noexce
 void Recovery::take_cells_back(Report& report) noexcept {
   const TakenBits bits = cells_.bits();
   const std::uint32_t end = bits.high_water();
-  listed_.assign(t_.cell_count, false);
-  marked_.assign(slots_, false);
+  listed_.clear();
+  marked_.clear();
   begin_step();
   for (std::uint32_t i = 0; i < end; ++i) {
     rm_cell& cell = t_.cells[i];
@@ -213,10 +220,10 @@ void Recovery::take_cells_back(Report& report) noexcept {
 }
 
 void Recovery::mark_chain(std::uint32_t index) noexcept {
-  marked_[index] = true;
+  marked_.set(index);
   std::uint32_t link = load(t_.slots[index].cell_link);
   for (rm_cell* cell = t_.cell(link); cell && !listed_[link - 1]; cell = t_.cell(link)) {
-    listed_[link - 1] = true;
+    listed_.set(link - 1);
     link = load_acquire(cell->next_link);
   }
 }

@@ -28,6 +28,7 @@
 #include <span>
 #include <vector>
 
+#include "resmgr/base/bit_table.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/node_index.hpp"
 #include "resmgr/lock/pools.hpp"
@@ -154,11 +155,11 @@ class Recovery {
   std::uint32_t slots_ = 0;  ///< that were ever used; 0: none is
   NodeIndex index_;
   std::vector<WaitQueue::Ranked> room_;
-  std::vector<bool> sorted_;   ///< slots whose queue was made anew
-  std::vector<bool> visited_;  ///< slots, in the step that is under way
-  std::vector<bool> left_;     ///< those of them that a living latch holder has
-  std::vector<bool> marked_;   ///< slots of which it is known what is in their list
-  std::vector<bool> listed_;   ///< nodes, then cells, that are in the list of a slot
+  BitTable sorted_;   ///< slots whose queue was made anew
+  BitTable visited_;  ///< slots, in the step that is under way
+  BitTable left_;     ///< those of them that a living latch holder has
+  BitTable marked_;   ///< slots of which it is known what is in their list
+  BitTable listed_;   ///< nodes, then cells, that are in the list of a slot
 };
 
 }  // namespace resmgr::lock

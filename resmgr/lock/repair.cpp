@@ -124,7 +124,7 @@ void Recovery::repair(rm_slot& slot, std::uint32_t index, std::uint32_t generati
 // a queue before it in which nobody stands twice, and nothing to sort.
 void Recovery::rebuild_queue(rm_slot& slot, std::uint32_t index,
                              std::uint32_t generation) noexcept {
-  if (index < slots_) sorted_[index] = true;
+  if (index < slots_) sorted_.set(index);
   WaitQueue(t_, slot, index, generation).rebuild(index_.of(index), room_);
 }
 
