@@ -147,6 +147,7 @@ std::ostream& operator<<(std::ostream& out, const Damage& damage) { return out <
 class RecoveryWork : public ::testing::TestWithParam<Damage> {
  protected:
   void SetUp() override {
+    if (kSanitized) GTEST_SKIP() << "the instructions of a sanitizer are not ours";
     if (const auto why = stepping_is_impossible()) GTEST_SKIP() << *why;
   }
   std::uint64_t instructions(std::uint32_t size) {
