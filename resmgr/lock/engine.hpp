@@ -127,8 +127,8 @@ class LockEngine {
 
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock, Preempted, OrderViolation,
   /// NotShareable, NotPermitted (it is restricted, and the context's driver has no right to it),
-  /// Quarantined, CapacityExceeded, InvalidArgument, Disconnected (it waited until end()), Cancelled
-  /// (this process was taken for dead meanwhile); for what is restricted, those of
+  /// Quarantined, CapacityExceeded, InvalidArgument, Disconnected (it waited until end()),
+  /// Cancelled (this process was taken for dead meanwhile); for what is restricted, those of
   /// Names::check_rights() too.
   [[nodiscard]] Result<Grant> acquire(Context& context, Handle handle,
                                       const Request& request) noexcept;
