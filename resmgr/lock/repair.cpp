@@ -29,7 +29,10 @@ Recovery::Visit Recovery::visit(std::uint32_t index, Report& report, std::uint32
     if (abandoned) {
       ++report.latches_taken_over;
       repair(*slot, index, seen.generation());
-    } else if (index < slots_ && !sorted_[index]) {
+    } else if (index < slots_ && !sorted_[index] &&
+               (load(slot->queue_head_link) | load(slot->inbox_link)) != 0) {
+      // Where both lists are empty there is nothing to sort: of the many that one who died held,
+      // nobody waits for most.
       rebuild_queue(*slot, index, seen.generation());
     }
     // For those who died where the word shows no queue: their nodes are in the inbox.
