@@ -138,6 +138,18 @@ Recovery::Visit Recovery::visit_once(std::uint32_t index, Report& report) noexce
   return visited;
 }
 
+// Each node or cell that is in a list of this slot once, whatever the links say.
+template <typename Entry>
+void Recovery::mark_list(std::uint32_t index, std::uint32_t link,
+                         Entry* (LockTables::*entry)(std::uint32_t) const noexcept) noexcept {
+  marked_.set(index);
+  while (const Entry* const at = (t_.*entry)(link)) {
+    if (listed_[link - 1]) return;
+    listed_.set(link - 1);
+    link = load_acquire(at->next_link);
+  }
+}
+
 // What they had of nodes is over. One that is in no list and never will be, for its owner died on
 // the way to push it, is told from others under the latch: whatever was pushed is QUEUED or gone
 // when its slot was served.
@@ -159,7 +171,9 @@ void Recovery::take_nodes_back(Report& report) noexcept {
       const std::uint32_t slot = load(node.slot);
       const Visit visited = visit_once(slot, report);
       if (visited == Visit::LeftTo) continue;  // once more, when the latch is free
-      if (visited == Visit::NoTenant && slot < slots_ && !marked_[slot]) mark_inbox(slot);
+      if (visited == Visit::NoTenant && slot < slots_ && !marked_[slot]) {
+        mark_list(slot, load(t_.slots[slot].inbox_link), &LockTables::node);
+      }
       const bool lost =
           visited == Visit::Served
               ? (load(node.refs) & (RM_NODE_REF_LINKED | RM_NODE_REF_QUEUED)) == RM_NODE_REF_LINKED
@@ -171,16 +185,6 @@ void Recovery::take_nodes_back(Report& report) noexcept {
     if (word.state() == RM_NODE_GRANTED && is_granted(node, taker_of(refs))) continue;
     if (!word.waiting()) store(node.word, word.to(RM_NODE_IDLE).bits);
     nodes_.disown(node);
-  }
-}
-
-// Each node once, whatever the links say.
-void Recovery::mark_inbox(std::uint32_t index) noexcept {
-  marked_.set(index);
-  std::uint32_t link = load(t_.slots[index].inbox_link);
-  for (rm_node* node = t_.node(link); node && !listed_[link - 1]; node = t_.node(link)) {
-    listed_.set(link - 1);
-    link = load_acquire(node->next_link);
   }
 }
 
@@ -212,19 +216,12 @@ void Recovery::take_cells_back(Report& report) noexcept {
     if (word.context() == taker && word.in_use() && visit_once(slot, report) == Visit::LeftTo) {
       continue;
     }
-    if (slot < slots_ && !marked_[slot]) mark_chain(slot);
+    if (slot < slots_ && !marked_[slot]) {
+      mark_list(slot, load(t_.slots[slot].cell_link), &LockTables::cell);
+    }
     // It may never have got there, or its resource be gone.
     if (!listed_[i]) atomic(cell.flags).fetch_and(~std::uint32_t{RM_CELL_REF_LINKED});
     cells_.abandon(cell);
-  }
-}
-
-void Recovery::mark_chain(std::uint32_t index) noexcept {
-  marked_.set(index);
-  std::uint32_t link = load(t_.slots[index].cell_link);
-  for (rm_cell* cell = t_.cell(link); cell && !listed_[link - 1]; cell = t_.cell(link)) {
-    listed_.set(link - 1);
-    link = load_acquire(cell->next_link);
   }
 }
 

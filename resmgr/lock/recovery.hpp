@@ -138,8 +138,9 @@ class Recovery {
   [[nodiscard]] Request find_request(std::uint16_t context, std::uint32_t slot,
                                      std::uint32_t generation, bool shared) const noexcept;
   void rebuild_queue(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept;
-  void mark_inbox(std::uint32_t index) noexcept;
-  void mark_chain(std::uint32_t index) noexcept;
+  template <typename Entry>
+  void mark_list(std::uint32_t index, std::uint32_t link,
+                 Entry* (LockTables::*entry)(std::uint32_t) const noexcept) noexcept;
   /// Its holder will never unlatch: dead, the recoverer before us, or no context at all.
   [[nodiscard]] bool is_abandoned(std::uint16_t latch) const noexcept;
   template <typename Visitor>
