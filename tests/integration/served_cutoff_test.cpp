@@ -108,6 +108,11 @@ class Scene {
     between->meet();
   }
 
+  /// Passes so many packets on, and keeps the next one; false if there are not so many.
+  [[nodiscard]] bool stops_after(int packets) {
+    for (; packets > 0 && between->take(); --packets) between->give();
+    return packets == 0 && between->take();
+  }
   /// Whether one daemon serves the domain, in which the client goes on.
   [[nodiscard]] testing::AssertionResult goes_on() {
     const auto made = client->register_resource("after", {});
@@ -165,11 +170,7 @@ TEST(ServedCutoff, TheOldOneGoesOnWhereTheNextIsKilledBefore) {
   for (int passed = 0; passed <= kTaken; ++passed) {
     SCOPED_TRACE("after " + std::to_string(passed) + " packets");
     Scene scene;
-    for (int i = 0; i < passed; ++i) {
-      ASSERT_TRUE(scene.between->take());
-      scene.between->give();
-    }
-    ASSERT_TRUE(scene.between->take());
+    ASSERT_TRUE(scene.stops_after(passed));
     scene.daemon.kill_keeper(scene.next);
     EXPECT_EQ(scene.daemon.end_of(scene.next), -SIGKILL);
     scene.between->hang_up();
@@ -184,11 +185,7 @@ TEST(ServedCutoff, TheNextOneServesWhereTheOldIsKilledAfter) {
   for (int passed = kTheDomain; passed <= kTaken; ++passed) {
     SCOPED_TRACE("after " + std::to_string(passed) + " packets");
     Scene scene;
-    for (int i = 0; i < passed; ++i) {
-      ASSERT_TRUE(scene.between->take());
-      scene.between->give();
-    }
-    ASSERT_TRUE(scene.between->take());
+    ASSERT_TRUE(scene.stops_after(passed));
     scene.daemon.kill_keeper(scene.old);
     scene.between->hang_up();
     EXPECT_EQ(scene.daemon.end_takeover(scene.next), -SIGKILL);
@@ -202,11 +199,7 @@ TEST(ServedCutoff, TheNextOneGivesUpWhereTheOldIsKilledBefore) {
   for (int passed = 0; passed < kTheDomain; ++passed) {
     SCOPED_TRACE("after " + std::to_string(passed) + " packets");
     Scene scene;
-    for (int i = 0; i < passed; ++i) {
-      ASSERT_TRUE(scene.between->take());
-      scene.between->give();
-    }
-    ASSERT_TRUE(scene.between->take());
+    ASSERT_TRUE(scene.stops_after(passed));
     scene.daemon.kill_keeper(scene.old);
     scene.between->hang_up();
     EXPECT_EQ(scene.daemon.end_of(scene.next), 1);
@@ -219,11 +212,7 @@ TEST(ServedCutoff, TheNextOneGivesUpWhereTheOldIsKilledBefore) {
 // Or it would be lost with a daemon that is killed before it says that it took over.
 TEST(ServedCutoff, NobodyIsServedBeforeTheOldOneKnows) {
   Scene scene;
-  for (int i = 0; i < kTaken; ++i) {
-    ASSERT_TRUE(scene.between->take());
-    scene.between->give();
-  }
-  ASSERT_TRUE(scene.between->take());
+  ASSERT_TRUE(scene.stops_after(kTaken));
   EXPECT_TRUE(scene.between->is_from_next());
   Child hasty([&](Child::Talk& talk) {
     talk.say('c');

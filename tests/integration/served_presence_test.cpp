@@ -40,6 +40,28 @@ bool use_up_descriptors() {
 }
 bool forbid_descriptors() { return allow_descriptors(kNone); }
 
+// When it is told to go on, a child ends by exec, its connection with it.
+int execute(const Child::Talk& talk) {
+  if (talk.hear() != 'g') return 1;
+  ::execl("/bin/sleep", "sleep", "600", nullptr);
+  return 2;
+}
+
+// It connects and holds until then.
+int hold_and_execute(const Daemon& daemon, Handle handle, const Child::Talk& talk) {
+  auto theirs = daemon.connect();
+  auto hold = theirs->try_acquire(handle);
+  talk.say(hold ? 'h' : 'x');
+  return execute(talk);
+}
+
+// The next holder is told that the one before him is gone.
+void expect_left_behind(ResourceManager& manager, Handle handle) {
+  auto hold = manager.acquire_scoped_resource(handle);
+  ASSERT_TRUE(hold) << hold.error().message();
+  EXPECT_TRUE(hold->inconsistent());
+}
+
 struct Shortage {
   const char* name;
   bool (*begin)();
@@ -52,16 +74,6 @@ class ServedPresenceTest : public ::testing::TestWithParam<Shortage> {
     ASSERT_NE(manager, nullptr);
     held = manager->register_resource("held", {}).value();
     clock = manager->register_resource("clock", {}).value();
-  }
-
-  // Connects and holds, until it is told to go on; then it ends by exec, its connection with it.
-  [[nodiscard]] int execute(Handle handle, const Child::Talk& talk) const {
-    auto theirs = daemon.connect();
-    auto hold = theirs->try_acquire(handle);
-    talk.say(hold ? 'h' : 'x');
-    if (talk.hear() != 'g') return 1;
-    ::execl("/bin/sleep", "sleep", "600", nullptr);
-    return 2;
   }
 
   const TemporaryFile config{"[grace]\nclient_restart = \"50ms\"\n"};
@@ -103,7 +115,7 @@ TEST_P(ServedPresenceTest, WhoCanNotConnectKeepsWhatItHolds) {
   for (int i = 0; i < 3; ++i) {
     // One that called exec and was not seen doing so: when it is given up, the time is over in
     // which clients may come back.
-    Child other([&](Child::Talk& talk) { return execute(clock, talk); });
+    Child other([&](Child::Talk& talk) { return hold_and_execute(daemon, clock, talk); });
     ASSERT_EQ(other.hear(), 'h');
     const pid_t worker = daemon.worker();
     ASSERT_EQ(::kill(worker, SIGSTOP), 0);
@@ -135,9 +147,7 @@ TEST_P(ServedPresenceTest, WhoDiesInThatStateIsBuried) {
   ASSERT_TRUE(manager->register_resource("after", {}));
   EXPECT_EQ(manager->try_acquire(held).error(), ErrorCode::WouldBlock);
   client.signal(SIGKILL);
-  auto hold = manager->acquire_scoped_resource(held);
-  ASSERT_TRUE(hold) << hold.error().message();
-  EXPECT_TRUE(hold->inconsistent());
+  expect_left_behind(*manager, held);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shortages, ServedPresenceTest,
@@ -151,20 +161,11 @@ TEST(ServedPresence, WhoCallsExecIsGone) {
   Daemon daemon({"--config", config.path()});
   const auto manager = daemon.connect();
   const Handle handle = manager->register_resource("r", {}).value();
-  Child child([&](Child::Talk& talk) {
-    auto theirs = daemon.connect();
-    auto hold = theirs->try_acquire(handle);
-    talk.say(hold ? 'h' : 'x');
-    if (talk.hear() != 'g') return 1;
-    ::execl("/bin/sleep", "sleep", "600", nullptr);
-    return 2;
-  });
+  Child child([&](Child::Talk& talk) { return hold_and_execute(daemon, handle, talk); });
   ASSERT_EQ(child.hear(), 'h');
   EXPECT_EQ(manager->try_acquire(handle).error(), ErrorCode::WouldBlock);
   child.say('g');
-  auto hold = manager->acquire_scoped_resource(handle);
-  ASSERT_TRUE(hold) << hold.error().message();
-  EXPECT_TRUE(hold->inconsistent());
+  expect_left_behind(*manager, handle);
 }
 
 // What is left of the connection in a child of fork() says nothing of the parent.
@@ -183,15 +184,11 @@ TEST(ServedPresence, AChildOfForkDoesNotStandForItsParent) {
       talk.say(hold ? 'h' : 'x');
       for (;;) ::pause();
     }
-    if (talk.hear() != 'g') return 1;
-    ::execl("/bin/sleep", "sleep", "600", nullptr);
-    return 2;
+    return execute(talk);
   });
   ASSERT_EQ(child.hear(), 'h');
   child.say('g');
-  auto hold = manager->acquire_scoped_resource(handle);
-  ASSERT_TRUE(hold) << hold.error().message();
-  EXPECT_TRUE(hold->inconsistent());
+  expect_left_behind(*manager, handle);
 }
 
 }  // namespace

@@ -18,11 +18,27 @@
 #include <cstdint>
 #include <span>
 
+#include "resmgr/abi/capacities.hpp"
 #include "resmgr/base/handle.hpp"
 #include "resmgr/lock/context.hpp"
 #include "resmgr/lock/tables.hpp"
 
 namespace resmgr::lock::test {
+
+/// Of a domain with clients up to that number, in which one is stopped step by step: as little
+/// memory as it takes, for all of it is compared after each instruction.
+[[nodiscard]] constexpr Capacities tiny_capacities(std::uint32_t last_client) noexcept {
+  return {.slots = 8,
+          .contexts = 8,
+          .clients = last_client + 1,
+          .nodes = 16,
+          .cells = 32,
+          .classes = 2,
+          .drivers = 2,
+          .pairs = 0,
+          .dependencies = 0,
+          .shares = 0};
+}
 
 /// `who` asks for the resource and sleeps: its node is in the queue. `mode`: RM_WAIT_*.
 rm_node& queue_up(const LockTables& tables, Context& who, Handle handle, std::uint8_t mode,

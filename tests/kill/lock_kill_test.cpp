@@ -28,18 +28,6 @@ using registry::test::for_each_death;
 using registry::test::stepping_is_impossible;
 
 constexpr std::uint32_t kVictim = 7;
-constexpr std::uint32_t kSlots = 8;
-// As little memory as it takes: all of it is compared after each instruction.
-constexpr Capacities kTiny{.slots = kSlots,
-                           .contexts = 8,
-                           .clients = kVictim + 1,
-                           .nodes = 16,
-                           .cells = 32,
-                           .classes = 2,
-                           .drivers = 2,
-                           .pairs = 0,
-                           .dependencies = 0,
-                           .shares = 0};
 
 /// A domain with a victim, and peers that live: they have no threads, but holds and waits.
 class Scene {
@@ -70,7 +58,7 @@ class Scene {
             domain.region.header().region_bytes};
   }
 
-  Domain domain{kTiny};
+  Domain domain{tiny_capacities(kVictim)};
   Handle r = domain.arm(1);
   Handle s = domain.arm(2);
 
@@ -89,7 +77,7 @@ class Inspection {
   void everything() {
     Recovery recovery(domain_.engine);
     (void)recovery.mark_dead(kVictim);
-    const Recovery::Report report = recovery.run(kSlots);
+    const Recovery::Report report = recovery.run(t_.slot_count);
     EXPECT_EQ(report.pending, 0u) << "nobody else is in the middle of anything";
     victims_ids_are_free();
     const std::uint16_t dead = scene_.victim().id;
@@ -98,7 +86,7 @@ class Inspection {
     for (const rm_node* node : scene_.waits()) inspection.wait_is_served_or_blocked(*node);
     inspection.nothing_is_lost(scene_.waits().size());
     // Idempotent: a recoverer that starts again finds nothing.
-    const Recovery::Report again = recovery.run(kSlots);
+    const Recovery::Report again = recovery.run(t_.slot_count);
     EXPECT_EQ(again.waits_cancelled + again.latches_taken_over + again.contexts_freed, 0u);
     everything_can_be_had();
   }

@@ -22,17 +22,6 @@ using registry::test::stepping_is_impossible;
 using registry::test::stop_after;
 
 constexpr std::uint32_t kDead = 3;
-constexpr std::uint32_t kSlots = 8;
-constexpr Capacities kTiny{.slots = kSlots,
-                           .contexts = 8,
-                           .clients = kDead + 1,
-                           .nodes = 16,
-                           .cells = 32,
-                           .classes = 2,
-                           .drivers = 2,
-                           .pairs = 0,
-                           .dependencies = 0,
-                           .shares = 0};
 
 /// One who lives and holds, one who waits and dies, and one who comes after them.
 struct Scene {
@@ -50,7 +39,7 @@ struct Scene {
   }
   void recover() {
     (void)recovery.mark_dead(kDead);
-    report = recovery.run(kSlots);
+    report = recovery.run(domain.tables().slot_count);
   }
   /// What the next one is told.
   [[nodiscard]] std::optional<bool> next_is_warned() {
@@ -63,7 +52,7 @@ struct Scene {
             domain.region.header().region_bytes};
   }
 
-  Domain domain{kTiny};
+  Domain domain{tiny_capacities(kDead)};
   Handle r;
   Context* living = nullptr;
   Context* next = nullptr;

@@ -141,9 +141,7 @@ class Actor final : public Performer {
   /// A wait that goes on is cancelled: so a test that failed in the middle ends.
   ~Actor() override {
     wait_until([&] {
-      domain_.engine.graph().for_each_wait(id(), [&](const Waiter& waiter) {
-        return !domain_.engine.decide(waiter, RM_NODE_CANCELLED);
-      });
+      cancel();
       return finished();
     });
     do_call([](Context&) { return Outcome(); }, true);
@@ -158,6 +156,12 @@ class Actor final : public Performer {
   void start(std::function<Outcome(Context&)> call) { do_call(std::move(call), false); }
   void post(const Call& call) override {
     start([this, call](Context& me) { return call(domain_.engine, me); });
+  }
+  /// Ends a wait of his, if he waits.
+  void cancel() const {
+    domain_.engine.graph().for_each_wait(id(), [&](const Waiter& waiter) {
+      return !domain_.engine.decide(waiter, RM_NODE_CANCELLED);
+    });
   }
   [[nodiscard]] bool finished() const override { return !busy_.load(); }
   Outcome finish() override {

@@ -220,9 +220,7 @@ TEST_F(Wait, WhoAsksInTheMiddleOfAServiceIsServed) {
   bool queued = false;
   {
     const AtFirstTouch touch(node, [&] {
-      domain.engine.graph().for_each_wait(leaver.id(), [&](const Waiter& waiter) {
-        return !domain.engine.decide(waiter, RM_NODE_CANCELLED);
-      });
+      leaver.cancel();
       EXPECT_TRUE(fails_with(leaver.finish(), ErrorCode::Cancelled));
       late.begin(h, blocking());
       queued = !late.finished();
