@@ -18,6 +18,7 @@ namespace resmgr::lock::test {
 namespace {
 
 using registry::test::for_each_death;
+using registry::test::step_from_here;
 using registry::test::stepping_is_impossible;
 using registry::test::stop_after;
 
@@ -146,10 +147,11 @@ TEST(Posthumous, ALivingLatchHolderCanTellAsWell) {
 }
 
 /// The doomed acquires, and queues; the living lets go just before that, so that the doomed grants
-/// it to himself.
-int acquire_by_way_of_the_queue(Scene& scene, HoldKind kind) {
-  scene.domain.names.on_queue = [&] {
+/// it to himself. Calls `released` in between.
+int acquire_by_way_of_the_queue(Scene& scene, HoldKind kind, void (*released)() = [] {}) {
+  scene.domain.names.on_queue = [&scene, released] {
     (void)scene.domain.engine.release(*scene.living, scene.r, HoldKind::Exclusive);
+    released();
   };
   Request request = timed(kLongNs, kind);
   request.priority = {};  // asked for when it queues
@@ -191,13 +193,14 @@ TEST_P(PosthumousSteps, TheGrantIsAHoldFromOneMomentOn) {
 TEST_P(PosthumousSteps, WhoIsTakenForDeadTakesNothingBehindOurBacks) {
   int taken = 0;
   int refused = 0;
-  constexpr std::size_t kStride = kSanitized ? 997 : 89;
+  constexpr std::size_t kStride = kSanitized ? 2503 : 89;
   for (std::size_t instructions = 0;; instructions += kStride) {
     Scene scene(RM_SLOT_ATTR_QUIESCE);
     bool granted = false;
     bool quiet = false;
     const auto had_it = stop_after(
-        instructions, [&] { return acquire_by_way_of_the_queue(scene, GetParam()); },
+        instructions,
+        [&] { return acquire_by_way_of_the_queue(scene, GetParam(), step_from_here); },
         [&] {
           const unsigned state = NodeWord{load(scene.domain.tables().nodes[0].word)}.state();
           const bool waits = scene.domain.word(scene.r).owner() == scene.living->id;

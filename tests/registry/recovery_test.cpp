@@ -259,6 +259,7 @@ TEST(AStoppedReader, FindsNoMixtureOfTwoNames) {
       const auto seen = stop_after(
           instructions,
           [&] {
+            step_from_here();
             const Handle found = world.view.lookup(name);
             return found.is_null() ? kAbsent : found == handle ? kOne : kOther;
           },

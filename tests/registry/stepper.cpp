@@ -55,11 +55,10 @@ class OnOneProcessor {
 
 [[noreturn]] void run_traced(const std::function<int()>& operation) {
   if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(2);
-  ::raise(SIGSTOP);
   ::_exit(operation());
 }
 
-// A child that stands before the operation; nothing if that can't be had.
+// A child that stands where the operation says step_from_here(); nothing if that can't be had.
 std::optional<pid_t> start_traced(const std::function<int()>& operation) {
   const pid_t child = ::fork();
   if (child < 0) return std::nullopt;
@@ -110,6 +109,7 @@ std::size_t step_through(std::span<const std::span<const std::byte>> memories,
     return any;
   };
   const auto child = start_traced([&] {
+    step_from_here();
     operation();
     return 0;
   });
@@ -132,17 +132,19 @@ std::size_t step_through(std::span<const std::span<const std::byte>> memories,
 
 std::optional<std::string> stepping_is_impossible() {
   if (kTooSlow) return "ThreadSanitizer multiplies the instructions to step through";
-  const pid_t child = ::fork();
-  if (child < 0) return std::string("fork: ") + std::strerror(errno);
-  if (child == 0) run_traced([] { return 0; });
-  int status = 0;
-  if (::waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) return "tracing is forbidden";
-  const bool stepped = step(child);
-  ::kill(child, SIGKILL);
-  ::waitpid(child, &status, 0);
+  const auto child = start_traced([] {
+    step_from_here();
+    return 0;
+  });
+  if (!child) return "tracing is forbidden";
+  const bool stepped = step(*child);
+  ::kill(*child, SIGKILL);
+  ::waitpid(*child, nullptr, 0);
   if (!stepped) return "this machine can't be stepped through";
   return std::nullopt;
 }
+
+void step_from_here() { ::raise(SIGSTOP); }
 
 std::size_t for_each_store(std::span<const std::byte> memory,
                            const std::function<void()>& operation,
@@ -186,7 +188,7 @@ std::optional<bool> kill_where(const std::function<void()>& prepare,
   if (child == 0) {
     prepare();
     if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(2);
-    ::raise(SIGSTOP);
+    step_from_here();
     operation();
     ::raise(SIGSTOP);
     ::_exit(0);

@@ -37,12 +37,15 @@ namespace resmgr::registry::test {
                                          const std::function<void()>& operation,
                                          const std::function<void()>& visit);
 
-/// Runs `operation` in another process, stops it after so many of its instructions, calls
-/// `meanwhile()` here, and lets it go on. Returns what `operation` did, 0 to 255; nothing if it had
-/// ended by then, and `meanwhile` was not called.
+/// Runs `operation` in another process, stops it so many instructions after it called
+/// step_from_here(), calls `meanwhile()` here, and lets it go on. Returns what `operation` did, 0 to
+/// 255; nothing if it had ended by then, and `meanwhile` was not called.
 [[nodiscard]] std::optional<int> stop_after(std::size_t instructions,
                                             const std::function<int()>& operation,
                                             const std::function<void()>& meanwhile);
+
+/// Called once by the operation of stop_after(): what came before is run, not stepped through.
+void step_from_here();
 
 /// Runs `prepare` in another process, then `operation`, and asks `here` before each of its
 /// instructions, with the program counter. Kills the process, all of it, where that says so or at
