@@ -38,8 +38,8 @@ namespace resmgr::registry::test {
                                          const std::function<void()>& visit);
 
 /// Runs `operation` in another process, stops it so many instructions after it called
-/// step_from_here(), calls `meanwhile()` here, and lets it go on. Returns what `operation` did, 0 to
-/// 255; nothing if it had ended by then, and `meanwhile` was not called.
+/// step_from_here(), calls `meanwhile()` here, and lets it go on. Returns what `operation` did, 0
+/// to 255; nothing if it had ended by then, and `meanwhile` was not called.
 [[nodiscard]] std::optional<int> stop_after(std::size_t instructions,
                                             const std::function<int()>& operation,
                                             const std::function<void()>& meanwhile);
