@@ -26,7 +26,7 @@ TextBuffer& TextBuffer::add(std::string_view known) noexcept {
 }
 
 TextBuffer& TextBuffer::add(std::uint64_t number) noexcept {
-  std::array<char, 20> digits;
+  std::array<char, 20> digits{};
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), number).ptr;
   return add(std::string_view(digits.data(), end));
 }

@@ -9,8 +9,8 @@
 namespace resmgr::lock {
 namespace {
 
-constexpr auto by_slot = [](const NodeIndex::Entry& entry) { return entry.slot; };
-constexpr auto by_context = [](const NodeIndex::Entry& entry) { return entry.context; };
+constexpr auto kBySlot = [](const NodeIndex::Entry& entry) { return entry.slot; };
+constexpr auto kByContext = [](const NodeIndex::Entry& entry) { return entry.context; };
 
 }  // namespace
 
@@ -30,12 +30,12 @@ void NodeIndex::build() noexcept {
 }
 
 std::span<const NodeIndex::Entry> NodeIndex::of(std::uint32_t slot) const noexcept {
-  return std::ranges::equal_range(entries_, slot, {}, by_slot);
+  return std::ranges::equal_range(entries_, slot, {}, kBySlot);
 }
 
 std::span<const NodeIndex::Entry> NodeIndex::of(std::uint32_t slot,
                                                 std::uint16_t context) const noexcept {
-  return std::ranges::equal_range(of(slot), context, {}, by_context);
+  return std::ranges::equal_range(of(slot), context, {}, kByContext);
 }
 
 }  // namespace resmgr::lock

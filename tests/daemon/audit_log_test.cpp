@@ -122,6 +122,7 @@ TEST_F(Audits, NameEachEvent) {
 
 TEST_F(Audits, AreNotForgedByNames) {
   AuditLog log = opened();
+  // NOLINTNEXTLINE(misc-misleading-bidirectional): that is what it tries
   const std::string hostile = "\"}\n{\"event\":\"attached\"\x1b\xff\xe2\x80\xae\\";
   log.record({.event = AuditEvent::Refused,
               .uid = 1,
@@ -131,6 +132,7 @@ TEST_F(Audits, AreNotForgedByNames) {
   const std::vector<json> parsed = lines();
   ASSERT_EQ(parsed.size(), 1u);
   EXPECT_EQ(parsed[0].at("event"), "refused");
+  // NOLINTNEXTLINE(misc-misleading-bidirectional)
   EXPECT_EQ(parsed[0].at("driver"), "\"}\n{\"event\":\"attached\"\x1b\uFFFD\u202e\\");
   EXPECT_EQ(parsed[0].at("resource"), std::string("a\0b", 3));
   EXPECT_EQ(parsed[0].at("detail"), std::string(1024, '\n'));
@@ -251,7 +253,7 @@ TEST_F(Audits, OfManyUsersAreLimitedToo) {
   ASSERT_EQ(lines().size(), admitted + 1);
   json last = lines().back();
   last.erase("time");
-  EXPECT_EQ(last, (json{{"event", "attached"}, {"left_out", 2 * kUsers - admitted}}));
+  EXPECT_EQ(last, (json{{"event", "attached"}, {"left_out", std::size_t{2} * kUsers - admitted}}));
   // Who has been quiet makes room.
   log.record({.event = AuditEvent::Attached, .uid = 70'000});
   log.record({.event = AuditEvent::Attached, .uid = 70'001});

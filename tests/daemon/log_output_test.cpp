@@ -38,7 +38,7 @@ class Logs : public testing::Test {
   /// All that is in the pipe.
   std::string written() {
     std::string text;
-    std::array<char, 65536> bytes;
+    std::array<char, 65536> bytes{};
     ssize_t count = 0;
     while ((count = ::read(reader_.get(), bytes.data(), bytes.size())) > 0) {
       text.append(bytes.data(), static_cast<std::size_t>(count));

@@ -68,9 +68,9 @@ class Search {
   enum class Mark : std::uint8_t { New, OnPath, Done };
 
   [[nodiscard]] const std::vector<Edge>& edges_of(std::uint32_t context) const {
-    static const std::vector<Edge> kNone;
+    static const std::vector<Edge> none;
     const auto found = edges_.find(context);
-    return found == edges_.end() ? kNone : found->second;
+    return found == edges_.end() ? none : found->second;
   }
 
   void walk(std::uint32_t start) {

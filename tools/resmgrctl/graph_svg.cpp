@@ -14,7 +14,8 @@
 #include "resmgr/base/unique_fd.hpp"
 #include "tools/resmgrctl/graph.hpp"
 
-// Declared by nobody, says POSIX.
+// POSIX has nobody declare it; the GNU library does where all its extensions are asked for.
+// NOLINTNEXTLINE(readability-redundant-declaration)
 extern char** environ;
 
 namespace resmgrctl {

@@ -32,6 +32,7 @@ struct Close {
 
 class Reader {
  public:
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): its owner from the start
   explicit Reader(const std::string& path) : file_(std::fopen(path.c_str(), "rbe")) {}
   [[nodiscard]] bool is_open() const noexcept { return file_ != nullptr; }
 
