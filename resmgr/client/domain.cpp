@@ -83,6 +83,7 @@ Domain::Domain(Parts parts, DomainOptions options)
       view_(registry_),
       locks_(std::move(parts.locks)),
       engine_(locks_.tables(), *this),
+      // NOLINTNEXTLINE(bugprone-unchecked-optional-access): what is not served has a writer
       authority_(parts.served
                      ? std::move(parts.served)
                      : std::make_unique<EmbeddedAuthority>(*parts.writer, view_, locks_, engine_)),
@@ -190,6 +191,7 @@ void Domain::close_context(lock::Context& context, const char* why) noexcept {
   // not find the engine leaves the context alone, and a ref that is destroyed now does so too.
   lock::LockEngine* open = &engine_;
   if (!context.engine.compare_exchange_strong(open, nullptr)) return;
+  engine_.abandon_waits(context);
   const std::uint32_t leaked = engine_.release_all(
       context, [&](Handle handle, HoldKind kind) { report_leak(context, handle, kind, why); });
   contexts_.close(context, leaked != 0);

@@ -25,6 +25,18 @@ LockEngine::LockEngine(const LockTables& tables, const Names& names) noexcept
 
 Result<Grant> LockEngine::acquire(Context& context, Handle handle,
                                   const Request& request) noexcept {
+  Grant grant;
+  const auto at_once = acquire_at_once(context, handle, request, grant);
+  if (!at_once) return std::unexpected(std::move(at_once.error()));
+  rm_slot& slot = t_.slots[handle.slot()];
+  if (*at_once || watch(context, slot, handle, request, grant)) return grant;
+  return enqueue(context, slot, handle, request,
+                 request.kind == HoldKind::Shared ? RM_WAIT_SHARED : RM_WAIT_EXCLUSIVE);
+}
+
+// False where it has to wait, and may.
+Result<bool> LockEngine::acquire_at_once(Context& context, Handle handle, const Request& request,
+                                         Grant& grant) noexcept {
   rm_slot* slot = t_.slot(handle.slot());
   if (!slot || handle.is_null()) return fail(ErrorCode::StaleHandle);
   if (const ErrorCode code = check_request(context, *slot, handle, request); code != ErrorCode{}) {
@@ -37,10 +49,9 @@ Result<Grant> LockEngine::acquire(Context& context, Handle handle,
       return std::unexpected(std::move(known.error()));
     }
   }
-  Grant grant;
-  if (attempt(context, *slot, handle, request, grant)) return grant;
+  if (attempt(context, *slot, handle, request, grant)) return true;
   help_if_idle(context, *slot, handle);
-  if (attempt(context, *slot, handle, request, grant)) return grant;
+  if (attempt(context, *slot, handle, request, grant)) return true;
   if (!waits) {
     const StateWord seen{load(slot->word)};
     if (!seen.is_tenant(handle.generation())) return fail(ErrorCode::StaleHandle);
@@ -51,9 +62,7 @@ Result<Grant> LockEngine::acquire(Context& context, Handle handle,
     const bool barred = seen.has(RM_WORD_QUARANTINED);
     return refuse(barred ? ErrorCode::Quarantined : ErrorCode::WouldBlock, handle, context);
   }
-  if (watch(context, *slot, handle, request, grant)) return grant;
-  return enqueue(context, *slot, handle, request,
-                 request.kind == HoldKind::Shared ? RM_WAIT_SHARED : RM_WAIT_EXCLUSIVE);
+  return false;
 }
 
 // What can be refused at once; ErrorCode{} if nothing is wrong.

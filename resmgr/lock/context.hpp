@@ -28,6 +28,7 @@
 namespace resmgr::lock {
 
 class LockEngine;
+struct Wait;
 
 /// What is different in each thread that runs; costs no call.
 [[nodiscard]] inline const void* this_thread() noexcept { return __builtin_thread_pointer(); }
@@ -52,6 +53,7 @@ struct alignas(64) Context {
   std::uint64_t clock_reads_since = 0;  ///< ns, see LockEngine::stamp()
   std::uint32_t clock_reads = 0;
   std::uint32_t spare_node_link = 0;  ///< a free node kept for the next wait
+  Wait* waits = nullptr;              ///< those begun and not over, newest first
 
   // What the lock-order check said last: beside the holds of this bitmap, this class was in order.
   // While the bitmap is the same, and no entry of the list has got another class, they are the same

@@ -16,18 +16,21 @@ namespace resmgr::lock {
 
 // I7: after the node is visible. Victims are decided before anybody sleeps on a cycle.
 void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
-  if (HoldList(context).empty() && load_relaxed(wait.waiter.node->context_next_link) == 0) {
+  if (HoldList(context).empty() && !wait.older) {
     // Nobody waits for a context that holds nothing and waits for nothing else, but those it
     // overtakes in this queue, and they wait for the same holders anyway: no new cycle. It only
     // matters whether there is anyone to lend a priority to.
-    const StateWord seen{load(wait.slot.word)};
+    const StateWord seen{load(wait.slot->word)};
     const rm_context* owner = t_.context(seen.owner());
     if (!seen.has(RM_WORD_SHARED) && (!owner || load(owner->wait_link) == 0)) return;
   }
+  // Its other waits were looked at when they began. Unless it overtakes somebody here, who waits
+  // for it from now on: then those who wait for him wait for what its other waits are stuck in.
+  const bool alone = wait.older == nullptr || overtakes(wait);
   // A borrower's own chain may have grown before he had the loan to pass on: so again, until
   // nothing is left to lend. Each round raises somebody; the bound is for memory that others write.
   for (std::uint32_t round = 0; round < t_.context_count; ++round) {
-    if (!break_cycles(context, wait, context.id) || planted::kNoLoan) return;
+    if (!break_cycles(context, wait, context.id, !alone) || planted::kNoLoan) return;
     Loans loans;
     lend(context, wait.waiter, loans);
     if (loans.view().empty()) return;
@@ -37,15 +40,36 @@ void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
       }
       knock(context, loan.slot, loan.generation, false);
       // Whom he overtook now waits for him: the lender made that edge, so the lender looks.
-      if (!break_cycles(context, wait, loan.context)) return;
+      if (!break_cycles(context, wait, loan.context, false)) return;
     }
   }
 }
 
-// Decides a victim for each cycle through `start`. Returns whether the caller's own wait goes on.
-bool LockEngine::break_cycles(Context& context, Wait& wait, std::uint16_t start) noexcept {
+// Whether somebody waits in this queue behind a wait that came after his.
+bool LockEngine::overtakes(const Wait& wait) const noexcept {
+  bool found = false;
+  const Waiter& own = wait.waiter;
+  WaitQueue(t_, *wait.slot, own.slot, own.generation)
+      .for_each_beside(own.node, [&](const Waiter& waiter) {
+        found = conflicts(own.mode, waiter.mode) && own.rank.before(waiter.rank);
+        return !found;
+      });
+  return found;
+}
+
+// Decides a victim for each cycle through `start`, or, if it is the caller and `only_this` says so,
+// through this wait of its. Returns whether the caller's own wait goes on.
+bool LockEngine::break_cycles(Context& context, Wait& wait, std::uint16_t start,
+                              bool only_this) noexcept {
   const auto waits = [&] { return NodeWord{load(wait.waiter.node->word)}.waiting(); };
-  while (graph_.find_cycle(context.scratch, start, nullptr, wait.deadline_ns)) {
+  Waiter own;
+  const Waiter* const only = only_this ? &own : nullptr;
+  // As it is by now: its rank may have been raised.
+  const auto find = [&] {
+    return (!only || read_waiter(*wait.waiter.node, own)) &&
+           graph_.find_cycle(context.scratch, start, nullptr, wait.deadline_ns, only);
+  };
+  while (find()) {
     const auto members = graph_.cycle(context.scratch);
     const std::size_t chosen = planted::kVictimSelf ? 0 : WaitGraph::choose_victim(members);
     const Waiter victim = members[chosen].waiter;

@@ -132,6 +132,32 @@ class LockEngine {
   /// Names::check_rights() too.
   [[nodiscard]] Result<Grant> acquire(Context& context, Handle handle,
                                       const Request& request) noexcept;
+
+  // ---- without a thread that waits --------------------------------------------------------------
+  // All of one context's: by one thread at a time, that which acquires for it.
+
+  /// As acquire(), but where that would wait, the request is queued, and this returns false: `wait`
+  /// stays at its address until finish(). True: `grant` is had. Errors: as acquire(); nothing is
+  /// queued then.
+  [[nodiscard]] Result<bool> begin(Context& context, Handle handle, const Request& request,
+                                   Wait& wait, Grant& grant) noexcept;
+  /// Whether finish() may be called.
+  [[nodiscard]] bool is_decided(const Wait& wait) const noexcept;
+  /// What the futex says while the wait goes on; from here on whoever decides it wakes the futex.
+  /// Nothing: it is decided.
+  [[nodiscard]] std::optional<std::uint32_t> sleep_on(Wait& wait) noexcept;
+  /// The futex of a wait: 32 bits in memory that processes share.
+  [[nodiscard]] static const std::uint32_t* futex_of(const Wait& wait) noexcept;
+  /// Ends the wait with RM_NODE_TIMED_OUT or RM_NODE_CANCELLED, and wakes its futex. False if it
+  /// was decided otherwise (I6).
+  bool give_up(Wait& wait, unsigned outcome) noexcept;
+  /// For who was woken, or has slept for kBoundedSleepNs, and is to sleep on.
+  void look_again(Context& context, Wait& wait) noexcept;
+  /// The outcome. REQUIRES: is_decided(). Errors: as acquire(), and Cancelled.
+  [[nodiscard]] Result<Grant> finish(Context& context, Wait& wait) noexcept;
+  /// Ends all waits of a context that is being closed; what was granted is released.
+  void abandon_waits(Context& context) noexcept;
+
   /// Ends a hold; from any thread. Errors: StaleHandle, Revoked, NotPermitted.
   Result<void> release(Context& context, Handle handle, HoldKind kind) noexcept;
   /// Ends a hold that came to nothing, by the thread that began it: it is counted no more.
@@ -214,7 +240,6 @@ class LockEngine {
  private:
   friend class Recovery;
   friend class WaitGraph;
-  struct Wait;
   // acquire.cpp
   void note_hold(Context& context, rm_slot& slot, rm_cell* cell, Handle handle,
                  const std::source_location& place, Grant& grant) noexcept;
@@ -260,8 +285,16 @@ class LockEngine {
                                               unsigned outcome) noexcept;
   [[nodiscard]] bool accept(Context& context, Wait& wait, Grant& grant) noexcept;
   [[nodiscard]] std::uint16_t rank_of(Handle handle, const Request& request) const noexcept;
-  void link_wait(Context& context, rm_node& node) noexcept;
-  void unlink_wait(Context& context, rm_node& node) noexcept;
+  [[nodiscard]] Result<bool> acquire_at_once(Context& context, Handle handle,
+                                             const Request& request, Grant& grant) noexcept;
+  [[nodiscard]] Result<void> publish(Context& context, rm_slot& slot, std::uint8_t mode,
+                                     Wait& wait) noexcept;
+  [[nodiscard]] Result<Grant> conclude(Context& context, Wait& wait, unsigned outcome) noexcept;
+  [[nodiscard]] bool waits_here(const Context& context, rm_slot& slot,
+                                Handle handle) const noexcept;
+  void link_wait(Context& context, Wait& wait) noexcept;
+  void unlink_wait(Context& context, Wait& wait) noexcept;
+  static void forget_wait(Context& context, Wait& wait) noexcept;
 
   // deadlock.cpp
   struct Loan {
@@ -281,7 +314,9 @@ class LockEngine {
     std::size_t count_ = 0;
   };
   void check_deadlock(Context& context, Wait& wait) noexcept;
-  [[nodiscard]] bool break_cycles(Context& context, Wait& wait, std::uint16_t start) noexcept;
+  [[nodiscard]] bool overtakes(const Wait& wait) const noexcept;
+  [[nodiscard]] bool break_cycles(Context& context, Wait& wait, std::uint16_t start,
+                                  bool only_this) noexcept;
   void note_if_late(std::span<const WaitGraph::Member> members, std::size_t victim) noexcept;
   void look_back(Context& context, Wait& wait) noexcept;
   void report_cycle(Context& context, Wait& wait) noexcept;

@@ -186,6 +186,13 @@ bool CellPool::vacate(rm_cell& cell) const noexcept {
   return true;
 }
 
+void CellPool::set_apart(Context& context, rm_cell& cell) const noexcept {
+  Context::Parked& entry = context.parked[load_relaxed(cell.slot) % Context::kParked];
+  if (entry.cell != &cell) return;  // temporary already
+  entry = {};
+  atomic(cell.flags).fetch_or(RM_CELL_FLAG_TEMPORARY);
+}
+
 void CellPool::drop_unused(rm_cell& cell) const noexcept {
   if ((load_relaxed(cell.flags) & RM_CELL_FLAG_TEMPORARY) != 0) abandon(cell);
 }

@@ -95,6 +95,9 @@ class CellPool {
   /// when all are in use. Called on the context's own thread.
   [[nodiscard]] rm_cell* park(Context& context, rm_slot& slot, std::uint32_t slot_index,
                               std::uint32_t generation) const noexcept;
+  /// Keeps a cell that park() returned from being given to another resource while it is waited for;
+  /// it is given back when the hold, or the wait, is over.
+  void set_apart(Context& context, rm_cell& cell) const noexcept;
   /// Whether park() would find one; takes none for longer than the call.
   [[nodiscard]] bool can_park(Context& context, rm_slot& slot, std::uint32_t slot_index,
                               std::uint32_t generation) const noexcept {

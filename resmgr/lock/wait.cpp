@@ -19,41 +19,139 @@ std::uint16_t LockEngine::rank_of(Handle handle, const Request& request) const n
              : rank;
 }
 
-void LockEngine::link_wait(Context& context, rm_node& node) noexcept {
+void LockEngine::link_wait(Context& context, Wait& wait) noexcept {
   rm_context& record = *context.record;
+  const rm_node& node = *wait.waiter.node;
+  wait.newer = nullptr;
+  wait.older = context.waits;
+  if (context.waits) context.waits->newer = &wait;
+  context.waits = &wait;
   // Adding in front loses no reader; seq_cst, for the walk that follows must not pass it.
-  store_release(node.context_next_link, load_relaxed(record.wait_link));
+  store_release(wait.waiter.node->context_next_link,
+                wait.older ? t_.link_of(wait.older->waiter.node) : 0);
   store(record.wait_link, t_.link_of(&node));
 }
 
-void LockEngine::unlink_wait(Context& context, rm_node& node) noexcept {
+void LockEngine::unlink_wait(Context& context, Wait& wait) noexcept {
   rm_context& record = *context.record;
-  const std::uint32_t link = t_.link_of(&node);
-  const std::uint32_t next = load_relaxed(node.context_next_link);
+  const std::uint32_t next = wait.older ? t_.link_of(wait.older->waiter.node) : 0;
   store(record.waits_seq, load_relaxed(record.waits_seq) | 1u);
-  std::uint32_t at = load_relaxed(record.wait_link);
-  if (at == link) {
-    store_release(record.wait_link, next);
+  if (wait.newer) {
+    store_release(wait.newer->waiter.node->context_next_link, next);
   } else {
-    for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
-      rm_node* previous = t_.node(at);
-      if (!previous) break;
-      at = load_relaxed(previous->context_next_link);
-      if (at == link) {
-        store_release(previous->context_next_link, next);
-        break;
-      }
-    }
+    store_release(record.wait_link, next);
   }
   store(record.waits_seq, load_relaxed(record.waits_seq) + 1);
+  forget_wait(context, wait);
+}
+
+// What this process alone knows of it. All there is to do where the region is not ours any more.
+void LockEngine::forget_wait(Context& context, Wait& wait) noexcept {
+  (wait.newer ? wait.newer->older : context.waits) = wait.older;
+  if (wait.older) wait.older->newer = wait.newer;
 }
 
 Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle,
                                   const Request& request, std::uint8_t mode) noexcept {
-  Wait wait{.slot = slot, .handle = handle, .request = request};
-  const bool timed =
-      request.mode == AcquisitionMode::Timeout || request.mode == AcquisitionMode::Emergency;
-  if (timed) wait.deadline_ns = request.deadline_ns;
+  Wait wait{.handle = handle, .request = request};
+  if (auto queued = publish(context, slot, mode, wait); !queued) {
+    return std::unexpected(std::move(queued.error()));
+  }
+  return conclude(context, wait, await(context, wait));
+}
+
+Result<bool> LockEngine::begin(Context& context, Handle handle, const Request& request, Wait& wait,
+                               Grant& grant) noexcept {
+  auto at_once = acquire_at_once(context, handle, request, grant);
+  if (!at_once || *at_once) return at_once;
+  wait.handle = handle;
+  wait.request = request;
+  const std::uint8_t mode = request.kind == HoldKind::Shared ? RM_WAIT_SHARED : RM_WAIT_EXCLUSIVE;
+  if (auto queued = publish(context, t_.slots[handle.slot()], mode, wait); !queued) {
+    return std::unexpected(std::move(queued.error()));
+  }
+  if (wait.cell) cells_.set_apart(context, *wait.cell);
+  return false;
+}
+
+bool LockEngine::is_decided(const Wait& wait) const noexcept {
+  return !NodeWord{load(wait.waiter.node->word)}.waiting() || over_.load();
+}
+
+std::optional<std::uint32_t> LockEngine::sleep_on(Wait& wait) noexcept {
+  rm_node& node = *wait.waiter.node;
+  std::uint64_t word = load(node.word);
+  for (;;) {
+    if (!NodeWord{word}.waiting()) return std::nullopt;
+    if (NodeWord{word}.asleep() || cas(node.word, word, word | RM_NODE_ASLEEP)) break;
+  }
+  // As in await(): asleep first, then the end is looked for.
+  if (over_.load()) return std::nullopt;
+  return static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
+}
+
+const std::uint32_t* LockEngine::futex_of(const Wait& wait) noexcept {
+  // Little-endian: the low half comes first.
+  return reinterpret_cast<const std::uint32_t*>(&wait.waiter.node->word);
+}
+
+bool LockEngine::give_up(Wait& wait, unsigned outcome) noexcept {
+  // Who sleeps for it, a ring perhaps, is to be told as well.
+  Wakeup owed;
+  const bool asleep = NodeWord{load(wait.waiter.node->word)}.asleep();
+  if (!decide(wait.waiter, outcome, owed)) return false;
+  if (asleep && outcome == RM_NODE_TIMED_OUT) owed.owe(&wait.waiter.node->word);
+  return true;
+}
+
+void LockEngine::look_again(Context& context, Wait& wait) noexcept {
+  // The gate may have closed since the walk, which made those who read beside him his blockers.
+  if (wait.waiter.mode == RM_WAIT_SHARED &&
+      StateWord{load(wait.slot->word)}.has(RM_WORD_QUARANTINED)) {
+    check_deadlock(context, wait);
+  }
+}
+
+Result<Grant> LockEngine::finish(Context& context, Wait& wait) noexcept {
+  const NodeWord word{load(wait.waiter.node->word)};
+  return conclude(context, wait, word.waiting() ? unsigned{RM_NODE_WAITING} : word.state());
+}
+
+void LockEngine::abandon_waits(Context& context) noexcept {
+  while (Wait* const wait = context.waits) {
+    (void)give_up(*wait, RM_NODE_CANCELLED);
+    const auto grant = finish(context, *wait);
+    if (grant) {
+      const HoldKind kind =
+          wait->waiter.mode == RM_WAIT_SHARED ? HoldKind::Shared : HoldKind::Exclusive;
+      (void)release(context, wait->handle.with_tenure(grant->tenure), kind);
+    }
+    wait->slot = nullptr;
+  }
+}
+
+// Whether the context is in the queue already: it would wait for itself.
+bool LockEngine::waits_here(const Context& context, rm_slot& slot, Handle handle) const noexcept {
+  bool found = false;
+  WaitQueue(t_, slot, handle.slot(), handle.generation()).for_each([&](const Waiter& waiter) {
+    found = waiter.context == context.id;
+    return !found;
+  });
+  return found;
+}
+
+// E1, E2: a node for the wait, visible, and checked for a cycle. Errors: CapacityExceeded, and
+// Deadlock where the context waits for this already; nothing is queued then.
+Result<void> LockEngine::publish(Context& context, rm_slot& slot, std::uint8_t mode,
+                                 Wait& wait) noexcept {
+  const Handle handle = wait.handle;
+  const Request& request = wait.request;
+  wait.slot = &slot;
+  wait.deadline_ns = wait.timed() ? request.deadline_ns : kNoDeadline;
+  wait.cell = nullptr;
+  if (context.waits && waits_here(context, slot, handle)) {
+    return refuse(ErrorCode::Deadlock, handle, context);
+  }
   if (mode == RM_WAIT_SHARED) {
     wait.cell = cells_.park(context, slot, handle.slot(), handle.generation());
     if (!wait.cell) return out_of_cells();
@@ -82,8 +180,7 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   store_release(node->flags,
                 static_cast<std::uint8_t>(
                     (request.mode == AcquisitionMode::Emergency ? RM_NODE_FLAG_EMERGENCY : 0u) |
-                    (timed ? RM_NODE_FLAG_TIMED : 0u)));
-  link_wait(context, *node);
+                    (wait.timed() ? RM_NODE_FLAG_TIMED : 0u)));
   const NodeWord before{load_relaxed(node->word)};
   const std::uint64_t sequence = before.sequence() + (planted::kSameSequence ? 0 : 1);
   const NodeWord published{sequence << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING};
@@ -98,6 +195,7 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
                  .rank = {mode == RM_WAIT_UPGRADE, rank, load_relaxed(node->ticket)},
                  .enqueued_at = load_relaxed(node->enqueued_at),
                  .cell_link = load_relaxed(node->cell_link)};
+  link_wait(context, wait);
   if (planted::kCheckBeforePublish) check_deadlock(context, wait);
   if (planted::kInheritFirst) {
     inherit(context, wait.waiter);
@@ -117,13 +215,22 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
     decide(wait.waiter, RM_NODE_REMOVED);
   }
   if (!planted::kCheckBeforePublish) check_deadlock(context, wait);
+  return {};
+}
 
-  const unsigned outcome = await(context, wait);
+// `outcome`: what the node says; WAITING only where the domain is over.
+Result<Grant> LockEngine::conclude(Context& context, Wait& wait, unsigned outcome) noexcept {
   // Even what was granted is nothing now; the node may be somebody else's.
-  if (over_.load()) return fail(ErrorCode::Disconnected, "the domain is over");
+  if (over_.load()) {
+    forget_wait(context, wait);
+    return fail(ErrorCode::Disconnected, "the domain is over");
+  }
   if (outcome != RM_NODE_GRANTED) return failed(context, wait, outcome);
   Grant grant;
-  if (!accept(context, wait, grant)) return fail(ErrorCode::Cancelled, "taken for dead");
+  if (!accept(context, wait, grant)) {
+    forget_wait(context, wait);
+    return fail(ErrorCode::Cancelled, "taken for dead");
+  }
   return grant;
 }
 
@@ -132,7 +239,7 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
 unsigned LockEngine::await(Context& context, Wait& wait) noexcept {
   rm_node& node = *wait.waiter.node;
   std::uint64_t now = wait.waiter.enqueued_at;  // who does not spin has come straight from there
-  if (may_spin_ && !holder_needs_this_processor(context, wait.slot)) {
+  if (may_spin_ && !holder_needs_this_processor(context, *wait.slot)) {
     now = Clock::now();
     const std::uint64_t until = std::min(wait.deadline_ns, now + kSpinNs);
     do {
@@ -155,11 +262,7 @@ unsigned LockEngine::await(Context& context, Wait& wait) noexcept {
     if (over_.load()) return RM_NODE_WAITING;
     const auto low = static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
     futex_wait(&node.word, low, std::min(wait.deadline_ns, now + kBoundedSleepNs));
-    // The gate may have closed since the walk, which made those who read beside him his blockers.
-    if (wait.waiter.mode == RM_WAIT_SHARED &&
-        StateWord{load(wait.slot.word)}.has(RM_WORD_QUARANTINED)) {
-      check_deadlock(context, wait);
-    }
+    look_again(context, wait);
   }
 }
 
@@ -198,7 +301,7 @@ bool LockEngine::decide(const Waiter& waiter, unsigned outcome, Wakeup& owed) no
 // that swap we have not taken the hold; false: whoever takes us for dead was faster, and has all
 // that was ours.
 bool LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
-  rm_slot& slot = wait.slot;
+  rm_slot& slot = *wait.slot;
   const std::uint8_t mode = wait.waiter.mode;
   if (mode == RM_WAIT_SHARED) {
     const CellWord parked{load_relaxed(wait.cell->word)};
@@ -223,7 +326,7 @@ bool LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
   } else if (!cas(node.word, granted, taken)) {
     return false;
   }
-  unlink_wait(context, node);
+  unlink_wait(context, wait);
   nodes_.leave(context, node);
   if (mode == RM_WAIT_SHARED) {
     note_hold(context, slot, wait.cell, wait.handle, wait.request.place, grant);
@@ -243,10 +346,10 @@ bool LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
 void LockEngine::withdraw(Context& context, Wait& wait) noexcept {
   rm_node& node = *wait.waiter.node;
   store(node.word, wait.waiter.word.to(RM_NODE_IDLE).bits);
-  unlink_wait(context, node);
+  unlink_wait(context, wait);
   if (wait.waiter.mode == RM_WAIT_SHARED) cells_.drop_unused(*wait.cell);
   // The latch holder sweeps the queue, so that nodes of those who gave up don't pile up in it.
-  atomic(wait.slot.attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_RESORT));
+  atomic(wait.slot->attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_RESORT));
   nodes_.leave(context, node);
   if (!planted::kQuietTimeout) {
     knock(context, wait.handle.slot(), wait.handle.generation(), false);

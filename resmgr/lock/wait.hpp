@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// LockEngine::Wait: one wait, from its node being taken to its outcome.
+// Wait: one wait, from its node being taken to its outcome.
 //
-// What it is: what the files of the engine that wait tell each other about it. What it is not: part
-// of the engine's interface; wait.cpp and deadlock.cpp include it. Lifetime: on the stack of the
-// waiting thread. Thread-safety: his alone.
+// What it is: what the files of the engine that wait tell each other about it, and what stays of a
+// wait that no thread sleeps for: between LockEngine::begin() and finish() it is in the lists of
+// its context, by address. What it is not: the truth about a wait, which is its node. Lifetime: on
+// the stack of the waiting thread, or until finish(). Thread-safety: that of its context.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +16,22 @@
 
 namespace resmgr::lock {
 
-struct LockEngine::Wait {
-  rm_slot& slot;
+struct Wait {
   Handle handle;
-  const Request& request;
+  Request request;
+  rm_slot* slot = nullptr;  ///< null: it was not begun, or its context was closed
   std::uint64_t deadline_ns = kNoDeadline;
   Waiter waiter{};                        ///< as published
   rm_cell* cell = nullptr;                ///< of a shared request, or of the hold to upgrade
   std::unique_ptr<ErrorDetail> report{};  ///< the cycle, once it is known
+  /// The neighbours in the context's list of waits, which is that of the nodes: a wait that is
+  /// somewhere in the middle leaves it without a walk.
+  Wait* newer = nullptr;
+  Wait* older = nullptr;
+
+  [[nodiscard]] bool timed() const noexcept {
+    return request.mode == AcquisitionMode::Timeout || request.mode == AcquisitionMode::Emergency;
+  }
 };
 
 }  // namespace resmgr::lock

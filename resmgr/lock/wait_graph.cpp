@@ -87,7 +87,7 @@ std::span<const WaitGraph::Step> WaitGraph::steps(const Mapping& scratch) const 
 }
 
 WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* as_if,
-                                std::uint64_t deadline_ns) noexcept {
+                                const Waiter* only, std::uint64_t deadline_ns) noexcept {
   s.step_count = 1;
   s.member_count = 0;
   s.steps[0] = {.context = start, .by_holds = true};
@@ -104,7 +104,8 @@ WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* a
     // Not at every step: the clock costs as much as an edge.
     if (i % 16 == 15 && deadline_ns != kNoDeadline && monotonic_ns() >= deadline_ns) break;
     const bool by_holds = s.steps[i].by_holds;
-    const SoleWait sole = as_if ? SoleWait{} : sole_wait(from);
+    const Waiter* const first = i != 0 ? nullptr : as_if ? as_if : only;
+    const SoleWait sole = as_if || first ? SoleWait{} : sole_wait(from);
     if (sole.holder != 0 && sole.holder != start && sole.holder <= t_.context_count) [[likely]] {
       const bool reached = is_new(sole.holder);
       if (reached) {
@@ -139,8 +140,8 @@ WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* a
       });
       return result == Walk::Acyclic;
     };
-    if (i == 0 && as_if) {
-      follow(*as_if);
+    if (first) {
+      follow(*first);
     } else {
       for_each_wait(from, follow);
     }
@@ -214,13 +215,13 @@ bool WaitGraph::still_blocks(const Waiter& waiter, std::uint16_t blocker,
 }
 
 bool WaitGraph::find_cycle(const Mapping& scratch, std::uint16_t start, const Waiter* as_if,
-                           std::uint64_t deadline_ns) noexcept {
+                           std::uint64_t deadline_ns, const Waiter* only) noexcept {
   Scratch& s = *view(scratch);
   // A cycle that moved under us may have left another one behind: walk again. Each round means that
   // somebody else made progress, so a victim that looks back gives up after a few.
   constexpr int kLooksBack = 8;
   for (int round = 0; !as_if || round < kLooksBack; ++round) {
-    const Walk result = walk(s, start, as_if, deadline_ns);
+    const Walk result = walk(s, start, as_if, only, deadline_ns);
     if (result != Walk::Moved) return result == Walk::Cycle;
   }
   return false;

@@ -48,13 +48,15 @@ class WaitGraph {
   };
 
   /// Walks from `start` (an id), with `scratch` of some context of this process. With `as_if`, that
-  /// wait counts for `start` instead of those in its list: a victim looks back at its cycle.
+  /// wait counts for `start` instead of those in its list: a victim looks back at its cycle. With
+  /// `only`, one of those in its list: the others were looked at before, and made no new edges.
   /// Returns whether a cycle through `start` was found and confirmed; its members are in cycle(),
   /// the start first. Without one, steps() are the contexts reached. Past `deadline_ns` the walk is
   /// given up: links that a hostile peer wrote may make it long, and the wait is over anyway.
   [[nodiscard]] bool find_cycle(const Mapping& scratch, std::uint16_t start,
                                 const Waiter* as_if = nullptr,
-                                std::uint64_t deadline_ns = kNoDeadline) noexcept;
+                                std::uint64_t deadline_ns = kNoDeadline,
+                                const Waiter* only = nullptr) noexcept;
   /// Index of the victim in the cycle.
   [[nodiscard]] static std::size_t choose_victim(std::span<const Member> cycle) noexcept;
 
@@ -139,7 +141,7 @@ class WaitGraph {
   [[nodiscard]] SoleWait sole_wait(std::uint16_t context) const noexcept;
   enum class Walk { Acyclic, Cycle, Moved };
   [[nodiscard]] Walk walk(Scratch& scratch, std::uint16_t start, const Waiter* as_if,
-                          std::uint64_t deadline_ns) noexcept;
+                          const Waiter* only, std::uint64_t deadline_ns) noexcept;
 
   const LockTables& t_;
 };
