@@ -32,6 +32,7 @@ struct Context;
 
 namespace hal {
 
+class AsyncAcquire;
 class ResourceManager;
 class WeakResource;
 struct AcquireOptions;
@@ -103,6 +104,7 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
   Result<void> consistent() noexcept;
 
  private:
+  friend class AsyncAcquire;
   friend class ResourceManager;
   friend class WeakResource;
   ScopedResource(Handle handle, resmgr::lock::Context* context, HoldKind kind) noexcept

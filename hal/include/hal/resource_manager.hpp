@@ -108,6 +108,7 @@ enum class CloseReason : std::uint8_t {
 struct ConnectionChange {
   ConnectionState state = ConnectionState::Lost;
   CloseReason reason = CloseReason::None;  ///< of Lost
+  // NOLINTNEXTLINE(google-explicit-constructor): it is meant to be one
   operator ConnectionState() const noexcept { return state; }
 };
 
@@ -469,6 +470,7 @@ class HAL_EXPORT ResourceManager {
   Result<Handle> register_typed(std::string_view name, const ResourceMetadata& metadata,
                                 RegisterOptions&& options, std::uint64_t type_tag);
 
+  friend class AsyncAcquire;
   friend class Queue;
   struct FileResource {
     std::string_view name;

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <hal/async_acquire.hpp>
+
+#include <liburing.h>
+
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "hal/async/submission.hpp"
+#include "hal/src/convert.hpp"
+#include "resmgr/base/clock.hpp"
+#include "resmgr/client/domain.hpp"
+#include "resmgr/lock/wait.hpp"
+
+namespace hal {
+
+using resmgr::fail;
+using resmgr::lock::Grant;
+using resmgr::lock::LockEngine;
+
+/// What a wait needs beside the outcome.
+struct AsyncAcquire::Waiting {
+  std::shared_ptr<resmgr::client::Domain> domain;
+  resmgr::lock::Context* context;
+  resmgr::lock::Wait wait;
+  __kernel_timespec deadline;  ///< read by the kernel when the requests are submitted
+};
+
+AsyncAcquire::AsyncAcquire(ResourceManager& manager, Handle handle, const AcquireOptions& options,
+                           std::source_location where) noexcept {
+  static_assert(sizeof(Waiting) <= kRoom && sizeof(Error) <= kRoom && alignof(Waiting) <= 8 &&
+                alignof(Error) <= 8);
+  if (ResourceManager::are_plain(options, HoldKind::Exclusive) && !options.context) [[likely]] {
+    const auto held = manager.acquire_at_once(handle, where);
+    if (held.context != 0) [[likely]] {
+      hold_ = ScopedResource(held);
+      state_ = State::Acquired;
+      return;
+    }
+  }
+  begin(manager, handle, options, where);
+}
+
+void AsyncAcquire::begin(ResourceManager& manager, Handle handle, const AcquireOptions& options,
+                         std::source_location where) noexcept {
+  const auto context = manager.context_of(options.context);
+  if (!context) return fail_with(context.error());
+  const auto request = convert::request(options, where);
+  if (!request) return fail_with(request.error());
+  Waiting& made = *::new (room_.data()) Waiting{
+      .domain = manager.domain_, .context = *context, .wait = {}, .deadline = {}};
+  state_ = State::Waiting;
+  Grant grant;
+  const auto at_once = made.domain->engine().begin(**context, handle, *request, made.wait, grant);
+  if (at_once && !*at_once) {
+    // The victim of a cycle, say.
+    if (made.domain->engine().is_decided(made.wait)) conclude();
+    return;
+  }
+  const auto domain = std::move(made.domain);
+  std::destroy_at(&made);
+  state_ = State::Taken;
+  if (!at_once) return fail_with(at_once.error());
+  if (auto whole = domain->complete(**context, handle, request->kind, grant); !whole) {
+    return fail_with(std::move(whole.error()));
+  }
+  hold_ = ScopedResource(handle.with_tenure(grant.tenure), *context, request->kind);
+  state_ = State::Acquired;
+}
+
+AsyncAcquire::Waiting& AsyncAcquire::waiting() noexcept {
+  return *std::launder(reinterpret_cast<Waiting*>(room_.data()));
+}
+
+Error& AsyncAcquire::error() noexcept {
+  return *std::launder(reinterpret_cast<Error*>(room_.data()));
+}
+
+void AsyncAcquire::fail_with(Error error) noexcept {
+  ::new (room_.data()) Error(std::move(error));
+  state_ = State::Failed;
+}
+
+unsigned AsyncAcquire::submissions() const noexcept {
+  if (state_ != State::Waiting || in_flight_ != 0) return 0;
+  const auto& self = *std::launder(reinterpret_cast<const Waiting*>(room_.data()));
+  return self.wait.deadline_ns == resmgr::kNoDeadline ? 1 : 2;
+}
+
+Result<void> AsyncAcquire::prepare(std::span<io_uring_sqe* const> sqes,
+                                   std::uint64_t user_data) noexcept {
+  const unsigned needed = submissions();
+  if (needed == 0) return fail(ErrorCode::InvalidArgument, "no submission is due");
+  if (sqes.size() < needed || !sqes[0] || !sqes[needed - 1]) {
+    return fail(ErrorCode::CapacityExceeded, "submissions");
+  }
+  if (!async::has_futex_operations()) {
+    return fail(ErrorCode::Unsupported, "io_uring's futex operations");
+  }
+  Waiting& self = waiting();
+  const bool open = !self.domain->closed() && self.wait.slot != nullptr;
+  const auto value = open ? self.domain->engine().sleep_on(self.wait) : std::nullopt;
+  if (!value) {
+    // Decided by now; they are the author's, and may as well say so.
+    for (io_uring_sqe* sqe : sqes.first(needed)) async::put_nothing(*sqe, user_data);
+  } else {
+    async::put_futex_wait(*sqes[0], LockEngine::futex_of(self.wait), *value, user_data);
+    if (needed == 2) {
+      self.deadline = async::to_timespec(self.wait.deadline_ns);
+      async::put_deadline(*sqes[0], *sqes[1], self.deadline, user_data);
+    }
+  }
+  user_data_ = user_data;
+  in_flight_ = static_cast<std::uint8_t>(needed);
+  return {};
+}
+
+AsyncAcquire::Step AsyncAcquire::complete(const io_uring_cqe* completion) noexcept {
+  if (!completion || in_flight_ == 0 || completion->user_data != user_data_) return Step::NotMine;
+  if (--in_flight_ != 0) return Step::More;
+  return settle();
+}
+
+AsyncAcquire::Step AsyncAcquire::settle() noexcept {
+  Waiting& self = waiting();
+  if (self.domain->closed() || !self.wait.slot) {
+    conclude();
+    return Step::Done;
+  }
+  LockEngine& engine = self.domain->engine();
+  if (!engine.is_decided(self.wait) && self.wait.deadline_ns <= resmgr::Clock::now()) {
+    (void)engine.give_up(self.wait, RM_NODE_TIMED_OUT);
+  }
+  if (!engine.is_decided(self.wait)) engine.look_again(*self.context, self.wait);
+  if (!engine.is_decided(self.wait)) return Step::Rearm;
+  conclude();
+  return Step::Done;
+}
+
+bool AsyncAcquire::check() noexcept {
+  if (state_ != State::Waiting) return true;
+  if (settle() == Step::Rearm) return false;
+  in_flight_ = 0;
+  return true;
+}
+
+bool AsyncAcquire::cancel() noexcept {
+  if (state_ != State::Waiting) return false;
+  Waiting& self = waiting();
+  const bool open = !self.domain->closed() && self.wait.slot != nullptr;
+  const bool first = open && self.domain->engine().give_up(self.wait, RM_NODE_CANCELLED);
+  if (in_flight_ == 0) conclude();
+  return first;
+}
+
+// From waiting to an outcome. REQUIRES: it is decided, or nobody will decide it any more.
+void AsyncAcquire::conclude() noexcept {
+  Waiting& self = waiting();
+  const auto domain = std::move(self.domain);
+  resmgr::lock::Context* const context = self.context;
+  const Handle handle = self.wait.handle;
+  const HoldKind kind = self.wait.request.kind;
+  Result<Grant> grant = fail(ErrorCode::Cancelled, "its context was closed");
+  if (domain->closed()) {
+    grant = fail(ErrorCode::Disconnected);
+  } else if (self.wait.slot) {
+    grant = domain->engine().finish(*context, self.wait);
+  }
+  std::destroy_at(&self);
+  state_ = State::Taken;
+  if (!grant) return fail_with(std::move(grant.error()));
+  if (auto whole = domain->complete(*context, handle, kind, *grant); !whole) {
+    return fail_with(std::move(whole.error()));
+  }
+  hold_ = ScopedResource(handle.with_tenure(grant->tenure), context, kind);
+  state_ = State::Acquired;
+}
+
+Result<ScopedResource> AsyncAcquire::take() noexcept {
+  switch (state_) {
+    case State::Acquired:
+      state_ = State::Taken;
+      return std::move(hold_);
+    case State::Failed: {
+      auto failed = std::unexpected(std::move(error()));
+      std::destroy_at(&error());
+      state_ = State::Taken;
+      return failed;
+    }
+    case State::Waiting:
+      return fail(ErrorCode::WouldBlock, "an acquisition that is not done");
+    case State::Taken:
+      break;
+  }
+  return fail(ErrorCode::InvalidArgument, "an outcome that was taken");
+}
+
+// The hold, if there is one, is a member that lets go by itself.
+void AsyncAcquire::clear() noexcept {
+  if (state_ == State::Waiting) {
+    in_flight_ = 0;
+    (void)cancel();
+  }
+  if (state_ == State::Failed) std::destroy_at(&error());
+  state_ = State::Taken;
+}
+
+}  // namespace hal
