@@ -3,6 +3,7 @@
 
 #include <liburing.h>
 
+#include <atomic>
 #include <memory>
 #include <new>
 #include <utility>
@@ -21,48 +22,41 @@ using resmgr::lock::LockEngine;
 
 /// What a wait needs beside the outcome.
 struct AsyncAcquire::Waiting {
-  std::shared_ptr<resmgr::client::Domain> domain;
+  resmgr::client::Domain* domain;  ///< there as long as engine() is
   resmgr::lock::Context* context;
   resmgr::lock::Wait wait;
   __kernel_timespec deadline;  ///< read by the kernel when the requests are submitted
-};
 
-AsyncAcquire::AsyncAcquire(ResourceManager& manager, Handle handle, const AcquireOptions& options,
-                           std::source_location where) noexcept {
-  static_assert(sizeof(Waiting) <= kRoom && sizeof(Error) <= kRoom && alignof(Waiting) <= 8 &&
-                alignof(Error) <= 8);
-  if (ResourceManager::are_plain(options, HoldKind::Exclusive) && !options.context) [[likely]] {
-    const auto held = manager.acquire_at_once(handle, where);
-    if (held.context != 0) [[likely]] {
-      hold_ = ScopedResource(held);
-      state_ = State::Acquired;
-      return;
-    }
+  /// Null once the context or the domain is closed, or the domain over: the wait is then, too.
+  /// (Contexts are never freed, and used again only after they were closed.)
+  [[nodiscard]] LockEngine* engine() const noexcept {
+    return wait.slot ? context->engine.load(std::memory_order_acquire) : nullptr;
   }
-  begin(manager, handle, options, where);
-}
+};
 
 void AsyncAcquire::begin(ResourceManager& manager, Handle handle, const AcquireOptions& options,
                          std::source_location where) noexcept {
+  static_assert(sizeof(Waiting) <= kRoom && sizeof(Error) <= kRoom && alignof(Waiting) <= 8 &&
+                alignof(Error) <= 8);
   const auto context = manager.context_of(options.context);
   if (!context) return fail_with(context.error());
   const auto request = convert::request(options, where);
   if (!request) return fail_with(request.error());
-  Waiting& made = *::new (room_.data()) Waiting{
-      .domain = manager.domain_, .context = *context, .wait = {}, .deadline = {}};
+  resmgr::client::Domain& domain = *manager.domain_;
+  Waiting& made = *::new (room_.data())
+                      Waiting{.domain = &domain, .context = *context, .wait = {}, .deadline = {}};
   state_ = State::Waiting;
   Grant grant;
-  const auto at_once = made.domain->engine().begin(**context, handle, *request, made.wait, grant);
+  const auto at_once = domain.engine().begin(**context, handle, *request, made.wait, grant);
   if (at_once && !*at_once) {
     // The victim of a cycle, say.
-    if (made.domain->engine().is_decided(made.wait)) conclude();
+    if (domain.engine().is_decided(made.wait)) conclude();
     return;
   }
-  const auto domain = std::move(made.domain);
   std::destroy_at(&made);
   state_ = State::Taken;
   if (!at_once) return fail_with(at_once.error());
-  if (auto whole = domain->complete(**context, handle, request->kind, grant); !whole) {
+  if (auto whole = domain.complete(**context, handle, request->kind, grant); !whole) {
     return fail_with(std::move(whole.error()));
   }
   hold_ = ScopedResource(handle.with_tenure(grant.tenure), *context, request->kind);
@@ -99,8 +93,8 @@ Result<void> AsyncAcquire::prepare(std::span<io_uring_sqe* const> sqes,
     return fail(ErrorCode::Unsupported, "io_uring's futex operations");
   }
   Waiting& self = waiting();
-  const bool open = !self.domain->closed() && self.wait.slot != nullptr;
-  const auto value = open ? self.domain->engine().sleep_on(self.wait) : std::nullopt;
+  LockEngine* const engine = self.engine();
+  const auto value = engine ? engine->sleep_on(self.wait) : std::nullopt;
   if (!value) {
     // Decided by now; they are the author's, and may as well say so.
     for (io_uring_sqe* sqe : sqes.first(needed)) async::put_nothing(*sqe, user_data);
@@ -124,16 +118,14 @@ AsyncAcquire::Step AsyncAcquire::complete(const io_uring_cqe* completion) noexce
 
 AsyncAcquire::Step AsyncAcquire::settle() noexcept {
   Waiting& self = waiting();
-  if (self.domain->closed() || !self.wait.slot) {
-    conclude();
-    return Step::Done;
+  if (LockEngine* const engine = self.engine()) {
+    const auto decided = [&] { return engine->is_decided(self.wait); };
+    if (!decided() && self.wait.deadline_ns <= resmgr::Clock::now()) {
+      (void)engine->give_up(self.wait, RM_NODE_TIMED_OUT);
+    }
+    if (!decided()) engine->look_again(*self.context, self.wait);
+    if (!decided()) return Step::Rearm;
   }
-  LockEngine& engine = self.domain->engine();
-  if (!engine.is_decided(self.wait) && self.wait.deadline_ns <= resmgr::Clock::now()) {
-    (void)engine.give_up(self.wait, RM_NODE_TIMED_OUT);
-  }
-  if (!engine.is_decided(self.wait)) engine.look_again(*self.context, self.wait);
-  if (!engine.is_decided(self.wait)) return Step::Rearm;
   conclude();
   return Step::Done;
 }
@@ -148,8 +140,8 @@ bool AsyncAcquire::check() noexcept {
 bool AsyncAcquire::cancel() noexcept {
   if (state_ != State::Waiting) return false;
   Waiting& self = waiting();
-  const bool open = !self.domain->closed() && self.wait.slot != nullptr;
-  const bool first = open && self.domain->engine().give_up(self.wait, RM_NODE_CANCELLED);
+  LockEngine* const engine = self.engine();
+  const bool first = engine && engine->give_up(self.wait, RM_NODE_CANCELLED);
   if (in_flight_ == 0) conclude();
   return first;
 }
@@ -157,43 +149,29 @@ bool AsyncAcquire::cancel() noexcept {
 // From waiting to an outcome. REQUIRES: it is decided, or nobody will decide it any more.
 void AsyncAcquire::conclude() noexcept {
   Waiting& self = waiting();
-  const auto domain = std::move(self.domain);
+  resmgr::client::Domain& domain = *self.domain;
   resmgr::lock::Context* const context = self.context;
   const Handle handle = self.wait.handle;
   const HoldKind kind = self.wait.request.kind;
-  Result<Grant> grant = fail(ErrorCode::Cancelled, "its context was closed");
-  if (domain->closed()) {
-    grant = fail(ErrorCode::Disconnected);
-  } else if (self.wait.slot) {
-    grant = domain->engine().finish(*context, self.wait);
-  }
+  LockEngine* const engine = self.engine();
+  auto grant = engine ? engine->finish(*context, self.wait) : fail(self.wait.ended);
   std::destroy_at(&self);
   state_ = State::Taken;
   if (!grant) return fail_with(std::move(grant.error()));
-  if (auto whole = domain->complete(*context, handle, kind, *grant); !whole) {
+  if (auto whole = domain.complete(*context, handle, kind, *grant); !whole) {
     return fail_with(std::move(whole.error()));
   }
   hold_ = ScopedResource(handle.with_tenure(grant->tenure), context, kind);
   state_ = State::Acquired;
 }
 
-Result<ScopedResource> AsyncAcquire::take() noexcept {
-  switch (state_) {
-    case State::Acquired:
-      state_ = State::Taken;
-      return std::move(hold_);
-    case State::Failed: {
-      auto failed = std::unexpected(std::move(error()));
-      std::destroy_at(&error());
-      state_ = State::Taken;
-      return failed;
-    }
-    case State::Waiting:
-      return fail(ErrorCode::WouldBlock, "an acquisition that is not done");
-    case State::Taken:
-      break;
-  }
-  return fail(ErrorCode::InvalidArgument, "an outcome that was taken");
+Result<ScopedResource> AsyncAcquire::failure() noexcept {
+  if (state_ == State::Waiting) return fail(ErrorCode::WouldBlock, "it is not done");
+  if (state_ == State::Taken) return fail(ErrorCode::InvalidArgument, "it was taken already");
+  auto failed = std::unexpected(std::move(error()));
+  std::destroy_at(&error());
+  state_ = State::Taken;
+  return failed;
 }
 
 // The hold, if there is one, is a member that lets go by itself.

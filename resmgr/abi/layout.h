@@ -179,7 +179,7 @@ struct rm_slot {
   uint8_t attributes;       /* RM_SLOT_ATTR_* */
   uint32_t hold_index;      /* see RM_HOLD_TIMED */
   uint32_t sampled_hold_ns; /* last sampled hold time */
-  uint32_t longest_wait_ns; /* by the latch holder, saturating */
+  uint32_t longest_wait_ns; /* by those who waited, saturating */
   uint32_t waits_ended;     /* waits that ended in a grant, by the latch holder */
 };
 

@@ -191,7 +191,7 @@ void Domain::close_context(lock::Context& context, const char* why) noexcept {
   // not find the engine leaves the context alone, and a ref that is destroyed now does so too.
   lock::LockEngine* open = &engine_;
   if (!context.engine.compare_exchange_strong(open, nullptr)) return;
-  engine_.abandon_waits(context);
+  engine_.abandon_waits(context, closed() ? ErrorCode::Disconnected : ErrorCode::Cancelled);
   const std::uint32_t leaked = engine_.release_all(
       context, [&](Handle handle, HoldKind kind) { report_leak(context, handle, kind, why); });
   contexts_.close(context, leaked != 0);
@@ -261,8 +261,7 @@ bool Domain::knows_driver(std::uint32_t driver) const {
 void Domain::report_order(std::string_view text) const noexcept { log(LogLevel::Warning, text); }
 
 ResourcePriority Domain::default_priority(Handle handle) const noexcept {
-  const auto entry = view_.read(handle);
-  return entry ? entry->priority : ResourcePriority::Normal;
+  return view_.priority(handle);
 }
 
 void Domain::accessed(Handle handle) const noexcept { hooks_.accessed(handle); }

@@ -155,8 +155,9 @@ class LockEngine {
   void look_again(Context& context, Wait& wait) noexcept;
   /// The outcome. REQUIRES: is_decided(). Errors: as acquire(), and Cancelled.
   [[nodiscard]] Result<Grant> finish(Context& context, Wait& wait) noexcept;
-  /// Ends all waits of a context that is being closed; what was granted is released.
-  void abandon_waits(Context& context) noexcept;
+  /// Ends all waits of a context that is being closed; what was granted is released. Their outcome
+  /// is `why`, and they know no slot any more.
+  void abandon_waits(Context& context, ErrorCode why) noexcept;
 
   /// Ends a hold; from any thread. Errors: StaleHandle, Revoked, NotPermitted.
   Result<void> release(Context& context, Handle handle, HoldKind kind) noexcept;
@@ -284,6 +285,7 @@ class LockEngine {
   [[nodiscard]] std::unexpected<Error> failed(Context& context, Wait& wait,
                                               unsigned outcome) noexcept;
   [[nodiscard]] bool accept(Context& context, Wait& wait, Grant& grant) noexcept;
+  static void note_wait(rm_slot& slot, std::uint64_t waited_ns) noexcept;
   [[nodiscard]] std::uint16_t rank_of(Handle handle, const Request& request) const noexcept;
   [[nodiscard]] Result<bool> acquire_at_once(Context& context, Handle handle,
                                              const Request& request, Grant& grant) noexcept;
@@ -336,7 +338,6 @@ class LockEngine {
                      const Waiter& waiter) noexcept;
   [[nodiscard]] bool leave_to_owner(Context& context, const WaitQueue& queue,
                                     rm_slot& slot) noexcept;
-  void settle_grant(rm_slot& slot, const Waiter& waiter) noexcept;
   void clear_granting(rm_slot& slot, std::uint16_t owner) noexcept;
   [[nodiscard]] unsigned reap_cells(rm_slot& slot, std::uint32_t generation,
                                     std::uint16_t except) noexcept;

@@ -216,7 +216,7 @@ bool LockEngine::grant_exclusive(Wakeup& owed, WaitQueue& queue, rm_slot& slot, 
   const StateWord offered =
       seen.without(RM_WORD_SHARED).with_owner(waiter.context).with(RM_WORD_GRANTING);
   if (!cas(slot.word, word, offered.bits)) return false;
-  settle_grant(slot, waiter);
+  bump(slot.waits_ended);
   // Out of the queue before he is told: he may be gone, and the node in other hands, right after.
   queue.unlink(*waiter.node);
   // GX2
@@ -267,7 +267,7 @@ bool LockEngine::grant_shared(Wakeup& owed, WaitQueue& queue, rm_slot& slot, Sta
     shared = cas(slot.word, word, now.with(RM_WORD_SHARED).bits);
   }
   if (shared) {
-    settle_grant(slot, waiter);
+    bump(slot.waits_ended);
     queue.unlink(*waiter.node);
   }
   // GS3, GS5, GS6
@@ -285,7 +285,7 @@ bool LockEngine::grant_upgrade(Wakeup& owed, WaitQueue& queue, rm_slot& slot, St
   const StateWord offered =
       seen.without(RM_WORD_SHARED).with_owner(waiter.context).with(RM_WORD_GRANTING);
   if (!cas(slot.word, word, offered.bits)) return false;
-  settle_grant(slot, waiter);
+  bump(slot.waits_ended);
   queue.unlink(*waiter.node);
   if (decide(waiter, RM_NODE_GRANTED, owed)) {  // GU2
     clear_granting(slot, waiter.context);
@@ -300,13 +300,6 @@ bool LockEngine::grant_upgrade(Wakeup& owed, WaitQueue& queue, rm_slot& slot, St
       return false;
     }
   }
-}
-
-void LockEngine::settle_grant(rm_slot& slot, const Waiter& waiter) noexcept {
-  const std::uint64_t waited = Clock::elapsed_ns(waiter.enqueued_at);
-  const auto ns = static_cast<std::uint32_t>(waited < 0xffffffffu ? waited : 0xffffffffu);
-  if (ns > load_relaxed(slot.longest_wait_ns)) store_relaxed(slot.longest_wait_ns, ns);
-  bump(slot.waits_ended);
 }
 
 void LockEngine::clear_granting(rm_slot& slot, std::uint16_t owner) noexcept {

@@ -117,7 +117,7 @@ Result<Grant> LockEngine::finish(Context& context, Wait& wait) noexcept {
   return conclude(context, wait, word.waiting() ? unsigned{RM_NODE_WAITING} : word.state());
 }
 
-void LockEngine::abandon_waits(Context& context) noexcept {
+void LockEngine::abandon_waits(Context& context, ErrorCode why) noexcept {
   while (Wait* const wait = context.waits) {
     (void)give_up(*wait, RM_NODE_CANCELLED);
     const auto grant = finish(context, *wait);
@@ -127,6 +127,7 @@ void LockEngine::abandon_waits(Context& context) noexcept {
       (void)release(context, wait->handle.with_tenure(grant->tenure), kind);
     }
     wait->slot = nullptr;
+    wait->ended = why;
   }
 }
 
@@ -334,12 +335,21 @@ bool LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
     note_hold(context, slot, nullptr, wait.handle, wait.request.place, grant);
   }
   grant.inconsistent = StateWord{load(slot.word)}.has(RM_WORD_INCONSISTENT);
+  // Not under the latch: reading the clock takes as long as all the rest of a grant.
+  const std::uint64_t now = Clock::now();
+  const std::uint64_t waited = Clock::between(wait.waiter.enqueued_at, now);
+  note_wait(slot, waited);
   if (recorder_.enabled(RM_TRACE_CONTENDED)) {
-    const std::uint64_t now = Clock::now();
-    trace(context, RM_TRACE_GRANT, wait.handle, mode, Clock::between(wait.waiter.enqueued_at, now),
-          now);
+    trace(context, RM_TRACE_GRANT, wait.handle, mode, waited, now);
   }
   return true;
+}
+
+void LockEngine::note_wait(rm_slot& slot, std::uint64_t waited_ns) noexcept {
+  const auto ns = static_cast<std::uint32_t>(waited_ns < 0xffffffffu ? waited_ns : 0xffffffffu);
+  std::uint32_t longest = load_relaxed(slot.longest_wait_ns);
+  while (ns > longest && !cas(slot.longest_wait_ns, longest, ns)) {
+  }
 }
 
 // T2, T3: the node goes, and whoever may now be served is.
@@ -381,7 +391,8 @@ std::unexpected<Error> LockEngine::failed(Context& context, Wait& wait, unsigned
     default:
       break;
   }
-  auto error = refuse(code, wait.handle, context);
+  // Who withdraws blames nobody.
+  auto error = code == ErrorCode::Cancelled ? fail(code) : refuse(code, wait.handle, context);
   if (recorder_.enabled(RM_TRACE_CONTENDED)) {
     trace(context, operation, wait.handle, wait.waiter.mode,
           operation == RM_TRACE_DEADLOCK ? context.id : error.error().blame().context);

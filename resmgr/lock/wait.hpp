@@ -19,7 +19,8 @@ namespace resmgr::lock {
 struct Wait {
   Handle handle;
   Request request;
-  rm_slot* slot = nullptr;  ///< null: it was not begun, or its context was closed
+  rm_slot* slot = nullptr;  ///< null: it was not begun, or its context was closed; then,
+  ErrorCode ended = ErrorCode::Disconnected;  ///< what its outcome is
   std::uint64_t deadline_ns = kNoDeadline;
   Waiter waiter{};                        ///< as published
   rm_cell* cell = nullptr;                ///< of a shared request, or of the hold to upgrade

@@ -75,6 +75,15 @@ Handle live_handle(const Tables& tables, std::uint32_t slot) noexcept {
   return is_published(identity) ? handle_of(slot, identity) : Handle();
 }
 
+ResourcePriority read_priority(const Tables& tables, Handle handle) noexcept {
+  const Word* const entry = live_entry(tables, handle);
+  if (entry == nullptr) return ResourcePriority::Normal;
+  const auto priority = load_field<std::uint8_t>(entry, offsetof(rm_entry, priority));
+  const bool sound = priority <= static_cast<std::uint8_t>(ResourcePriority::Critical) &&
+                     live_entry(tables, handle) != nullptr;
+  return sound ? static_cast<ResourcePriority>(priority) : ResourcePriority::Normal;
+}
+
 Result<EntryCopy> read_entry(const Tables& tables, Handle handle) noexcept {
   const Word* const entry = live_entry(tables, handle);
   if (entry == nullptr) return fail(ErrorCode::StaleHandle);

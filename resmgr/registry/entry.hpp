@@ -73,5 +73,7 @@ struct EntryCopy {
 /// Errors: StaleHandle (no such resource, or none of this domain), InvalidArgument (the entry is
 /// damaged).
 [[nodiscard]] Result<EntryCopy> read_entry(const Tables& tables, Handle handle) noexcept;
+/// The resource's priority; Normal if there is no such resource, or its entry is damaged.
+[[nodiscard]] ResourcePriority read_priority(const Tables& tables, Handle handle) noexcept;
 
 }  // namespace resmgr::registry

@@ -80,6 +80,10 @@ class RegistryView {
   [[nodiscard]] Result<EntryCopy> read(Handle handle) const noexcept {
     return read_entry(tables_, handle);
   }
+  /// The same, of its priority alone; Normal where there is none.
+  [[nodiscard]] ResourcePriority priority(Handle handle) const noexcept {
+    return read_priority(tables_, handle);
+  }
   /// The generation of the resource in `slot`, or of the last one there; 0 if there never was one.
   [[nodiscard]] std::uint32_t generation(std::uint32_t slot) const noexcept;
   /// Registered resources.

@@ -63,7 +63,16 @@ class HAL_EXPORT AsyncAcquire {
   /// ResourceManager::acquire_scoped_resource() returns. A context waits for a resource once:
   /// Deadlock otherwise.
   AsyncAcquire(ResourceManager& manager, Handle handle, const AcquireOptions& options = {},
-               std::source_location where = std::source_location::current()) noexcept;
+               std::source_location where = std::source_location::current()) noexcept {
+    if (ResourceManager::are_plain(options, HoldKind::Exclusive) && !options.context) [[likely]] {
+      hold_ = ScopedResource(manager.acquire_at_once(handle, where));
+      if (hold_) [[likely]] {
+        state_ = State::Acquired;
+        return;
+      }
+    }
+    begin(manager, handle, options, where);
+  }
   AsyncAcquire(const AsyncAcquire&) = delete;
   AsyncAcquire& operator=(const AsyncAcquire&) = delete;
   ~AsyncAcquire() {
@@ -90,7 +99,12 @@ class HAL_EXPORT AsyncAcquire {
   bool cancel() noexcept;
   /// The outcome, once. Errors: those of ResourceManager::acquire_scoped_resource(); Cancelled;
   /// WouldBlock (it is not done), InvalidArgument (taken already).
-  [[nodiscard]] Result<ScopedResource> take() noexcept;
+  [[nodiscard]] Result<ScopedResource> take() noexcept {
+    if (state_ != State::Acquired) [[unlikely]]
+      return failure();
+    state_ = State::Taken;
+    return std::move(hold_);
+  }
 
  private:
   enum class State : std::uint8_t { Taken, Acquired, Waiting, Failed };
@@ -99,6 +113,7 @@ class HAL_EXPORT AsyncAcquire {
 
   void begin(ResourceManager& manager, Handle handle, const AcquireOptions& options,
              std::source_location where) noexcept;
+  [[nodiscard]] Result<ScopedResource> failure() noexcept;
   void fail_with(Error error) noexcept;
   void conclude() noexcept;
   Step settle() noexcept;
