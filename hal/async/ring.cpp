@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What comes back from the kernel is a number: the place of a wait in the table, and how often that
+// place was used. So completions of waits that are over find nobody.
+#include <hal/ring.hpp>
+
+#include <liburing.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <deque>
+#include <mutex>
+#include <new>
+#include <utility>
+#include <vector>
+
+#include "hal/async/submission.hpp"
+#include "hal/src/guard.hpp"
+#include "resmgr/base/clock.hpp"
+#include "resmgr/base/unique_fd.hpp"
+#include "resmgr/lock/engine.hpp"
+
+namespace hal {
+
+using resmgr::fail;
+using resmgr::fail_errno;
+using resmgr::UniqueFd;
+
+namespace {
+
+constexpr unsigned kMaxEntries = 4096;
+/// Of the completion that says that something was posted. No place is as high.
+constexpr std::uint64_t kPosted = ~std::uint64_t{0};
+constexpr unsigned kUsesShift = 32;
+
+constexpr std::uint32_t place_of(std::uint64_t id) noexcept {
+  return static_cast<std::uint32_t>(id);
+}
+
+// Whether it passes: a signal, a timeout, memory, a full queue.
+constexpr bool is_passing(int error) noexcept {
+  return error == EINTR || error == ETIME || error == EAGAIN || error == EBUSY || error == EBADR;
+}
+
+}  // namespace
+
+struct Ring::Called final : Ring::Pending {
+  Called(ResourceManager& manager, Handle handle, const AcquireOptions& options,
+         std::source_location where, Callback&& to_call) noexcept
+      : Pending(manager, handle, options, where), callback(std::move(to_call)) {}
+  void tell() override { callback(wait.take()); }
+  Callback callback;
+};
+
+struct Ring::Impl {
+  /// Where a wait is known; its number is half of the wait's id.
+  struct Place {
+    Pending* pending = nullptr;
+    std::unique_ptr<Pending> own{};  ///< a callback's
+    std::uint32_t uses = 1;          ///< from 1, so that no id is 0
+    bool due = false;                ///< on the list of what is done or to be armed
+  };
+
+  Impl() noexcept = default;
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  ~Impl() {
+    places.clear();  // gives up what waits on the ring
+    if (open) ::io_uring_queue_exit(&ring);
+  }
+
+  Result<void> begin(unsigned entries) {
+    for (const unsigned flags :
+         {unsigned{IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG}, 0u}) {
+      const int result = ::io_uring_queue_init(entries, &ring, flags);
+      open = result == 0;
+      if (open) break;
+      if (result != -EINVAL) return fail_errno(-result, "io_uring_setup");
+    }
+    if (!open) return fail(ErrorCode::Unsupported, "this kernel's io_uring");
+    bell = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!bell) return fail_errno(errno, "eventfd");
+    return {};
+  }
+
+  [[nodiscard]] Pending* find(std::uint64_t id) const noexcept {
+    const std::uint32_t at = place_of(id);
+    if (at >= places.size() || places[at].uses != id >> kUsesShift) return nullptr;
+    return places[at].pending;
+  }
+  [[nodiscard]] std::uint64_t put(Pending& pending) {
+    if (free.empty()) {
+      places.emplace_back();
+      // So that what follows needs no memory.
+      for (auto* list : {&free, &due, &turn}) list->reserve(places.capacity());
+      free.push_back(static_cast<std::uint32_t>(places.size() - 1));
+    }
+    const std::uint32_t at = free.back();
+    free.pop_back();
+    places[at].pending = &pending;
+    ++waiting;
+    return std::uint64_t{places[at].uses} << kUsesShift | at;
+  }
+  /// Returns what the ring owned of it.
+  std::unique_ptr<Pending> take_out(Pending& pending) noexcept {
+    Place& place = places[place_of(pending.id)];
+    place.pending = nullptr;
+    if (++place.uses == 0) place.uses = 1;
+    free.push_back(place_of(pending.id));
+    pending.id = 0;
+    --waiting;
+    return std::move(place.own);
+  }
+
+  [[nodiscard]] io_uring_sqe* entry() noexcept {
+    io_uring_sqe* sqe = ::io_uring_get_sqe(&ring);
+    if (sqe) return sqe;
+    (void)::io_uring_submit(&ring);
+    return ::io_uring_get_sqe(&ring);
+  }
+  /// In the next turn it is told, or armed.
+  void defer(const Pending& pending) noexcept {
+    const std::uint32_t at = place_of(pending.id);
+    if (std::exchange(places[at].due, true)) return;
+    due.push_back(at);
+  }
+  /// Has it waited for; later, if the queue is full, or if it is done.
+  void arm(Pending& pending) noexcept {
+    if (pending.wait.done()) return defer(pending);
+    const unsigned needed = pending.wait.submissions();
+    if (needed == 0) return;
+    // A chain must not be cut in two by a submission in between.
+    if (::io_uring_sq_space_left(&ring) < needed) (void)::io_uring_submit(&ring);
+    if (::io_uring_sq_space_left(&ring) < needed) return defer(pending);
+    std::array<io_uring_sqe*, 2> entries{};
+    for (unsigned i = 0; i < needed; ++i) entries[i] = ::io_uring_get_sqe(&ring);
+    (void)pending.wait.prepare(entries, pending.id);
+  }
+  void tell(Pending& pending) {
+    const auto own = take_out(pending);
+    ++told;
+    pending.tell();
+  }
+  void do_what_is_due();
+  void complete(const io_uring_cqe& completion);
+  void look_at_all();
+  void do_posted();
+  [[nodiscard]] Result<void> wait(std::chrono::nanoseconds at_most) noexcept;
+
+  io_uring ring{};
+  bool open = false;
+  UniqueFd bell;
+  bool bell_armed = false;
+  std::vector<Place> places;
+  std::vector<std::uint32_t> free;
+  std::vector<std::uint32_t> due;   ///< places: done already, or no entry was free
+  std::vector<std::uint32_t> turn;  ///< of these, those that this turn is for
+  std::size_t waiting = 0;
+  unsigned told = 0;
+  std::uint64_t looked_at = 0;  ///< when all were
+  std::atomic<bool> stopping{false};
+  std::mutex mutex;
+  std::deque<std::move_only_function<void()>> posted;  ///< under the mutex
+};
+
+void Ring::Impl::do_what_is_due() {
+  // What comes meanwhile waits for the next turn: who asks anew whenever he is told must not keep
+  // the others waiting. (Something is left of a turn where a callback threw.)
+  if (turn.empty()) {
+    turn.swap(due);
+    std::ranges::reverse(turn);
+  }
+  while (!turn.empty()) {
+    Place& place = places[turn.back()];
+    turn.pop_back();
+    place.due = false;
+    if (!place.pending) continue;
+    if (place.pending->wait.done()) {
+      tell(*place.pending);
+    } else {
+      arm(*place.pending);
+    }
+  }
+}
+
+void Ring::Impl::complete(const io_uring_cqe& completion) {
+  if (completion.user_data == kPosted) {
+    bell_armed = false;
+    do_posted();
+    return;
+  }
+  Pending* const pending = find(completion.user_data);
+  if (!pending) return;
+  switch (pending->wait.complete(&completion)) {
+    case AsyncAcquire::Step::Done:
+      tell(*pending);
+      break;
+    case AsyncAcquire::Step::Rearm:
+      arm(*pending);
+      break;
+    case AsyncAcquire::Step::More:
+    case AsyncAcquire::Step::NotMine:
+      break;
+  }
+}
+
+// For those whose granter was stopped before he woke them.
+void Ring::Impl::look_at_all() {
+  const std::uint64_t now = resmgr::Clock::now();
+  if (waiting == 0 || now - looked_at < resmgr::lock::kBoundedSleepNs) return;
+  looked_at = now;
+  for (std::size_t at = 0; at < places.size(); ++at) {
+    Pending* const pending = places[at].pending;
+    if (pending && pending->wait.check()) tell(*pending);
+  }
+}
+
+void Ring::Impl::do_posted() {
+  std::uint64_t rings = 0;
+  (void)!::read(bell.get(), &rings, sizeof(rings));
+  std::deque<std::move_only_function<void()>> work;
+  {
+    const std::lock_guard lock(mutex);
+    work.swap(posted);
+  }
+  for (auto& each : work) {
+    ++told;
+    each();
+  }
+}
+
+Result<void> Ring::Impl::wait(std::chrono::nanoseconds at_most) noexcept {
+  const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(at_most.count(), 0));
+  __kernel_timespec timeout =
+      async::to_timespec(waiting != 0 ? std::min(ns, resmgr::lock::kBoundedSleepNs) : ns);
+  io_uring_cqe* first = nullptr;
+  const int result = ns == 0
+                         ? ::io_uring_submit_and_get_events(&ring)
+                         : ::io_uring_submit_and_wait_timeout(&ring, &first, 1, &timeout, nullptr);
+  if (result < 0 && !is_passing(-result)) return fail_errno(-result, "io_uring_enter");
+  return {};
+}
+
+Result<std::unique_ptr<Ring>> Ring::create(RingOptions options) {
+  if (options.entries == 0 || options.entries > kMaxEntries) {
+    return fail(ErrorCode::InvalidArgument, "entries of a ring");
+  }
+  if (!async::has_futex_operations()) {
+    return fail(ErrorCode::Unsupported, "io_uring's futex operations");
+  }
+  return guard("ring", [&]() -> Result<std::unique_ptr<Ring>> {
+    auto impl = std::make_unique<Impl>();
+    // Chains of two need room.
+    if (auto begun = impl->begin(std::max(options.entries, 2u)); !begun) {
+      return std::unexpected(std::move(begun.error()));
+    }
+    return std::unique_ptr<Ring>(new Ring(std::move(impl)));
+  });
+}
+
+Ring::Ring(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Ring::~Ring() = default;
+
+Result<Ring::Token> Ring::acquire(ResourceManager& manager, Handle handle,
+                                  const AcquireOptions& options, Callback callback,
+                                  std::source_location where) {
+  if (!callback) return fail(ErrorCode::InvalidArgument, "no callback");
+  return guard("ring", [&]() -> Result<Token> {
+    auto made = std::make_unique<Called>(manager, handle, options, where, std::move(callback));
+    Pending& pending = *made;
+    pending.id = impl_->put(pending);
+    impl_->places[place_of(pending.id)].own = std::move(made);
+    impl_->arm(pending);
+    return Token{pending.id};
+  });
+}
+
+bool Ring::add(Pending& pending) noexcept try {
+  pending.id = impl_->put(pending);
+  impl_->arm(pending);
+  return true;
+} catch (const std::bad_alloc&) {
+  // It goes on at once, and finds that it was cancelled.
+  (void)pending.wait.cancel();
+  return false;
+}
+
+void Ring::forget(Pending& pending) noexcept { (void)impl_->take_out(pending); }
+
+bool Ring::cancel(Token token) noexcept {
+  Pending* const pending = impl_->find(token.value);
+  if (!pending) return false;
+  (void)pending->wait.cancel();
+  // Where nothing was in flight no completion will come.
+  if (pending->wait.done()) impl_->defer(*pending);
+  return true;
+}
+
+Result<unsigned> Ring::poll(std::chrono::nanoseconds at_most) {
+  impl_->told = 0;
+  if (!impl_->bell_armed) {
+    if (io_uring_sqe* const sqe = impl_->entry()) {
+      ::io_uring_prep_poll_add(sqe, impl_->bell.get(), POLLIN);
+      ::io_uring_sqe_set_data64(sqe, kPosted);
+      impl_->bell_armed = true;
+    }
+  }
+  impl_->do_what_is_due();
+  const bool now = impl_->told != 0 || !impl_->due.empty();
+  if (auto waited = impl_->wait(now ? std::chrono::nanoseconds{} : at_most); !waited) {
+    return std::unexpected(std::move(waited.error()));
+  }
+  io_uring_cqe* seen = nullptr;
+  while (::io_uring_peek_cqe(&impl_->ring, &seen) == 0) {
+    const io_uring_cqe completion = *seen;
+    ::io_uring_cqe_seen(&impl_->ring, seen);
+    impl_->complete(completion);
+  }
+  impl_->look_at_all();
+  return impl_->told;
+}
+
+Result<void> Ring::run() {
+  while (impl_->waiting != 0 && !impl_->stopping.exchange(false)) {
+    auto told = poll(std::chrono::nanoseconds(resmgr::lock::kBoundedSleepNs));
+    if (!told) return std::unexpected(std::move(told.error()));
+  }
+  return {};
+}
+
+void Ring::stop() noexcept {
+  impl_->stopping.store(true);
+  const std::uint64_t once = 1;
+  (void)!::write(impl_->bell.get(), &once, sizeof(once));
+}
+
+Result<void> Ring::post(std::move_only_function<void()> work) {
+  if (!work) return fail(ErrorCode::InvalidArgument, "nothing to call");
+  return guard("post", [&]() -> Result<void> {
+    {
+      const std::lock_guard lock(impl_->mutex);
+      impl_->posted.push_back(std::move(work));
+    }
+    const std::uint64_t once = 1;
+    (void)!::write(impl_->bell.get(), &once, sizeof(once));
+    return {};
+  });
+}
+
+int Ring::fd() const noexcept { return impl_->ring.ring_fd; }
+std::size_t Ring::pending() const noexcept { return impl_->waiting; }
+
+}  // namespace hal

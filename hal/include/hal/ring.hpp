@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Ring: a loop that waits for resources, and calls back or resumes who asked for them.
+//
+// What it is: an io_uring of its own, on which acquisitions wait; for those who have no ring that
+// they would rather use with AsyncAcquire. A wait costs one entry, no thread. What it is not: an
+// executor for other work, but for what is post()ed to it.
+//
+// Callbacks, and coroutines that wait here, go on inside poll() or run(), one at a time, under no
+// lock; they may call any function of the ring and of the manager, but not destroy the ring, nor
+// call poll() or run(). What was had at once is called back too: never inside acquire() itself.
+//
+// In a loop of the author's own: wait until fd() is readable, at most for 100 ms while there is
+// something to wait for, and call poll(); also after acquire(), for it is poll() that submits.
+//
+// Contexts: a thread's own context waits for a resource once; tasks that run beside each other on
+// one ring need a context each (ResourceManager::create_context()).
+//
+// Lifetime: destroying it gives up all its waits; their callbacks are destroyed, not called, and
+// coroutines that wait on it are to be destroyed before. Thread-safety: belongs to one thread at a
+// time, except post() and stop(), which any thread may call.
+//
+//   auto ring = hal::Ring::create().value();
+//   ring->acquire(manager, handle, {.mode = hal::AcquisitionMode::Blocking},
+//                 [](hal::Result<hal::ScopedResource> hold) { use(hold); });
+//   ring->run();
+//
+//   hal::Task<> copy(hal::Ring& ring, ...) {
+//     auto hold = co_await ring.acquire(manager, handle, {.mode = hal::AcquisitionMode::Blocking});
+//   }
+#pragma once
+
+#include <chrono>
+#include <coroutine>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <source_location>
+#include <utility>
+
+#include <hal/async_acquire.hpp>
+#include <hal/export.hpp>
+#include <hal/refs.hpp>
+#include <hal/resource_manager.hpp>
+
+namespace hal {
+
+struct RingOptions {
+  /// Of the submission queue, 1 to 4096; more only mean fewer calls. Waits are not bounded by it.
+  unsigned entries = 256;
+};
+
+class HAL_EXPORT Ring {
+ public:
+  using Callback = std::move_only_function<void(Result<ScopedResource>)>;
+  class Acquisition;
+  /// Names a callback's acquisition until it was called back.
+  struct Token {
+    std::uint64_t value = 0;
+  };
+
+  /// Errors: InvalidArgument (entries), Unsupported (the kernel's io_uring has no futex operations,
+  /// or is forbidden), CapacityExceeded (descriptors), System.
+  [[nodiscard]] static Result<std::unique_ptr<Ring>> create(RingOptions options = {});
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
+  ~Ring();
+
+  /// Acquires, and calls back with the outcome, that of AsyncAcquire. Errors: InvalidArgument
+  /// (nothing to call), System (ENOMEM); nothing is called back then.
+  Result<Token> acquire(ResourceManager& manager, Handle handle, const AcquireOptions& options,
+                        Callback callback,
+                        std::source_location where = std::source_location::current());
+  /// The same for coroutines of any type: co_await it where it was made. Destroying it, with its
+  /// coroutine, say, gives the wait up.
+  [[nodiscard]] Acquisition acquire(
+      ResourceManager& manager, Handle handle, const AcquireOptions& options = {},
+      std::source_location where = std::source_location::current()) noexcept;
+  /// Gives an acquisition up; its callback is called with Cancelled, or with what was faster. False
+  /// if it has been called.
+  bool cancel(Token token) noexcept;
+
+  /// Submits what is new, waits for at most so long until there is something to tell, and tells
+  /// it. Returns how much. Errors: System (the kernel refuses the ring). Throws what a callback
+  /// throws; whoever was not told then is told by the next call.
+  Result<unsigned> poll(std::chrono::nanoseconds at_most = {});
+  /// poll()s until nothing is waited for any more, or stop(). Errors: as poll().
+  Result<void> run();
+  /// Has run() return after what it is just telling, or at once when it is called next.
+  void stop() noexcept;
+  /// Calls `work` inside poll() or run(). Errors: InvalidArgument (nothing to call), System
+  /// (ENOMEM).
+  Result<void> post(std::move_only_function<void()> work);
+  /// Readable when poll() would find something.
+  [[nodiscard]] int fd() const noexcept;
+  /// Acquisitions that have no outcome yet, or were not told theirs.
+  [[nodiscard]] std::size_t pending() const noexcept;
+
+ private:
+  /// What waits on a ring; at one address while it does.
+  struct Pending {
+    Pending(ResourceManager& manager, Handle handle, const AcquireOptions& options,
+            std::source_location where) noexcept
+        : wait(manager, handle, options, where) {}
+    Pending(const Pending&) = delete;
+    Pending& operator=(const Pending&) = delete;
+    virtual ~Pending() = default;
+    /// Tells the outcome. The ring knows it no more.
+    virtual void tell() = 0;
+
+    AsyncAcquire wait;
+    std::uint64_t id = 0;  ///< what the ring knows it by; 0: it does not
+  };
+  struct Called;
+  struct Impl;
+
+  explicit Ring(std::unique_ptr<Impl> impl) noexcept;
+  [[nodiscard]] bool add(Pending& pending) noexcept;
+  void forget(Pending& pending) noexcept;
+
+  std::unique_ptr<Impl> impl_;
+};
+
+/// What acquire() of a coroutine is: await it, once.
+class [[nodiscard]] Ring::Acquisition final : private Ring::Pending {
+ public:
+  Acquisition(Ring& ring, ResourceManager& manager, Handle handle, const AcquireOptions& options,
+              std::source_location where) noexcept
+      : Pending(manager, handle, options, where), ring_(ring) {}
+  ~Acquisition() override {
+    if (id != 0) ring_.forget(*this);
+  }
+
+  [[nodiscard]] bool await_ready() const noexcept { return wait.done(); }
+  [[nodiscard]] bool await_suspend(std::coroutine_handle<> waiting) noexcept {
+    waiting_ = waiting;
+    return ring_.add(*this);
+  }
+  [[nodiscard]] Result<ScopedResource> await_resume() noexcept { return wait.take(); }
+
+ private:
+  void tell() override { waiting_.resume(); }
+
+  Ring& ring_;
+  std::coroutine_handle<> waiting_;
+};
+
+inline Ring::Acquisition Ring::acquire(ResourceManager& manager, Handle handle,
+                                       const AcquireOptions& options,
+                                       std::source_location where) noexcept {
+  return {*this, manager, handle, options, where};
+}
+
+}  // namespace hal

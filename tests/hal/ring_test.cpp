@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <hal/ring.hpp>
+
+#include <gtest/gtest.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <hal/task.hpp>
+
+#include "tests/hal/support.hpp"
+
+namespace hal::test {
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+
+constexpr AcquireOptions kBlocking{.mode = AcquisitionMode::Blocking};
+
+class RingTest : public ManagerTest {
+ protected:
+  void SetUp() override {
+    ManagerTest::SetUp();
+    remake({});
+    resource_ = add("dma0/channel/0");
+    other_.emplace(manager_->create_context().value());
+  }
+  void remake(RingOptions options) {
+    auto made = Ring::create(options);
+    ASSERT_TRUE(made) << made.error().message();
+    ring_ = std::move(*made);
+  }
+  [[nodiscard]] AcquireOptions wanted(AcquisitionMode mode = AcquisitionMode::Blocking) {
+    return {.mode = mode, .timeout = hours(1), .context = &*other_};
+  }
+  [[nodiscard]] ScopedResource hold() { return manager_->try_acquire(resource_).value(); }
+  [[nodiscard]] bool is_free() { return manager_->try_acquire(resource_).has_value(); }
+  /// Polls until it was told so much.
+  void poll(unsigned expected) {
+    unsigned told = 0;
+    while (told < expected) {
+      const auto more = ring_->poll(hours(1));
+      ASSERT_TRUE(more) << more.error().message();
+      told += *more;
+    }
+  }
+
+  std::unique_ptr<Ring> ring_;
+  Handle resource_;
+  std::optional<Context> other_;
+};
+
+TEST_F(RingTest, OptionsOutOfRangeAreRefused) {
+  EXPECT_EQ(Ring::create({.entries = 0}).error(), ErrorCode::InvalidArgument);
+  EXPECT_EQ(Ring::create({.entries = 4097}).error(), ErrorCode::InvalidArgument);
+  EXPECT_TRUE(Ring::create({.entries = 1}));
+  EXPECT_EQ(ring_->acquire(*manager_, resource_, {}, Ring::Callback()).error(),
+            ErrorCode::InvalidArgument);
+  EXPECT_EQ(ring_->post({}).error(), ErrorCode::InvalidArgument);
+}
+
+TEST_F(RingTest, WhatIsFreeIsCalledBackInTheNextPoll) {
+  bool called = false;
+  ASSERT_TRUE(ring_->acquire(*manager_, resource_, {}, [&](Result<ScopedResource> hold) {
+    called = true;
+    EXPECT_TRUE(hold);
+  }));
+  EXPECT_FALSE(called);
+  EXPECT_EQ(ring_->pending(), 1u);
+  EXPECT_EQ(ring_->poll().value(), 1u);
+  EXPECT_TRUE(called);
+  EXPECT_EQ(ring_->pending(), 0u);
+  EXPECT_TRUE(is_free());
+}
+
+TEST_F(RingTest, CallsBackWhatWasGranted) {
+  ScopedResource held = hold();
+  ScopedResource taken;
+  ASSERT_TRUE(ring_->acquire(*manager_, resource_, wanted(),
+                             [&](Result<ScopedResource> hold) { taken = std::move(*hold); }));
+  EXPECT_EQ(ring_->poll().value(), 0u);
+  ASSERT_TRUE(held.release());
+  poll(1);
+  EXPECT_TRUE(taken);
+  EXPECT_FALSE(is_free());
+}
+
+TEST_F(RingTest, OneRingServesManyInTheirOrder) {
+  remake({.entries = 2});
+  constexpr int kWaits = 50;
+  ScopedResource held = hold();
+  std::vector<Context> contexts;
+  std::vector<int> order;
+  for (int i = 0; i < kWaits; ++i) contexts.push_back(manager_->create_context().value());
+  for (int i = 0; i < kWaits; ++i) {
+    AcquireOptions options =
+        wanted(i % 2 == 0 ? AcquisitionMode::Blocking : AcquisitionMode::Timeout);
+    options.context = &contexts[static_cast<std::size_t>(i)];
+    ASSERT_TRUE(ring_->acquire(*manager_, resource_, options, [&order, i](auto hold) {
+      EXPECT_TRUE(hold);
+      order.push_back(i);
+    }));
+  }
+  ASSERT_TRUE(held.release());
+  ASSERT_TRUE(ring_->run());
+  ASSERT_EQ(order.size(), std::size_t{kWaits});
+  EXPECT_TRUE(std::ranges::is_sorted(order));
+  EXPECT_TRUE(is_free());
+}
+
+TEST_F(RingTest, ADeadlineIsKept) {
+  const ScopedResource held = hold();
+  AcquireOptions options = wanted(AcquisitionMode::Timeout);
+  options.timeout = milliseconds(1);
+  ErrorCode code{};
+  ASSERT_TRUE(ring_->acquire(*manager_, resource_, options,
+                             [&](auto hold) { code = hold.error().code(); }));
+  ASSERT_TRUE(ring_->run());
+  EXPECT_EQ(code, ErrorCode::TimedOut);
+}
+
+TEST_F(RingTest, ATokenCancelsOnce) {
+  ScopedResource held = hold();
+  for (const bool armed : {false, true}) {
+    ErrorCode code{};
+    const auto token = ring_->acquire(*manager_, resource_, wanted(),
+                                      [&](auto hold) { code = hold.error().code(); });
+    if (armed) {
+      EXPECT_EQ(ring_->poll().value(), 0u);
+    }
+    EXPECT_TRUE(ring_->cancel(*token));
+    ASSERT_TRUE(ring_->run());
+    EXPECT_EQ(code, ErrorCode::Cancelled);
+    EXPECT_FALSE(ring_->cancel(*token));
+  }
+  EXPECT_FALSE(ring_->cancel({}));
+  EXPECT_FALSE(ring_->cancel({.value = ~std::uint64_t{0}}));
+  ASSERT_TRUE(held.release());
+  EXPECT_TRUE(is_free());
+}
+
+TEST_F(RingTest, WhoIsCalledBackMayAskAnew) {
+  int rounds = 0;
+  Ring::Callback again;
+  const auto ask = [&](auto&& self) -> void {
+    ASSERT_TRUE(ring_->acquire(*manager_, resource_, wanted(), [&, self](auto hold) {
+      EXPECT_TRUE(hold);
+      hold->release().value();
+      if (++rounds < 10) self(self);
+    }));
+  };
+  ask(ask);
+  ASSERT_TRUE(ring_->run());
+  EXPECT_EQ(rounds, 10);
+}
+
+TEST_F(RingTest, WhatACallbackThrowsReachesTheCaller) {
+  int called = 0;
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(ring_->acquire(*manager_, resource_, {}, [&](auto) {
+      if (++called == 1) throw std::runtime_error("thrown by a callback");
+    }));
+  }
+  EXPECT_THROW((void)ring_->poll(), std::runtime_error);
+  EXPECT_EQ(called, 1);
+  EXPECT_EQ(ring_->poll().value(), 2u);
+  EXPECT_EQ(called, 3);
+  EXPECT_TRUE(is_free());
+}
+
+TEST_F(RingTest, PostedWorkRunsInThePoll) {
+  int done = 0;
+  std::thread poster([&] { ASSERT_TRUE(ring_->post([&] { ++done; })); });
+  poll(1);
+  poster.join();
+  EXPECT_EQ(done, 1);
+}
+
+TEST_F(RingTest, AnotherThreadStopsIt) {
+  const ScopedResource held = hold();
+  ASSERT_TRUE(ring_->acquire(*manager_, resource_, wanted(), [](auto) { FAIL(); }));
+  std::thread stopper([&] { ring_->stop(); });
+  ASSERT_TRUE(ring_->run());
+  stopper.join();
+  EXPECT_EQ(ring_->pending(), 1u);
+  ring_.reset();
+  EXPECT_EQ(manager_->get_resource_stats(resource_).value().waiting, 0u) << "the wait was given up";
+}
+
+TEST_F(RingTest, ItsDescriptorSaysWhenThereIsSomethingToTell) {
+  ScopedResource held = hold();
+  ASSERT_TRUE(ring_->acquire(*manager_, resource_, wanted(), [](auto) {}));
+  EXPECT_EQ(ring_->poll().value(), 0u);
+  pollfd readable{.fd = ring_->fd(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&readable, 1, 0), 0);
+  ASSERT_TRUE(held.release());
+  EXPECT_EQ(::poll(&readable, 1, -1), 1);
+  EXPECT_EQ(ring_->poll().value(), 1u);
+}
+
+TEST_F(RingTest, AClosedManagerEndsItsWaits) {
+  const ScopedResource held = hold();
+  ErrorCode code{};
+  ASSERT_TRUE(ring_->acquire(*manager_, resource_, wanted(),
+                             [&](auto hold) { code = hold.error().code(); }));
+  EXPECT_EQ(ring_->poll().value(), 0u);
+  manager_->close();
+  ASSERT_TRUE(ring_->run());
+  EXPECT_EQ(code, ErrorCode::Disconnected);
+}
+
+Task<int> take_twice(Ring& ring, ResourceManager& manager, Handle handle,
+                     const AcquireOptions& options) {
+  int had = 0;
+  for (int i = 0; i < 2; ++i) {
+    const auto hold = co_await ring.acquire(manager, handle, options);
+    had += hold ? 1 : 0;
+  }
+  co_return had;
+}
+
+Task<int> sum_of_two(Ring& ring, ResourceManager& manager, Handle handle,
+                     const AcquireOptions& options) {
+  const int first = co_await take_twice(ring, manager, handle, options);
+  co_return first + co_await take_twice(ring, manager, handle, options);
+}
+
+TEST_F(RingTest, ACoroutineNeedsNoLoopForWhatIsFree) {
+  auto task = sum_of_two(*ring_, *manager_, resource_, {});
+  task.start();
+  ASSERT_TRUE(task.done());
+  EXPECT_EQ(task.result(), 4);
+}
+
+TEST_F(RingTest, ACoroutineGoesOnWhenItIsGranted) {
+  ScopedResource held = hold();
+  auto task = sum_of_two(*ring_, *manager_, resource_, wanted());
+  task.start();
+  EXPECT_FALSE(task.done());
+  ASSERT_TRUE(ring_->post([&] { held.release().value(); }));
+  ASSERT_TRUE(ring_->run());
+  ASSERT_TRUE(task.done());
+  EXPECT_EQ(task.result(), 4);
+}
+
+TEST_F(RingTest, DestroyingACoroutineGivesItsWaitUp) {
+  for (const bool granted : {false, true}) {
+    ScopedResource held = hold();
+    {
+      auto task = take_twice(*ring_, *manager_, resource_, wanted());
+      task.start();
+      EXPECT_EQ(ring_->poll().value(), 0u);
+      if (granted) {
+        ASSERT_TRUE(held.release());
+      }
+    }
+    EXPECT_EQ(ring_->pending(), 0u);
+    EXPECT_EQ(ring_->poll().value(), 0u) << "its completion finds nobody";
+    held = {};
+    EXPECT_TRUE(is_free()) << granted;
+  }
+}
+
+Task<> fails() {
+  throw std::runtime_error("thrown by a coroutine");
+  co_return;
+}
+
+TEST_F(RingTest, WhatACoroutineThrowsReachesItsAwaiter) {
+  const auto awaits = [](Ring&) -> Task<bool> {
+    try {
+      co_await fails();
+    } catch (const std::runtime_error&) {
+      co_return true;
+    }
+    co_return false;
+  };
+  EXPECT_TRUE(run(*ring_, awaits(*ring_)).value());
+  EXPECT_THROW((void)run(*ring_, fails()), std::runtime_error);
+}
+
+}  // namespace
+}  // namespace hal::test
