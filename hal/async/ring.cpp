@@ -57,7 +57,7 @@ struct Ring::Called final : Ring::Pending {
   Callback callback;
 };
 
-struct Ring::Impl {
+struct [[gnu::visibility("hidden")]] Ring::Impl {
   /// Where a wait is known; its number is half of the wait's id.
   struct Place {
     Pending* pending = nullptr;

@@ -112,7 +112,7 @@ class HAL_EXPORT Ring {
     std::uint64_t id = 0;  ///< what the ring knows it by; 0: it does not
   };
   struct Called;
-  struct Impl;
+  struct [[gnu::visibility("hidden")]] Impl;
 
   explicit Ring(std::unique_ptr<Impl> impl) noexcept;
   [[nodiscard]] bool add(Pending& pending) noexcept;
