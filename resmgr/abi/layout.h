@@ -122,7 +122,7 @@ struct rm_node {
   uint8_t mode;           /* enum rm_wait_mode */
   uint8_t flags;          /* RM_NODE_FLAG_* */
   uint32_t group;         /* acquire_any group, 0 for a single wait */
-  uint32_t wake_target;   /* 0: own word; otherwise the client's doorbell */
+  uint32_t wake_target;   /* 0: own word; otherwise index + 1 of the client whose doorbell it is */
 };
 
 /* ---- hold cells -----------------------------------------------------------
@@ -216,13 +216,18 @@ struct rm_context {
 };
 
 #define RM_CLIENT_SEQ_SHIFT 8
+
+/* The doorbell of a client that can't wait on the words of its nodes: who decides one
+ * sets its bit in RM_TABLE_NODES_READY, then adds RM_DOORBELL_RING, and wakes the
+ * futex if ASLEEP is set. The bits are hints: what is decided, the node says. */
+#define RM_DOORBELL_ASLEEP 1u
+#define RM_DOORBELL_RING 2u
 struct rm_client {
   uint64_t state;      /* sequence:56 | rm_context_state:8 */
   uint32_t pid;        /* in the authority's PID namespace */
-  uint32_t doorbell;   /* futex, for clients that can't wait on node words */
+  uint32_t doorbell;   /* futex: RM_DOORBELL_*, atomically */
   uint64_t start_time; /* clock ticks since boot, tells a re-used pid apart */
-  uint32_t ready_link; /* nodes decided for this client, behind the doorbell */
-  uint32_t reserved[9];
+  uint32_t reserved[10];
 };
 
 /* ---- flight recorder ------------------------------------------------------ */
@@ -301,7 +306,8 @@ enum rm_lock_table {
   RM_TABLE_ORDER_BITS = 6,
   RM_TABLE_ORDER_EDGES = 7,
   RM_TABLE_NODES_TAKEN = 8, /* a bit each, 64 to a word */
-  RM_TABLE_CELLS_TAKEN = 9
+  RM_TABLE_CELLS_TAKEN = 9,
+  RM_TABLE_NODES_READY = 10 /* a bit each, 64 to a word; see rm_client.doorbell */
 };
 
 /* Who needs a node or a cell takes a bit of the pool's table of what is taken, then the

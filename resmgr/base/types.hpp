@@ -86,6 +86,13 @@ enum class AcquisitionMode : std::uint8_t {
   Emergency = 3,    ///< head of the queue, victim of a deadlock last of all; bounded like Timeout
 };
 
+/// What wakes a wait that no thread sleeps for.
+enum class AsyncPath : std::uint8_t {
+  Auto = 0,      ///< Futex where the kernel can, else Doorbell
+  Futex = 1,     ///< io_uring waits on the request's own futex: Linux 6.7
+  Doorbell = 2,  ///< a thread of the manager's, one for all its waits
+};
+
 /// Exclusive or shared.
 enum class HoldKind : std::uint8_t { Exclusive = 0, Shared = 1 };
 

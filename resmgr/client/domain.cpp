@@ -53,14 +53,17 @@ Result<std::shared_ptr<Domain>> Domain::create(DomainOptions options) {
   return domain;
 }
 
-Result<std::shared_ptr<Domain>> Domain::connect(LinkOptions link) {
+Result<std::shared_ptr<Domain>> Domain::connect(LinkOptions link, AsyncPath async_path) {
   LogSink log = link.log;
   auto attached = ServedAuthority::attach(std::move(link));
   if (!attached) return std::unexpected(std::move(attached.error()));
   ServedAuthority& authority = *attached->authority;
   auto domain = make(Parts{std::move(attached->registry), std::move(attached->locks), std::nullopt,
                            std::move(attached->authority), attached->client},
-                     DomainOptions{.name = {}, .capacities = {}, .log = std::move(log)});
+                     DomainOptions{.name = {},
+                                   .capacities = {},
+                                   .async_path = async_path,
+                                   .log = std::move(log)});
   if (auto followed = authority.follow_in(domain->registry_); !followed) {
     return std::unexpected(std::move(followed.error()));
   }
@@ -89,6 +92,8 @@ Domain::Domain(Parts parts, DomainOptions options)
                      : std::make_unique<EmbeddedAuthority>(*parts.writer, view_, locks_, engine_)),
       client_(parts.client),
       ticker_(engine_),
+      async_path_(options.async_path),
+      doorbell_(std::make_shared<Doorbell>(locks_.tables(), client_)),
       contexts_(locks_.tables(), engine_) {
   // A served domain has its daemon's.
   if (!is_served()) engine_.order().set_policy(options.order_policy);
@@ -102,16 +107,19 @@ Domain::~Domain() {
 
 void Domain::before_fork() noexcept {
   contexts_.before_fork();
+  doorbell_->before_fork();
   authority_->before_fork();
 }
 
 void Domain::after_fork_in_parent() noexcept {
   authority_->after_fork_in_parent();
+  doorbell_->after_fork();
   contexts_.after_fork_in_parent();
 }
 
 void Domain::after_fork_in_child() noexcept {
   contexts_.after_fork_in_child();
+  doorbell_->after_fork();
   authority_->after_fork_in_child();
   serial_ = kNoSerial;
   life_.store(Life::Closed, std::memory_order_release);
@@ -129,6 +137,7 @@ void Domain::close() noexcept {
   remove_all_hooks();
   hooks_.stop();
   ticker_.stop();
+  doorbell_->stop();
   memory_.clear();
   foreign_memory_.clear();
   readable_memory_.clear();

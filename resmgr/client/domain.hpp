@@ -27,6 +27,7 @@
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/log.hpp"
 #include "resmgr/client/authority.hpp"
+#include "resmgr/client/doorbell.hpp"
 #include "resmgr/client/hooks.hpp"
 #include "resmgr/client/link.hpp"
 #include "resmgr/client/memory.hpp"
@@ -45,6 +46,7 @@ struct DomainOptions {
   Capacities capacities;
   bool compact_handles = false;
   OrderPolicy order_policy = OrderPolicy::Warn;
+  AsyncPath async_path = AsyncPath::Auto;
   LogSink log;
 };
 
@@ -70,7 +72,8 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   /// A new embedded domain. Errors: InvalidArgument, System.
   [[nodiscard]] static Result<std::shared_ptr<Domain>> create(DomainOptions options);
   /// One that resmgrd serves. Errors: those of ServedAuthority::attach().
-  [[nodiscard]] static Result<std::shared_ptr<Domain>> connect(LinkOptions link);
+  [[nodiscard]] static Result<std::shared_ptr<Domain>> connect(
+      LinkOptions link, AsyncPath async_path = AsyncPath::Auto);
   ~Domain() override;
   /// Whether other processes may have part in it.
   [[nodiscard]] bool is_served() const noexcept { return client_ != 0; }
@@ -177,6 +180,11 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
       return {};
     return make_memory_or_revert(context, handle.with_tenure(grant.tenure), kind);
   }
+  /// How waits without a thread are woken.
+  [[nodiscard]] AsyncPath async_path() const noexcept { return async_path_; }
+  /// Where that is by a thread of the domain's own. It may outlive the domain, and tells nothing
+  /// then.
+  [[nodiscard]] const std::shared_ptr<Doorbell>& doorbell() const noexcept { return doorbell_; }
   /// In one order for everybody, all or nothing.
   [[nodiscard]] Result<std::vector<Acquired>> acquire_bundle(lock::Context& context,
                                                              std::span<const Handle> handles,
@@ -246,6 +254,8 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   std::unique_ptr<Authority> authority_;
   std::uint32_t client_;  ///< which record of the lock region this process is
   mutable Ticker ticker_;
+  AsyncPath async_path_;
+  std::shared_ptr<Doorbell> doorbell_;
   lock::ContextTable contexts_;
   MemoryTable memory_;           ///< of what this process registered
   MemoryTable foreign_memory_;   ///< others', which this process may write

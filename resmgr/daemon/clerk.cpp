@@ -57,7 +57,6 @@ Result<void> Clerk::admit(Client& client) {
     store_relaxed(record.pid, client.pid);
     store_relaxed(record.start_time, client.start_time);
     store_relaxed(record.doorbell, 0);
-    store_relaxed(record.ready_link, 0);
     store(record.state, client.sequence << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_LIVE);
     return {};
   }

@@ -354,6 +354,8 @@ class LockEngine {
   }
 
  public:
+  /// Wakes who sleeps for the node: on its own futex, or on its client's doorbell, if on that.
+  void call(rm_node& node, Wakeup& owed) noexcept;
   /// The one decision about a waiter: WAITING with this sequence number becomes `outcome`. If he
   /// sleeps, his wake is owed. False if it was decided otherwise (I6).
   bool decide(const Waiter& waiter, unsigned outcome, Wakeup& owed) noexcept;

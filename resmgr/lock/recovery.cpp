@@ -231,7 +231,9 @@ void Recovery::wake_the_decided() noexcept {
   for (std::uint32_t i = 0; i < end; ++i) {
     rm_node& node = t_.nodes[i];
     const NodeWord word{load(node.word)};
-    if (!word.waiting() && word.state() != RM_NODE_IDLE) futex_wake(&node.word, 1);
+    if (word.waiting() || word.state() == RM_NODE_IDLE) continue;
+    Wakeup owed;
+    engine_.call(node, owed);
   }
 }
 

@@ -11,7 +11,7 @@ namespace resmgr::lock {
 namespace {
 
 // In the order of enum rm_lock_table.
-std::array<TableShape, 10> shapes(const Capacities& c) noexcept {
+std::array<TableShape, 11> shapes(const Capacities& c) noexcept {
   return {{{c.slots, sizeof(rm_slot)},
            {c.nodes, sizeof(rm_node)},
            {c.cells, sizeof(rm_cell)},
@@ -21,7 +21,8 @@ std::array<TableShape, 10> shapes(const Capacities& c) noexcept {
            {std::uint64_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64), sizeof(std::uint64_t)},
            {RM_ORDER_EDGES, sizeof(rm_order_edge)},
            {(std::uint64_t{c.nodes} + 63) / 64, sizeof(std::uint64_t)},
-           {(std::uint64_t{c.cells} + 63) / 64, sizeof(std::uint64_t)}}};
+           {(std::uint64_t{c.cells} + 63) / 64, sizeof(std::uint64_t)},
+           {(std::uint64_t{c.nodes} + 63) / 64, sizeof(std::uint64_t)}}};
 }
 
 }  // namespace
@@ -86,6 +87,7 @@ LockRegion::LockRegion(UniqueFd fd, Mapping mapping, const rm_region_header& hea
   at(tables_.order_edges, RM_TABLE_ORDER_EDGES);
   at(tables_.nodes_taken, RM_TABLE_NODES_TAKEN);
   at(tables_.cells_taken, RM_TABLE_CELLS_TAKEN);
+  at(tables_.nodes_ready, RM_TABLE_NODES_READY);
   tables_.slot_count = header_.slots;
   tables_.node_count = header_.nodes;
   tables_.cell_count = header_.cells;

@@ -32,6 +32,7 @@ struct LockTables {
   rm_order_edge* order_edges = nullptr;
   std::uint64_t* nodes_taken = nullptr;
   std::uint64_t* cells_taken = nullptr;
+  std::uint64_t* nodes_ready = nullptr;
   std::uint32_t slot_count = 0;
   std::uint32_t node_count = 0;
   std::uint32_t cell_count = 0;

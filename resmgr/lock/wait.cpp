@@ -100,7 +100,7 @@ bool LockEngine::give_up(Wait& wait, unsigned outcome) noexcept {
   Wakeup owed;
   const bool asleep = NodeWord{load(wait.waiter.node->word)}.asleep();
   if (!decide(wait.waiter, outcome, owed)) return false;
-  if (asleep && outcome == RM_NODE_TIMED_OUT) owed.owe(&wait.waiter.node->word);
+  if (asleep && outcome == RM_NODE_TIMED_OUT) call(*wait.waiter.node, owed);
   return true;
 }
 
@@ -177,6 +177,7 @@ Result<void> LockEngine::publish(Context& context, rm_slot& slot, std::uint8_t m
   store_release(node->context, context.id);
   store_release(node->priority, rank);
   store_release(node->base_priority, rank);
+  store_release(node->wake_target, wait.wake_target);
   store_release(node->mode, mode);
   store_release(node->flags,
                 static_cast<std::uint8_t>(
@@ -272,9 +273,11 @@ void LockEngine::end() noexcept {
   over_.store(true);
   const std::uint32_t end = nodes_.bits().high_water();
   for (std::uint32_t index = 0; index < end; ++index) {
-    const rm_node& node = t_.nodes[index];
+    rm_node& node = t_.nodes[index];
     const NodeWord word{load(node.word)};
-    if (word.waiting() && word.asleep()) futex_wake(&node.word, 1);
+    if (!word.waiting() || !word.asleep()) continue;
+    Wakeup owed;
+    call(node, owed);
   }
 }
 
@@ -292,10 +295,26 @@ bool LockEngine::decide(const Waiter& waiter, unsigned outcome, Wakeup& owed) no
     if (!cas(node.word, word, seen.to(outcome).bits)) continue;
     // The futex is the low half of the word: it holds the state. Who times out is awake.
     if (seen.asleep() && outcome != RM_NODE_TIMED_OUT && !planted::kNoWake) {
-      owed.owe(&node.word);
+      call(node, owed);
     }
     return true;
   }
+}
+
+// Should the node be somebody else's by now, he is woken for nothing.
+void LockEngine::call(rm_node& node, Wakeup& owed) noexcept {
+  const std::uint32_t target = load_acquire(node.wake_target);
+  rm_client* const client = target != 0 ? t_.client(target - 1) : nullptr;
+  if (!client) {
+    owed.owe(&node.word);
+    return;
+  }
+  // The bit first: who hears the bell looks for it. Both seq_cst, as he has said that he is asleep
+  // before he looked for bits.
+  const std::uint32_t index = t_.link_of(&node) - 1;
+  atomic(t_.nodes_ready[index / 64]).fetch_or(std::uint64_t{1} << (index % 64));
+  const std::uint32_t before = atomic(client->doorbell).fetch_add(RM_DOORBELL_RING);
+  if ((before & RM_DOORBELL_ASLEEP) != 0) owed.owe(&client->doorbell);
 }
 
 // A2, A3, A4: finishes what the granter may not have finished, then the node is ours again. Until
