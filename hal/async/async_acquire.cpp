@@ -2,8 +2,11 @@
 #include <hal/async_acquire.hpp>
 
 #include <liburing.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <memory>
 #include <new>
 #include <utility>
@@ -12,21 +15,33 @@
 #include "hal/src/convert.hpp"
 #include "resmgr/base/clock.hpp"
 #include "resmgr/client/domain.hpp"
+#include "resmgr/client/doorbell.hpp"
 #include "resmgr/lock/wait.hpp"
 
 namespace hal {
 
 using resmgr::fail;
+using resmgr::UniqueFd;
 using resmgr::lock::Grant;
 using resmgr::lock::LockEngine;
 
 /// What a wait needs beside the outcome.
-struct AsyncAcquire::Waiting {
+struct AsyncAcquire::Waiting final : resmgr::client::DoorbellListener {
   resmgr::client::Domain* domain;  ///< there as long as engine() is
   resmgr::lock::Context* context;
   resmgr::lock::Wait wait;
-  __kernel_timespec deadline;  ///< read by the kernel when the requests are submitted
+  __kernel_timespec deadline{};  ///< read by the kernel when the requests are submitted
+  // Where a thread waits:
+  std::shared_ptr<resmgr::client::Doorbell> doorbell{};
+  const resmgr::client::DoorbellListener* listener = nullptr;  ///< who is told; null: nobody yet
+  UniqueFd bell{};                                             ///< what a ring polls
 
+  Waiting(resmgr::client::Domain& from, resmgr::lock::Context& by) noexcept
+      : domain(&from), context(&by) {}
+  void ready(std::uint64_t /*cookie*/) noexcept override {
+    const std::uint64_t once = 1;
+    (void)!::write(bell.get(), &once, sizeof(once));
+  }
   /// Null once the context or the domain is closed, or the domain over: the wait is then, too.
   /// (Contexts are never freed, and used again only after they were closed.)
   [[nodiscard]] LockEngine* engine() const noexcept {
@@ -35,7 +50,7 @@ struct AsyncAcquire::Waiting {
 };
 
 void AsyncAcquire::begin(ResourceManager& manager, Handle handle, const AcquireOptions& options,
-                         std::source_location where) noexcept {
+                         std::source_location where, AsyncPath path) noexcept {
   static_assert(sizeof(Waiting) <= kRoom && sizeof(Error) <= kRoom && alignof(Waiting) <= 8 &&
                 alignof(Error) <= 8);
   const auto context = manager.context_of(options.context);
@@ -43,8 +58,12 @@ void AsyncAcquire::begin(ResourceManager& manager, Handle handle, const AcquireO
   const auto request = convert::request(options, where);
   if (!request) return fail_with(request.error());
   resmgr::client::Domain& domain = *manager.domain_;
-  Waiting& made = *::new (room_.data())
-                      Waiting{.domain = &domain, .context = *context, .wait = {}, .deadline = {}};
+  Waiting& made = *::new (room_.data()) Waiting(domain, **context);
+  if (path == AsyncPath::Auto) path = async::usual_path(domain.async_path());
+  if (path == AsyncPath::Doorbell) {
+    made.doorbell = domain.doorbell();
+    made.wait.wake_target = made.doorbell->target();
+  }
   state_ = State::Waiting;
   Grant grant;
   const auto at_once = domain.engine().begin(**context, handle, *request, made.wait, grant);
@@ -89,17 +108,32 @@ Result<void> AsyncAcquire::prepare(std::span<io_uring_sqe* const> sqes,
   if (sqes.size() < needed || !sqes[0] || !sqes[needed - 1]) {
     return fail(ErrorCode::CapacityExceeded, "submissions");
   }
-  if (!async::has_futex_operations()) {
+  Waiting& self = waiting();
+  if (!self.doorbell && !async::has_futex_operations()) {
     return fail(ErrorCode::Unsupported, "io_uring's futex operations");
   }
-  Waiting& self = waiting();
-  LockEngine* const engine = self.engine();
-  const auto value = engine ? engine->sleep_on(self.wait) : std::nullopt;
+  if (self.doorbell && !self.bell) {
+    UniqueFd bell(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!bell) return resmgr::fail_errno(errno, "eventfd");
+    self.bell = std::move(bell);
+  }
+  std::optional<std::uint32_t> value;
+  if (LockEngine* const engine = self.engine()) {
+    if (self.doorbell && !self.listener) {
+      if (auto told = self.doorbell->watch(self.wait, self, 0); !told) return told;
+      self.listener = &self;
+    }
+    value = engine->sleep_on(self.wait);
+  }
   if (!value) {
     // Decided by now; they are the author's, and may as well say so.
     for (io_uring_sqe* sqe : sqes.first(needed)) async::put_nothing(*sqe, user_data);
   } else {
-    async::put_futex_wait(*sqes[0], LockEngine::futex_of(self.wait), *value, user_data);
+    if (self.doorbell) {
+      async::put_poll(*sqes[0], self.bell.get(), user_data);
+    } else {
+      async::put_futex_wait(*sqes[0], LockEngine::futex_of(self.wait), *value, user_data);
+    }
     if (needed == 2) {
       self.deadline = async::to_timespec(self.wait.deadline_ns);
       async::put_deadline(*sqes[0], *sqes[1], self.deadline, user_data);
@@ -110,6 +144,24 @@ Result<void> AsyncAcquire::prepare(std::span<io_uring_sqe* const> sqes,
   return {};
 }
 
+Result<bool> AsyncAcquire::listen(resmgr::client::DoorbellListener& listener,
+                                  std::uint64_t cookie) noexcept {
+  Waiting& self = waiting();
+  LockEngine* const engine = self.engine();
+  if (!engine) return false;
+  if (auto told = self.doorbell->watch(self.wait, listener, cookie); !told) {
+    return std::unexpected(std::move(told.error()));
+  }
+  self.listener = &listener;
+  return engine->sleep_on(self.wait).has_value();
+}
+
+const std::shared_ptr<resmgr::client::Doorbell>& AsyncAcquire::doorbell() noexcept {
+  return waiting().doorbell;
+}
+
+std::uint64_t AsyncAcquire::deadline_ns() noexcept { return waiting().wait.deadline_ns; }
+
 AsyncAcquire::Step AsyncAcquire::complete(const io_uring_cqe* completion) noexcept {
   if (!completion || in_flight_ == 0 || completion->user_data != user_data_) return Step::NotMine;
   if (--in_flight_ != 0) return Step::More;
@@ -118,6 +170,11 @@ AsyncAcquire::Step AsyncAcquire::complete(const io_uring_cqe* completion) noexce
 
 AsyncAcquire::Step AsyncAcquire::settle() noexcept {
   Waiting& self = waiting();
+  if (self.bell) {
+    // Before the look: whoever decides it after that makes it readable again.
+    std::uint64_t rings = 0;
+    (void)!::read(self.bell.get(), &rings, sizeof(rings));
+  }
   if (LockEngine* const engine = self.engine()) {
     const auto decided = [&] { return engine->is_decided(self.wait); };
     if (!decided() && self.wait.deadline_ns <= resmgr::Clock::now()) {
@@ -153,6 +210,9 @@ void AsyncAcquire::conclude() noexcept {
   resmgr::lock::Context* const context = self.context;
   const Handle handle = self.wait.handle;
   const HoldKind kind = self.wait.request.kind;
+  if (self.listener) self.doorbell->unwatch(self.wait, *self.listener);
+  // A poll that is in flight would never end.
+  if (self.bell && in_flight_ != 0) self.ready(0);
   LockEngine* const engine = self.engine();
   auto grant = engine ? engine->finish(*context, self.wait) : fail(self.wait.ended);
   std::destroy_at(&self);
@@ -177,8 +237,8 @@ Result<ScopedResource> AsyncAcquire::failure() noexcept {
 // The hold, if there is one, is a member that lets go by itself.
 void AsyncAcquire::clear() noexcept {
   if (state_ == State::Waiting) {
-    in_flight_ = 0;
     (void)cancel();
+    if (state_ == State::Waiting) conclude();
   }
   if (state_ == State::Failed) std::destroy_at(&error());
   state_ = State::Taken;

@@ -14,8 +14,10 @@
 #include <atomic>
 #include <cerrno>
 #include <deque>
+#include <functional>
 #include <mutex>
 #include <new>
+#include <queue>
 #include <utility>
 #include <vector>
 
@@ -23,6 +25,7 @@
 #include "hal/src/guard.hpp"
 #include "resmgr/base/clock.hpp"
 #include "resmgr/base/unique_fd.hpp"
+#include "resmgr/client/doorbell.hpp"
 #include "resmgr/lock/engine.hpp"
 
 namespace hal {
@@ -51,13 +54,13 @@ constexpr bool is_passing(int error) noexcept {
 
 struct Ring::Called final : Ring::Pending {
   Called(ResourceManager& manager, Handle handle, const AcquireOptions& options,
-         std::source_location where, Callback&& to_call) noexcept
-      : Pending(manager, handle, options, where), callback(std::move(to_call)) {}
+         std::source_location where, AsyncPath path, Callback&& to_call) noexcept
+      : Pending(manager, handle, options, where, path), callback(std::move(to_call)) {}
   void tell() override { callback(wait.take()); }
   Callback callback;
 };
 
-struct [[gnu::visibility("hidden")]] Ring::Impl {
+struct [[gnu::visibility("hidden")]] Ring::Impl final : resmgr::client::DoorbellListener {
   /// Where a wait is known; its number is half of the wait's id.
   struct Place {
     Pending* pending = nullptr;
@@ -74,17 +77,22 @@ struct [[gnu::visibility("hidden")]] Ring::Impl {
     if (open) ::io_uring_queue_exit(&ring);
   }
 
-  Result<void> begin(unsigned entries) {
-    for (const unsigned flags :
-         {unsigned{IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG}, 0u}) {
-      const int result = ::io_uring_queue_init(entries, &ring, flags);
-      open = result == 0;
-      if (open) break;
-      if (result != -EINVAL) return fail_errno(-result, "io_uring_setup");
-    }
-    if (!open) return fail(ErrorCode::Unsupported, "this kernel's io_uring");
+  Result<void> begin(const RingOptions& options) {
+    path = async::usual_path(options.async_path);
     bell = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!bell) return fail_errno(errno, "eventfd");
+    if (path == AsyncPath::Doorbell) return {};
+    if (!async::has_futex_operations()) {
+      return fail(ErrorCode::Unsupported, "io_uring's futex operations");
+    }
+    // Chains of two need room.
+    const unsigned entries = std::max(options.entries, 2u);
+    int result = -EINVAL;
+    for (const unsigned flags : {IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, 0u}) {
+      if (result == -EINVAL) result = ::io_uring_queue_init(entries, &ring, flags);
+    }
+    open = result == 0;
+    if (!open) return fail_errno(-result, "io_uring_setup");
     return {};
   }
 
@@ -98,6 +106,9 @@ struct [[gnu::visibility("hidden")]] Ring::Impl {
       places.emplace_back();
       // So that what follows needs no memory.
       for (auto* list : {&free, &due, &turn}) list->reserve(places.capacity());
+      hearing.reserve(places.capacity());
+      const std::lock_guard lock(mutex);
+      heard.reserve(places.capacity());
       free.push_back(static_cast<std::uint32_t>(places.size() - 1));
     }
     const std::uint32_t at = free.back();
@@ -134,12 +145,35 @@ struct [[gnu::visibility("hidden")]] Ring::Impl {
     if (pending.wait.done()) return defer(pending);
     const unsigned needed = pending.wait.submissions();
     if (needed == 0) return;
+    if (path == AsyncPath::Doorbell) return listen_for(pending);
     // A chain must not be cut in two by a submission in between.
     if (::io_uring_sq_space_left(&ring) < needed) (void)::io_uring_submit(&ring);
     if (::io_uring_sq_space_left(&ring) < needed) return defer(pending);
     std::array<io_uring_sqe*, 2> entries{};
     for (unsigned i = 0; i < needed; ++i) entries[i] = ::io_uring_get_sqe(&ring);
     (void)pending.wait.prepare(entries, pending.id);
+  }
+  void listen_for(Pending& pending) noexcept;
+  /// By the doorbell's thread.
+  void ready(std::uint64_t id) noexcept override {
+    {
+      const std::lock_guard lock(mutex);
+      // Without room: all are looked at.
+      if (heard.size() == heard.capacity()) {
+        missed = true;
+      } else {
+        heard.push_back(id);
+      }
+    }
+    ring_the_bell();
+  }
+  void ring_the_bell() const noexcept {
+    const std::uint64_t once = 1;
+    (void)!::write(bell.get(), &once, sizeof(once));
+  }
+  void look_at(std::uint64_t id) {
+    Pending* const pending = find(id);
+    if (pending && pending->wait.check()) tell(*pending);
   }
   void tell(Pending& pending) {
     const auto own = take_out(pending);
@@ -150,9 +184,12 @@ struct [[gnu::visibility("hidden")]] Ring::Impl {
   void complete(const io_uring_cqe& completion);
   void look_at_all();
   void do_posted();
-  [[nodiscard]] Result<void> wait(std::chrono::nanoseconds at_most) noexcept;
+  void do_heard();
+  [[nodiscard]] Result<void> wait_and_tell(std::chrono::nanoseconds at_most);
+  [[nodiscard]] Result<void> wait_for_bell(std::uint64_t ns);
 
-  io_uring ring{};
+  AsyncPath path = AsyncPath::Futex;
+  io_uring ring{};  ///< of the path Futex
   bool open = false;
   UniqueFd bell;
   bool bell_armed = false;
@@ -166,6 +203,13 @@ struct [[gnu::visibility("hidden")]] Ring::Impl {
   std::atomic<bool> stopping{false};
   std::mutex mutex;
   std::deque<std::move_only_function<void()>> posted;  ///< under the mutex
+  // Of the path Doorbell:
+  std::vector<std::shared_ptr<resmgr::client::Doorbell>> doorbells;  ///< one for each manager
+  std::vector<std::uint64_t> heard;                                  ///< ids; under the mutex
+  bool missed = false;                                               ///< likewise
+  std::vector<std::uint64_t> hearing;
+  using Deadline = std::pair<std::uint64_t, std::uint64_t>;  ///< when, and of which id
+  std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines;
 };
 
 void Ring::Impl::do_what_is_due() {
@@ -215,8 +259,7 @@ void Ring::Impl::look_at_all() {
   if (waiting == 0 || now - looked_at < resmgr::lock::kBoundedSleepNs) return;
   looked_at = now;
   for (std::size_t at = 0; at < places.size(); ++at) {
-    Pending* const pending = places[at].pending;
-    if (pending && pending->wait.check()) tell(*pending);
+    if (places[at].pending) look_at(places[at].pending->id);
   }
 }
 
@@ -234,15 +277,80 @@ void Ring::Impl::do_posted() {
   }
 }
 
-Result<void> Ring::Impl::wait(std::chrono::nanoseconds at_most) noexcept {
-  const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(at_most.count(), 0));
-  __kernel_timespec timeout =
-      async::to_timespec(waiting != 0 ? std::min(ns, resmgr::lock::kBoundedSleepNs) : ns);
-  io_uring_cqe* first = nullptr;
+void Ring::Impl::listen_for(Pending& pending) noexcept try {
+  const std::uint64_t deadline = pending.wait.deadline_ns();
+  const auto waits = pending.wait.listen(*this, pending.id);
+  if (!waits || !*waits) {
+    // What can't be listened for is looked at when all are.
+    if (waits) defer(pending);
+    return;
+  }
+  if (std::ranges::find(doorbells, pending.wait.doorbell()) == doorbells.end()) {
+    doorbells.push_back(pending.wait.doorbell());
+  }
+  if (deadline != resmgr::kNoDeadline) deadlines.emplace(deadline, pending.id);
+} catch (const std::bad_alloc&) {
+  // As before: late by no more than a bounded sleep.
+}
+
+void Ring::Impl::do_heard() {
+  {
+    const std::lock_guard lock(mutex);
+    hearing.swap(heard);
+    if (std::exchange(missed, false)) looked_at = 0;
+  }
+  while (!hearing.empty()) {
+    const std::uint64_t id = hearing.back();
+    hearing.pop_back();
+    look_at(id);
+  }
+  const std::uint64_t now = resmgr::Clock::now();
+  while (!deadlines.empty() && deadlines.top().first <= now) {
+    const std::uint64_t id = deadlines.top().second;
+    deadlines.pop();
+    look_at(id);
+  }
+}
+
+Result<void> Ring::Impl::wait_for_bell(std::uint64_t ns) {
+  for (const auto& doorbell : doorbells) doorbell->look();
+  if (!deadlines.empty()) {
+    const std::uint64_t now = resmgr::Clock::now();
+    const std::uint64_t first = deadlines.top().first;
+    ns = std::min(ns, first > now ? first - now : 0);
+  }
+  const __kernel_timespec kernel = async::to_timespec(ns);
+  const timespec timeout{.tv_sec = kernel.tv_sec, .tv_nsec = kernel.tv_nsec};
+  pollfd readable{.fd = bell.get(), .events = POLLIN, .revents = 0};
+  if (::ppoll(&readable, 1, &timeout, nullptr) < 0 && !is_passing(errno)) {
+    return fail_errno(errno, "ppoll");
+  }
+  do_posted();
+  do_heard();
+  return {};
+}
+
+Result<void> Ring::Impl::wait_and_tell(std::chrono::nanoseconds at_most) {
+  auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(at_most.count(), 0));
+  if (waiting != 0) ns = std::min(ns, resmgr::lock::kBoundedSleepNs);
+  if (path == AsyncPath::Doorbell) return wait_for_bell(ns);
+  if (!bell_armed) {
+    if (io_uring_sqe* const sqe = entry()) {
+      async::put_poll(*sqe, bell.get(), kPosted);
+      bell_armed = true;
+    }
+  }
+  __kernel_timespec timeout = async::to_timespec(ns);
+  io_uring_cqe* seen = nullptr;
   const int result = ns == 0
                          ? ::io_uring_submit_and_get_events(&ring)
-                         : ::io_uring_submit_and_wait_timeout(&ring, &first, 1, &timeout, nullptr);
+                         : ::io_uring_submit_and_wait_timeout(&ring, &seen, 1, &timeout, nullptr);
   if (result < 0 && !is_passing(-result)) return fail_errno(-result, "io_uring_enter");
+  while (::io_uring_peek_cqe(&ring, &seen) == 0) {
+    const io_uring_cqe completion = *seen;
+    ::io_uring_cqe_seen(&ring, seen);
+    complete(completion);
+  }
   return {};
 }
 
@@ -250,13 +358,12 @@ Result<std::unique_ptr<Ring>> Ring::create(RingOptions options) {
   if (options.entries == 0 || options.entries > kMaxEntries) {
     return fail(ErrorCode::InvalidArgument, "entries of a ring");
   }
-  if (!async::has_futex_operations()) {
-    return fail(ErrorCode::Unsupported, "io_uring's futex operations");
+  if (options.async_path > AsyncPath::Doorbell) {
+    return fail(ErrorCode::InvalidArgument, "asynchronous path");
   }
   return guard("ring", [&]() -> Result<std::unique_ptr<Ring>> {
     auto impl = std::make_unique<Impl>();
-    // Chains of two need room.
-    if (auto begun = impl->begin(std::max(options.entries, 2u)); !begun) {
+    if (auto begun = impl->begin(options); !begun) {
       return std::unexpected(std::move(begun.error()));
     }
     return std::unique_ptr<Ring>(new Ring(std::move(impl)));
@@ -271,7 +378,8 @@ Result<Ring::Token> Ring::acquire(ResourceManager& manager, Handle handle,
                                   std::source_location where) {
   if (!callback) return fail(ErrorCode::InvalidArgument, "no callback");
   return guard("ring", [&]() -> Result<Token> {
-    auto made = std::make_unique<Called>(manager, handle, options, where, std::move(callback));
+    auto made =
+        std::make_unique<Called>(manager, handle, options, where, impl_->path, std::move(callback));
     Pending& pending = *made;
     pending.id = impl_->put(pending);
     impl_->places[place_of(pending.id)].own = std::move(made);
@@ -279,6 +387,8 @@ Result<Ring::Token> Ring::acquire(ResourceManager& manager, Handle handle,
     return Token{pending.id};
   });
 }
+
+AsyncPath Ring::path() const noexcept { return impl_->path; }
 
 bool Ring::add(Pending& pending) noexcept try {
   pending.id = impl_->put(pending);
@@ -303,23 +413,10 @@ bool Ring::cancel(Token token) noexcept {
 
 Result<unsigned> Ring::poll(std::chrono::nanoseconds at_most) {
   impl_->told = 0;
-  if (!impl_->bell_armed) {
-    if (io_uring_sqe* const sqe = impl_->entry()) {
-      ::io_uring_prep_poll_add(sqe, impl_->bell.get(), POLLIN);
-      ::io_uring_sqe_set_data64(sqe, kPosted);
-      impl_->bell_armed = true;
-    }
-  }
   impl_->do_what_is_due();
   const bool now = impl_->told != 0 || !impl_->due.empty();
-  if (auto waited = impl_->wait(now ? std::chrono::nanoseconds{} : at_most); !waited) {
-    return std::unexpected(std::move(waited.error()));
-  }
-  io_uring_cqe* seen = nullptr;
-  while (::io_uring_peek_cqe(&impl_->ring, &seen) == 0) {
-    const io_uring_cqe completion = *seen;
-    ::io_uring_cqe_seen(&impl_->ring, seen);
-    impl_->complete(completion);
+  if (auto told = impl_->wait_and_tell(now ? std::chrono::nanoseconds{} : at_most); !told) {
+    return std::unexpected(std::move(told.error()));
   }
   impl_->look_at_all();
   return impl_->told;
@@ -335,8 +432,7 @@ Result<void> Ring::run() {
 
 void Ring::stop() noexcept {
   impl_->stopping.store(true);
-  const std::uint64_t once = 1;
-  (void)!::write(impl_->bell.get(), &once, sizeof(once));
+  impl_->ring_the_bell();
 }
 
 Result<void> Ring::post(std::move_only_function<void()> work) {
@@ -346,13 +442,12 @@ Result<void> Ring::post(std::move_only_function<void()> work) {
       const std::lock_guard lock(impl_->mutex);
       impl_->posted.push_back(std::move(work));
     }
-    const std::uint64_t once = 1;
-    (void)!::write(impl_->bell.get(), &once, sizeof(once));
+    impl_->ring_the_bell();
     return {};
   });
 }
 
-int Ring::fd() const noexcept { return impl_->ring.ring_fd; }
+int Ring::fd() const noexcept { return impl_->open ? impl_->ring.ring_fd : impl_->bell.get(); }
 std::size_t Ring::pending() const noexcept { return impl_->waiting; }
 
 }  // namespace hal

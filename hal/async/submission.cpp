@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "hal/async/submission.hpp"
 
+#include <poll.h>
+
 #include <memory>
 
 namespace hal::async {
@@ -29,6 +31,14 @@ bool ask_for_futex_operations() noexcept {
 bool has_futex_operations() noexcept {
   static const bool has = ask_for_futex_operations();
   return has;
+}
+
+void put_poll(io_uring_sqe& sqe, int fd, std::uint64_t user_data) noexcept {
+  sqe = {};
+  sqe.opcode = IORING_OP_POLL_ADD;
+  sqe.fd = fd;
+  sqe.poll32_events = POLLIN;  // little-endian, as the regions
+  sqe.user_data = user_data;
 }
 
 void put_futex_wait(io_uring_sqe& sqe, const std::uint32_t* futex, std::uint32_t value,

@@ -14,10 +14,19 @@
 
 #include <cstdint>
 
+#include <hal/resource.hpp>
+
 namespace hal::async {
 
 /// Whether io_uring is allowed here and has IORING_OP_FUTEX_WAIT (Linux 6.7); asked once.
 [[nodiscard]] bool has_futex_operations() noexcept;
+/// What AsyncPath::Auto stands for.
+[[nodiscard]] inline AsyncPath usual_path(AsyncPath asked) noexcept {
+  if (asked != AsyncPath::Auto) return asked;
+  return has_futex_operations() ? AsyncPath::Futex : AsyncPath::Doorbell;
+}
+/// Completes when the descriptor is readable.
+void put_poll(io_uring_sqe& sqe, int fd, std::uint64_t user_data) noexcept;
 /// Completes when the futex is woken, or at once if it does not say `value`.
 void put_futex_wait(io_uring_sqe& sqe, const std::uint32_t* futex, std::uint32_t value,
                     std::uint64_t user_data) noexcept;

@@ -124,6 +124,9 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions 
   if (options.order_policy > OrderPolicy::Refuse) {
     return fail(ErrorCode::InvalidArgument, "order policy");
   }
+  if (options.async_path > AsyncPath::Doorbell) {
+    return fail(ErrorCode::InvalidArgument, "asynchronous path");
+  }
   return guard("manager", [&]() -> Result<std::unique_ptr<ResourceManager>> {
     resmgr::client::DomainOptions to;
     to.name = std::move(options.name);
@@ -136,6 +139,7 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions 
     to.capacities.shares = options.capacities.shares;
     to.compact_handles = options.compact_handles;
     to.order_policy = options.order_policy;
+    to.async_path = options.async_path;
     to.log = std::move(options.log);
     auto domain = Domain::create(std::move(to));
     if (!domain) return std::unexpected(std::move(domain.error()));
@@ -144,6 +148,9 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions 
 }
 
 Result<std::unique_ptr<ResourceManager>> ResourceManager::connect(ConnectOptions options) {
+  if (options.async_path > AsyncPath::Doorbell) {
+    return fail(ErrorCode::InvalidArgument, "asynchronous path");
+  }
   return guard("connect", [&]() -> Result<std::unique_ptr<ResourceManager>> {
     const std::vector<std::string> paths = options.socket.empty()
                                                ? resmgr::candidate_socket_paths(options.domain)
@@ -165,7 +172,8 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::connect(ConnectOptions
                                     std::max(options.patience.count(), 1'000'000l)),
                                 .log = options.log,
                                 .on_state = on_state,
-                                .on_notice = on_notice});
+                                .on_notice = on_notice},
+                               options.async_path);
       if (domain || domain.error() != ErrorCode::Disconnected) break;
     }
     if (!domain) return std::unexpected(std::move(domain.error()));

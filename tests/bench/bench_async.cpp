@@ -12,9 +12,11 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <hal/async_acquire.hpp>
+#include <hal/ring.hpp>
 
 #include "tests/bench/domain.hpp"
 #include "tests/bench/harness.hpp"
@@ -205,6 +207,59 @@ void bytes_per_wait(Run& run) {
   run.add(std::move(figure));
 }
 
+/// A hold, a callback that waits behind it, and the release that grants it, on one thread.
+Batch callbacks(hal::Ring& ring, hal::ResourceManager& manager, hal::Handle handle,
+                hal::Context& other) {
+  return [&, handle](std::uint64_t operations) {
+    const hal::AcquireOptions options{.mode = AcquisitionMode::Blocking, .context = &other};
+    for (; operations != 0; --operations) {
+      hal::ScopedResource held = must(manager.acquire_scoped_resource(handle));
+      must(ring.acquire(manager, handle, options, [](auto hold) { (void)must(std::move(hold)); }));
+      must(ring.poll());
+      must(held.release());
+      must(ring.run());
+    }
+  };
+}
+
+void fallback_vs_futex(Run& run) {
+  bench::Domain domain(1);
+  hal::Context other = must(domain.manager().create_context());
+  const auto doorbell = must(hal::Ring::create({.async_path = hal::AsyncPath::Doorbell}));
+  const auto futex = must(hal::Ring::create({.async_path = hal::AsyncPath::Futex}));
+  const hal::Handle handle = domain.handles()[0];
+  run.add(run.compare(callbacks(*doorbell, domain.manager(), handle, other),
+                      callbacks(*futex, domain.manager(), handle, other)));
+}
+
+/// Ten thousand callbacks wait at once, for resources that are then released one after the other.
+void fallback_10k(Run& run) {
+  constexpr std::uint32_t kWaits = 10'000;
+  bench::Domain domain(kWaits);
+  hal::ResourceManager& manager = domain.manager();
+  hal::Context other = must(manager.create_context());
+  const auto ring = must(hal::Ring::create({.async_path = hal::AsyncPath::Doorbell}));
+  std::vector<double> rates;
+  for (unsigned round = 0; round < kCrowdRounds; ++round) {
+    std::vector<hal::ScopedResource> holds;
+    for (const hal::Handle handle : domain.handles()) {
+      holds.push_back(must(manager.acquire_scoped_resource(handle)));
+    }
+    const auto start = Clock::now();
+    for (const hal::Handle handle : domain.handles()) {
+      must(ring->acquire(manager, handle, {.mode = AcquisitionMode::Blocking, .context = &other},
+                         [](auto hold) { (void)must(std::move(hold)); }));
+    }
+    must(ring->poll());
+    holds.clear();
+    must(ring->run());
+    rates.push_back(kWaits / std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  bench::Figure figure = run.figure();
+  figure.value = bench::median(rates);
+  run.add(std::move(figure));
+}
+
 constexpr Benchmark kBenchmarks[] = {
     {.name = "async/wait_vs_raw",
      .unit = "ns",
@@ -242,6 +297,18 @@ constexpr Benchmark kBenchmarks[] = {
      .target = "<= 1000",
      .about = "cancelling all of them in the order of their arming, completions included",
      .run = cancel_100k},
+    {.name = "async/fallback_vs_futex",
+     .unit = "ns",
+     .peer = "the same on a ring that waits on futexes",
+     .target = "<= 3",
+     .about = "a callback behind a hold, granted, on a ring without io_uring",
+     .run = fallback_vs_futex},
+    {.name = "async/fallback_10k_per_second",
+     .unit = "waits/s",
+     .peer = "",
+     .target = ">= 200 k",
+     .about = "ten thousand of them outstanding: asked for, granted, and called back",
+     .run = fallback_10k},
 };
 
 }  // namespace

@@ -26,10 +26,10 @@ using Step = AsyncAcquire::Step;
 
 constexpr std::uint64_t kMine = 7;
 
-class AsyncAcquireTest : public ManagerTest {
+class AsyncAcquireTest : public ManagerTest, public ::testing::WithParamInterface<AsyncPath> {
  protected:
   void SetUp() override {
-    ManagerTest::SetUp();
+    restart({.async_path = GetParam()});
     ASSERT_TRUE(ring_.is_open());
     resource_ = add("dma0/channel/0");
     other_.emplace(manager_->create_context().value());
@@ -48,7 +48,7 @@ class AsyncAcquireTest : public ManagerTest {
   std::optional<Context> other_;
 };
 
-TEST_F(AsyncAcquireTest, WhatIsFreeIsHadAtOnce) {
+TEST_P(AsyncAcquireTest, WhatIsFreeIsHadAtOnce) {
   AsyncAcquire wait(*manager_, resource_);
   EXPECT_TRUE(wait.done());
   EXPECT_EQ(wait.submissions(), 0u);
@@ -59,7 +59,7 @@ TEST_F(AsyncAcquireTest, WhatIsFreeIsHadAtOnce) {
   EXPECT_EQ(wait.take().error(), ErrorCode::InvalidArgument);
 }
 
-TEST_F(AsyncAcquireTest, NobodyWaitsWhoSaysSo) {
+TEST_P(AsyncAcquireTest, NobodyWaitsWhoSaysSo) {
   const ScopedResource held = hold();
   AsyncAcquire wait(*manager_, resource_, wanted(AcquisitionMode::NonBlocking));
   ASSERT_TRUE(wait.done());
@@ -69,7 +69,7 @@ TEST_F(AsyncAcquireTest, NobodyWaitsWhoSaysSo) {
   EXPECT_NE(refused.error().blame().context, 0u);
 }
 
-TEST_F(AsyncAcquireTest, ACompletionSaysThatItWasGranted) {
+TEST_P(AsyncAcquireTest, ACompletionSaysThatItWasGranted) {
   ScopedResource held = hold();
   AsyncAcquire wait(*manager_, resource_, wanted());
   ASSERT_FALSE(wait.done());
@@ -87,7 +87,7 @@ TEST_F(AsyncAcquireTest, ACompletionSaysThatItWasGranted) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(AsyncAcquireTest, WhatWasGrantedBeforeItWasArmedCompletesAtOnce) {
+TEST_P(AsyncAcquireTest, WhatWasGrantedBeforeItWasArmedCompletesAtOnce) {
   for (const auto mode : {AcquisitionMode::Blocking, AcquisitionMode::Timeout}) {
     ScopedResource held = hold();
     AsyncAcquire wait(*manager_, resource_, wanted(mode));
@@ -98,7 +98,7 @@ TEST_F(AsyncAcquireTest, WhatWasGrantedBeforeItWasArmedCompletesAtOnce) {
   }
 }
 
-TEST_F(AsyncAcquireTest, ADeadlineIsASecondSubmission) {
+TEST_P(AsyncAcquireTest, ADeadlineIsASecondSubmission) {
   ScopedResource held = hold();
   AcquireOptions options = wanted(AcquisitionMode::Timeout);
   options.timeout = milliseconds(1);
@@ -117,7 +117,7 @@ TEST_F(AsyncAcquireTest, ADeadlineIsASecondSubmission) {
   EXPECT_TRUE(in_time.take());
 }
 
-TEST_F(AsyncAcquireTest, SubmissionsThatAreNotThereAreRefused) {
+TEST_P(AsyncAcquireTest, SubmissionsThatAreNotThereAreRefused) {
   const ScopedResource held = hold();
   AsyncAcquire wait(*manager_, resource_, wanted(AcquisitionMode::Timeout));
   io_uring_sqe entry{};
@@ -131,7 +131,7 @@ TEST_F(AsyncAcquireTest, SubmissionsThatAreNotThereAreRefused) {
   EXPECT_EQ(wait.prepare(one_is_null, kMine).error(), ErrorCode::InvalidArgument);
 }
 
-TEST_F(AsyncAcquireTest, OthersCompletionsAreNotItsOwn) {
+TEST_P(AsyncAcquireTest, OthersCompletionsAreNotItsOwn) {
   ScopedResource held = hold();
   AsyncAcquire wait(*manager_, resource_, wanted());
   io_uring_cqe completion{};
@@ -143,7 +143,7 @@ TEST_F(AsyncAcquireTest, OthersCompletionsAreNotItsOwn) {
   EXPECT_EQ(wait.complete(nullptr), Step::NotMine);
 }
 
-TEST_F(AsyncAcquireTest, WhoIsWokenForNothingWaitsOn) {
+TEST_P(AsyncAcquireTest, WhoIsWokenForNothingWaitsOn) {
   ScopedResource held = hold();
   AsyncAcquire wait(*manager_, resource_, wanted());
   ASSERT_TRUE(ring_.arm(wait, kMine));
@@ -157,7 +157,7 @@ TEST_F(AsyncAcquireTest, WhoIsWokenForNothingWaitsOn) {
   EXPECT_TRUE(wait.take());
 }
 
-TEST_F(AsyncAcquireTest, CancelledIsTheOnlyOutcome) {
+TEST_P(AsyncAcquireTest, CancelledIsTheOnlyOutcome) {
   ScopedResource held = hold();
   for (const bool armed : {false, true}) {
     AsyncAcquire wait(*manager_, resource_, wanted());
@@ -174,7 +174,7 @@ TEST_F(AsyncAcquireTest, CancelledIsTheOnlyOutcome) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(AsyncAcquireTest, AGrantThatWasFasterThanCancellingIsHad) {
+TEST_P(AsyncAcquireTest, AGrantThatWasFasterThanCancellingIsHad) {
   ScopedResource held = hold();
   AsyncAcquire wait(*manager_, resource_, wanted());
   ASSERT_TRUE(ring_.arm(wait, kMine));
@@ -184,7 +184,7 @@ TEST_F(AsyncAcquireTest, AGrantThatWasFasterThanCancellingIsHad) {
   EXPECT_TRUE(wait.take());
 }
 
-TEST_F(AsyncAcquireTest, DestroyingItPassesTheGrantOn) {
+TEST_P(AsyncAcquireTest, DestroyingItPassesTheGrantOn) {
   for (const bool granted : {false, true}) {
     ScopedResource held = hold();
     {
@@ -203,7 +203,7 @@ TEST_F(AsyncAcquireTest, DestroyingItPassesTheGrantOn) {
   }
 }
 
-TEST_F(AsyncAcquireTest, AContextWaitsForAResourceOnce) {
+TEST_P(AsyncAcquireTest, AContextWaitsForAResourceOnce) {
   ScopedResource held = hold();
   AsyncAcquire wait(*manager_, resource_, wanted());
   AsyncAcquire again(*manager_, resource_, wanted());
@@ -216,7 +216,7 @@ TEST_F(AsyncAcquireTest, AContextWaitsForAResourceOnce) {
   EXPECT_TRUE(wait.take());
 }
 
-TEST_F(AsyncAcquireTest, ACycleIsRefusedWithAllItsMembers) {
+TEST_P(AsyncAcquireTest, ACycleIsRefusedWithAllItsMembers) {
   const Handle second = add("dma0/channel/1");
   Context third = manager_->create_context().value();
   auto mine = manager_->acquire_scoped_resource(resource_, wanted()).value();
@@ -232,7 +232,7 @@ TEST_F(AsyncAcquireTest, ACycleIsRefusedWithAllItsMembers) {
 }
 
 // Cycles that a wait closes which is not its context's first.
-TEST_F(AsyncAcquireTest, EachOfManyWaitsIsCheckedForCycles) {
+TEST_P(AsyncAcquireTest, EachOfManyWaitsIsCheckedForCycles) {
   constexpr std::size_t kWaits = 20;
   Context third = manager_->create_context().value();
   std::vector<Handle> handles;
@@ -267,7 +267,7 @@ TEST_F(AsyncAcquireTest, EachOfManyWaitsIsCheckedForCycles) {
 }
 
 // Who overtakes another in a queue has him wait for all that it waits for.
-TEST_F(AsyncAcquireTest, ACycleByOvertakingIsFound) {
+TEST_P(AsyncAcquireTest, ACycleByOvertakingIsFound) {
   const Handle second = add("second");
   Context third = manager_->create_context().value();
   const ScopedResource held = hold();  // by this thread
@@ -286,7 +286,7 @@ TEST_F(AsyncAcquireTest, ACycleByOvertakingIsFound) {
   EXPECT_TRUE(low.check() || high.check() || waits_for_third.check());
 }
 
-TEST_F(AsyncAcquireTest, WaitsEndInAnyOrder) {
+TEST_P(AsyncAcquireTest, WaitsEndInAnyOrder) {
   std::mt19937_64 random(resmgr::test::seed());
   constexpr std::size_t kWaits = 200;
   std::vector<Handle> handles;
@@ -320,7 +320,7 @@ TEST_F(AsyncAcquireTest, WaitsEndInAnyOrder) {
   }
 }
 
-TEST_F(AsyncAcquireTest, ClosingTheContextEndsItsWaits) {
+TEST_P(AsyncAcquireTest, ClosingTheContextEndsItsWaits) {
   ScopedResource held = hold();
   AsyncAcquire wait(*manager_, resource_, wanted());
   ASSERT_TRUE(ring_.arm(wait, kMine));
@@ -332,7 +332,7 @@ TEST_F(AsyncAcquireTest, ClosingTheContextEndsItsWaits) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(AsyncAcquireTest, ClosingTheManagerEndsAllWaits) {
+TEST_P(AsyncAcquireTest, ClosingTheManagerEndsAllWaits) {
   const ScopedResource held = hold();
   AsyncAcquire armed(*manager_, resource_, wanted());
   ASSERT_TRUE(ring_.arm(armed, kMine));
@@ -349,7 +349,7 @@ TEST_F(AsyncAcquireTest, ClosingTheManagerEndsAllWaits) {
   EXPECT_EQ(later.take().error(), ErrorCode::Disconnected);
 }
 
-TEST_F(AsyncAcquireTest, AResourceThatGoesEndsItsWaits) {
+TEST_P(AsyncAcquireTest, AResourceThatGoesEndsItsWaits) {
   ScopedResource held = hold();
   AsyncAcquire wait(*manager_, resource_, wanted());
   ASSERT_TRUE(ring_.arm(wait, kMine));
@@ -364,12 +364,15 @@ TEST_F(AsyncAcquireTest, AResourceThatGoesEndsItsWaits) {
   EXPECT_EQ(stale.take().error(), ErrorCode::StaleHandle);
 }
 
-TEST_F(AsyncAcquireTest, OptionsOutOfRangeAreTheOutcome) {
+TEST_P(AsyncAcquireTest, OptionsOutOfRangeAreTheOutcome) {
   AcquireOptions options = wanted();
   options.mode = static_cast<AcquisitionMode>(9);
   AsyncAcquire wait(*manager_, resource_, options);
   EXPECT_EQ(wait.take().error(), ErrorCode::InvalidArgument);
 }
+
+INSTANTIATE_TEST_SUITE_P(Paths, AsyncAcquireTest,
+                         ::testing::Values(AsyncPath::Futex, AsyncPath::Doorbell), name_of_path);
 
 }  // namespace
 }  // namespace hal::test

@@ -50,10 +50,10 @@ struct Outcomes {
   [[nodiscard]] std::uint64_t sum() const { return granted + timed_out + cancelled + others; }
 };
 
-class AsyncRace : public ManagerTest {
+class AsyncRace : public ManagerTest, public ::testing::WithParamInterface<AsyncPath> {
  protected:
   void SetUp() override {
-    ManagerTest::SetUp();
+    restart({.async_path = GetParam()});
     resource_ = add("dma0/channel/0");
     context_ = std::make_unique<Context>(manager_->create_context().value());
     holder_ = std::thread([this] { hold_again_and_again(); });
@@ -109,7 +109,7 @@ class AsyncRace : public ManagerTest {
   std::thread holder_;
 };
 
-TEST_F(AsyncRace, EachWaitHasOneOutcome) {
+TEST_P(AsyncRace, EachWaitHasOneOutcome) {
   std::mt19937_64 random(resmgr::test::seed());
   AuthorsRing ring;
   ASSERT_TRUE(ring.is_open());
@@ -156,9 +156,9 @@ TEST_F(AsyncRace, EachWaitHasOneOutcome) {
             << outcomes.cancelled << " cancelled, " << given_up << " destroyed\n";
 }
 
-TEST_F(AsyncRace, EachCallbackIsCalledOnce) {
+TEST_P(AsyncRace, EachCallbackIsCalledOnce) {
   std::mt19937_64 random(resmgr::test::seed());
-  const auto ring = Ring::create().value();
+  const auto ring = Ring::create({.async_path = GetParam()}).value();
   Outcomes outcomes;
   const std::uint64_t rounds = races();
   for (std::uint64_t round = 0; round < rounds; ++round) {
@@ -181,6 +181,9 @@ TEST_F(AsyncRace, EachCallbackIsCalledOnce) {
   std::cout << outcomes.granted << " granted, " << outcomes.timed_out << " timed out, "
             << outcomes.cancelled << " cancelled\n";
 }
+
+INSTANTIATE_TEST_SUITE_P(Paths, AsyncRace, ::testing::Values(AsyncPath::Futex, AsyncPath::Doorbell),
+                         name_of_path);
 
 }  // namespace
 }  // namespace hal::test

@@ -14,12 +14,17 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
 
 #include <gtest/gtest.h>
 
 #include <hal/async_acquire.hpp>
 
 namespace hal::test {
+
+[[nodiscard]] inline std::string name_of_path(const ::testing::TestParamInfo<AsyncPath>& path) {
+  return path.param == AsyncPath::Futex ? "Futex" : "Doorbell";
+}
 
 class AuthorsRing {
  public:

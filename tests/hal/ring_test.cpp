@@ -16,6 +16,7 @@
 
 #include <hal/task.hpp>
 
+#include "tests/hal/async_support.hpp"
 #include "tests/hal/support.hpp"
 
 namespace hal::test {
@@ -26,11 +27,11 @@ using std::chrono::milliseconds;
 
 constexpr AcquireOptions kBlocking{.mode = AcquisitionMode::Blocking};
 
-class RingTest : public ManagerTest {
+class RingTest : public ManagerTest, public ::testing::WithParamInterface<AsyncPath> {
  protected:
   void SetUp() override {
-    ManagerTest::SetUp();
-    remake({});
+    restart({.async_path = GetParam()});
+    remake({.async_path = GetParam()});
     resource_ = add("dma0/channel/0");
     other_.emplace(manager_->create_context().value());
   }
@@ -59,7 +60,7 @@ class RingTest : public ManagerTest {
   std::optional<Context> other_;
 };
 
-TEST_F(RingTest, OptionsOutOfRangeAreRefused) {
+TEST_P(RingTest, OptionsOutOfRangeAreRefused) {
   EXPECT_EQ(Ring::create({.entries = 0}).error(), ErrorCode::InvalidArgument);
   EXPECT_EQ(Ring::create({.entries = 4097}).error(), ErrorCode::InvalidArgument);
   EXPECT_TRUE(Ring::create({.entries = 1}));
@@ -68,7 +69,7 @@ TEST_F(RingTest, OptionsOutOfRangeAreRefused) {
   EXPECT_EQ(ring_->post({}).error(), ErrorCode::InvalidArgument);
 }
 
-TEST_F(RingTest, WhatIsFreeIsCalledBackInTheNextPoll) {
+TEST_P(RingTest, WhatIsFreeIsCalledBackInTheNextPoll) {
   bool called = false;
   ASSERT_TRUE(ring_->acquire(*manager_, resource_, {}, [&](Result<ScopedResource> hold) {
     called = true;
@@ -82,7 +83,7 @@ TEST_F(RingTest, WhatIsFreeIsCalledBackInTheNextPoll) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(RingTest, CallsBackWhatWasGranted) {
+TEST_P(RingTest, CallsBackWhatWasGranted) {
   ScopedResource held = hold();
   ScopedResource taken;
   ASSERT_TRUE(ring_->acquire(*manager_, resource_, wanted(),
@@ -94,8 +95,8 @@ TEST_F(RingTest, CallsBackWhatWasGranted) {
   EXPECT_FALSE(is_free());
 }
 
-TEST_F(RingTest, OneRingServesManyInTheirOrder) {
-  remake({.entries = 2});
+TEST_P(RingTest, OneRingServesManyInTheirOrder) {
+  remake({.entries = 2, .async_path = GetParam()});
   constexpr int kWaits = 50;
   ScopedResource held = hold();
   std::vector<Context> contexts;
@@ -117,7 +118,7 @@ TEST_F(RingTest, OneRingServesManyInTheirOrder) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(RingTest, ADeadlineIsKept) {
+TEST_P(RingTest, ADeadlineIsKept) {
   const ScopedResource held = hold();
   AcquireOptions options = wanted(AcquisitionMode::Timeout);
   options.timeout = milliseconds(1);
@@ -128,7 +129,7 @@ TEST_F(RingTest, ADeadlineIsKept) {
   EXPECT_EQ(code, ErrorCode::TimedOut);
 }
 
-TEST_F(RingTest, ATokenCancelsOnce) {
+TEST_P(RingTest, ATokenCancelsOnce) {
   ScopedResource held = hold();
   for (const bool armed : {false, true}) {
     ErrorCode code{};
@@ -148,7 +149,7 @@ TEST_F(RingTest, ATokenCancelsOnce) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(RingTest, WhoIsCalledBackMayAskAnew) {
+TEST_P(RingTest, WhoIsCalledBackMayAskAnew) {
   int rounds = 0;
   Ring::Callback again;
   const auto ask = [&](auto&& self) -> void {
@@ -163,7 +164,7 @@ TEST_F(RingTest, WhoIsCalledBackMayAskAnew) {
   EXPECT_EQ(rounds, 10);
 }
 
-TEST_F(RingTest, WhatACallbackThrowsReachesTheCaller) {
+TEST_P(RingTest, WhatACallbackThrowsReachesTheCaller) {
   int called = 0;
   for (int i = 0; i < 3; ++i) {
     ASSERT_TRUE(ring_->acquire(*manager_, resource_, {}, [&](auto) {
@@ -177,7 +178,7 @@ TEST_F(RingTest, WhatACallbackThrowsReachesTheCaller) {
   EXPECT_TRUE(is_free());
 }
 
-TEST_F(RingTest, PostedWorkRunsInThePoll) {
+TEST_P(RingTest, PostedWorkRunsInThePoll) {
   int done = 0;
   std::thread poster([&] { ASSERT_TRUE(ring_->post([&] { ++done; })); });
   poll(1);
@@ -185,7 +186,7 @@ TEST_F(RingTest, PostedWorkRunsInThePoll) {
   EXPECT_EQ(done, 1);
 }
 
-TEST_F(RingTest, AnotherThreadStopsIt) {
+TEST_P(RingTest, AnotherThreadStopsIt) {
   const ScopedResource held = hold();
   ASSERT_TRUE(ring_->acquire(*manager_, resource_, wanted(), [](auto) { FAIL(); }));
   std::thread stopper([&] { ring_->stop(); });
@@ -196,7 +197,7 @@ TEST_F(RingTest, AnotherThreadStopsIt) {
   EXPECT_EQ(manager_->get_resource_stats(resource_).value().waiting, 0u) << "the wait was given up";
 }
 
-TEST_F(RingTest, ItsDescriptorSaysWhenThereIsSomethingToTell) {
+TEST_P(RingTest, ItsDescriptorSaysWhenThereIsSomethingToTell) {
   ScopedResource held = hold();
   ASSERT_TRUE(ring_->acquire(*manager_, resource_, wanted(), [](auto) {}));
   EXPECT_EQ(ring_->poll().value(), 0u);
@@ -207,7 +208,7 @@ TEST_F(RingTest, ItsDescriptorSaysWhenThereIsSomethingToTell) {
   EXPECT_EQ(ring_->poll().value(), 1u);
 }
 
-TEST_F(RingTest, AClosedManagerEndsItsWaits) {
+TEST_P(RingTest, AClosedManagerEndsItsWaits) {
   const ScopedResource held = hold();
   ErrorCode code{};
   ASSERT_TRUE(ring_->acquire(*manager_, resource_, wanted(),
@@ -234,14 +235,14 @@ Task<int> sum_of_two(Ring& ring, ResourceManager& manager, Handle handle,
   co_return first + co_await take_twice(ring, manager, handle, options);
 }
 
-TEST_F(RingTest, ACoroutineNeedsNoLoopForWhatIsFree) {
+TEST_P(RingTest, ACoroutineNeedsNoLoopForWhatIsFree) {
   auto task = sum_of_two(*ring_, *manager_, resource_, {});
   task.start();
   ASSERT_TRUE(task.done());
   EXPECT_EQ(task.result(), 4);
 }
 
-TEST_F(RingTest, ACoroutineGoesOnWhenItIsGranted) {
+TEST_P(RingTest, ACoroutineGoesOnWhenItIsGranted) {
   ScopedResource held = hold();
   auto task = sum_of_two(*ring_, *manager_, resource_, wanted());
   task.start();
@@ -252,7 +253,7 @@ TEST_F(RingTest, ACoroutineGoesOnWhenItIsGranted) {
   EXPECT_EQ(task.result(), 4);
 }
 
-TEST_F(RingTest, DestroyingACoroutineGivesItsWaitUp) {
+TEST_P(RingTest, DestroyingACoroutineGivesItsWaitUp) {
   for (const bool granted : {false, true}) {
     ScopedResource held = hold();
     {
@@ -275,7 +276,7 @@ Task<> fails() {
   co_return;
 }
 
-TEST_F(RingTest, WhatACoroutineThrowsReachesItsAwaiter) {
+TEST_P(RingTest, WhatACoroutineThrowsReachesItsAwaiter) {
   const auto awaits = [](Ring&) -> Task<bool> {
     try {
       co_await fails();
@@ -287,6 +288,9 @@ TEST_F(RingTest, WhatACoroutineThrowsReachesItsAwaiter) {
   EXPECT_TRUE(run(*ring_, awaits(*ring_)).value());
   EXPECT_THROW((void)run(*ring_, fails()), std::runtime_error);
 }
+
+INSTANTIATE_TEST_SUITE_P(Paths, RingTest, ::testing::Values(AsyncPath::Futex, AsyncPath::Doorbell),
+                         name_of_path);
 
 }  // namespace
 }  // namespace hal::test

@@ -7,6 +7,10 @@
 // checks, and one completion on the ring says that there is an outcome. What it is not: a ring; see
 // hal::Ring for one. Nor a shortcut past the queue.
 //
+// What wakes it: the kernel waits on the request's own futex (Linux 6.7). Where it can't, or
+// ManagerOptions::async_path says so, a thread of the manager's, one for all waits, tells an
+// eventfd that the request then has, and the ring polls. All else is the same.
+//
 // One submission for each wait, two where there is a deadline, with the author's user_data, which
 // no other request in flight may have: the kernel finds what a deadline ends by it. Each brings a
 // completion. Whose completion comes first says nothing: the outcome is what was decided (I6).
@@ -47,6 +51,11 @@
 struct io_uring_cqe;
 struct io_uring_sqe;
 
+namespace resmgr::client {
+class Doorbell;
+class DoorbellListener;
+}
+
 namespace hal {
 
 class HAL_EXPORT AsyncAcquire {
@@ -63,16 +72,8 @@ class HAL_EXPORT AsyncAcquire {
   /// ResourceManager::acquire_scoped_resource() returns. A context waits for a resource once:
   /// Deadlock otherwise.
   AsyncAcquire(ResourceManager& manager, Handle handle, const AcquireOptions& options = {},
-               std::source_location where = std::source_location::current()) noexcept {
-    if (ResourceManager::are_plain(options, HoldKind::Exclusive) && !options.context) [[likely]] {
-      hold_ = ScopedResource(manager.acquire_at_once(handle, where));
-      if (hold_) [[likely]] {
-        state_ = State::Acquired;
-        return;
-      }
-    }
-    begin(manager, handle, options, where);
-  }
+               std::source_location where = std::source_location::current()) noexcept
+      : AsyncAcquire(manager, handle, options, where, AsyncPath::Auto) {}
   AsyncAcquire(const AsyncAcquire&) = delete;
   AsyncAcquire& operator=(const AsyncAcquire&) = delete;
   ~AsyncAcquire() {
@@ -87,8 +88,9 @@ class HAL_EXPORT AsyncAcquire {
   [[nodiscard]] unsigned submissions() const noexcept;
   /// Fills them; the first ones of `sqes` if those are more. They must be submitted together, in
   /// this order, with nothing between. Errors: CapacityExceeded (too few of them, or null, as they
-  /// are when the submission queue is full), InvalidArgument (submissions() is 0), Unsupported (the
-  /// kernel has no futex operations, Linux 6.7). On an error none was touched.
+  /// are when the submission queue is full), InvalidArgument (submissions() is 0); where a thread
+  /// does the waiting also Unsupported (it was to be the kernel, which can't), CapacityExceeded
+  /// (descriptors), System. On an error none was touched.
   Result<void> prepare(std::span<io_uring_sqe* const> sqes, std::uint64_t user_data) noexcept;
   /// Tells it a completion. Null is NotMine.
   Step complete(const io_uring_cqe* completion) noexcept;
@@ -107,12 +109,36 @@ class HAL_EXPORT AsyncAcquire {
   }
 
  private:
+  friend class Ring;
   enum class State : std::uint8_t { Taken, Acquired, Waiting, Failed };
   struct Waiting;
-  static constexpr std::size_t kRoom = 360;
+  static constexpr std::size_t kRoom = 400;
 
+  /// `path`: not Auto: instead of the manager's.
+  AsyncAcquire(ResourceManager& manager, Handle handle, const AcquireOptions& options,
+               std::source_location where, AsyncPath path) noexcept {
+    if (!try_at_once(manager, handle, options, where)) [[unlikely]]
+      begin(manager, handle, options, where, path);
+  }
+  [[nodiscard]] bool try_at_once(ResourceManager& manager, Handle handle,
+                                 const AcquireOptions& options,
+                                 std::source_location where) noexcept {
+    if (!ResourceManager::are_plain(options, HoldKind::Exclusive) || options.context) return false;
+    hold_ = ScopedResource(manager.acquire_at_once(handle, where));
+    if (!hold_) return false;
+    state_ = State::Acquired;
+    return true;
+  }
+  /// For who has no ring: from here on the listener is told when there may be an outcome. False:
+  /// there is one. Errors: those of the doorbell. REQUIRES: the path is Doorbell.
+  [[nodiscard]] Result<bool> listen(resmgr::client::DoorbellListener& listener,
+                                    std::uint64_t cookie) noexcept;
+  /// Where it listens.
+  [[nodiscard]] const std::shared_ptr<resmgr::client::Doorbell>& doorbell() noexcept;
+  /// When it times out; of what is not done.
+  [[nodiscard]] std::uint64_t deadline_ns() noexcept;
   void begin(ResourceManager& manager, Handle handle, const AcquireOptions& options,
-             std::source_location where) noexcept;
+             std::source_location where, AsyncPath path) noexcept;
   [[nodiscard]] Result<ScopedResource> failure() noexcept;
   void fail_with(Error error) noexcept;
   void conclude() noexcept;

@@ -72,6 +72,7 @@ struct ConnectOptions {
   std::string socket = {};
   /// How long registering, sharing and the like wait for a resmgrd that is being restarted.
   std::chrono::nanoseconds patience = std::chrono::seconds(10);
+  AsyncPath async_path = AsyncPath::Auto;  ///< see AsyncAcquire
   LogSink log = {};
   /// Told of each change, by a thread of the manager's own, one at a time, under no lock; it may be
   /// over by then. May call any function of the manager, but not destroy it. Connecting again needs

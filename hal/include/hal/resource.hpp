@@ -31,6 +31,7 @@ namespace hal {
 
 using resmgr::AccessPattern;
 using resmgr::AcquisitionMode;
+using resmgr::AsyncPath;
 using resmgr::Error;
 using resmgr::ErrorCode;
 using resmgr::Handle;

@@ -77,6 +77,7 @@ struct ManagerOptions {
   Capacities capacities = {};
   bool compact_handles = false;  ///< allow Handle32; at most 2^20 resources
   OrderPolicy order_policy = OrderPolicy::Warn;
+  AsyncPath async_path = AsyncPath::Auto;  ///< see AsyncAcquire
   LogSink log = {};
 };
 
@@ -116,7 +117,7 @@ class HAL_EXPORT Context {
 
 class HAL_EXPORT ResourceManager {
  public:
-  /// A new embedded domain. Errors: InvalidArgument (a capacity or the order policy out of range),
+  /// A new embedded domain. Errors: InvalidArgument (a capacity or an enumeration out of range),
   /// CapacityExceeded (descriptors), System.
   [[nodiscard]] static Result<std::unique_ptr<ResourceManager>> create(ManagerOptions options = {});
   /// A client of a served domain, which it shares with other processes. Acquiring and releasing

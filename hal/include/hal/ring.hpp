@@ -2,7 +2,8 @@
 //
 // Ring: a loop that waits for resources, and calls back or resumes who asked for them.
 //
-// What it is: an io_uring of its own, on which acquisitions wait; for those who have no ring that
+// What it is: an io_uring of its own, on which acquisitions wait, or an eventfd, where the kernel
+// has none that can; for those who have no ring that
 // they would rather use with AsyncAcquire. A wait costs one entry, no thread. What it is not: an
 // executor for other work, but for what is post()ed to it.
 //
@@ -48,6 +49,8 @@ namespace hal {
 struct RingOptions {
   /// Of the submission queue, 1 to 4096; more only mean fewer calls. Waits are not bounded by it.
   unsigned entries = 256;
+  /// What wakes it. Doorbell: it has no io_uring, and needs none.
+  AsyncPath async_path = AsyncPath::Auto;
 };
 
 class HAL_EXPORT Ring {
@@ -59,8 +62,8 @@ class HAL_EXPORT Ring {
     std::uint64_t value = 0;
   };
 
-  /// Errors: InvalidArgument (entries), Unsupported (the kernel's io_uring has no futex operations,
-  /// or is forbidden), CapacityExceeded (descriptors), System.
+  /// Errors: InvalidArgument (entries, path), Unsupported (it was to be Futex, and the kernel's
+  /// io_uring has no such operations, or is forbidden), CapacityExceeded (descriptors), System.
   [[nodiscard]] static Result<std::unique_ptr<Ring>> create(RingOptions options = {});
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
@@ -100,8 +103,8 @@ class HAL_EXPORT Ring {
   /// What waits on a ring; at one address while it does.
   struct Pending {
     Pending(ResourceManager& manager, Handle handle, const AcquireOptions& options,
-            std::source_location where) noexcept
-        : wait(manager, handle, options, where) {}
+            std::source_location where, AsyncPath path) noexcept
+        : wait(manager, handle, options, where, path) {}
     Pending(const Pending&) = delete;
     Pending& operator=(const Pending&) = delete;
     virtual ~Pending() = default;
@@ -115,6 +118,7 @@ class HAL_EXPORT Ring {
   struct [[gnu::visibility("hidden")]] Impl;
 
   explicit Ring(std::unique_ptr<Impl> impl) noexcept;
+  [[nodiscard]] AsyncPath path() const noexcept;
   [[nodiscard]] bool add(Pending& pending) noexcept;
   void forget(Pending& pending) noexcept;
 
@@ -126,7 +130,7 @@ class [[nodiscard]] Ring::Acquisition final : private Ring::Pending {
  public:
   Acquisition(Ring& ring, ResourceManager& manager, Handle handle, const AcquireOptions& options,
               std::source_location where) noexcept
-      : Pending(manager, handle, options, where), ring_(ring) {}
+      : Pending(manager, handle, options, where, ring.path()), ring_(ring) {}
   ~Acquisition() override {
     if (id != 0) ring_.forget(*this);
   }
