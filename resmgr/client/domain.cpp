@@ -58,12 +58,10 @@ Result<std::shared_ptr<Domain>> Domain::connect(LinkOptions link, AsyncPath asyn
   auto attached = ServedAuthority::attach(std::move(link));
   if (!attached) return std::unexpected(std::move(attached.error()));
   ServedAuthority& authority = *attached->authority;
-  auto domain = make(Parts{std::move(attached->registry), std::move(attached->locks), std::nullopt,
-                           std::move(attached->authority), attached->client},
-                     DomainOptions{.name = {},
-                                   .capacities = {},
-                                   .async_path = async_path,
-                                   .log = std::move(log)});
+  auto domain = make(
+      Parts{std::move(attached->registry), std::move(attached->locks), std::nullopt,
+            std::move(attached->authority), attached->client},
+      DomainOptions{.name = {}, .capacities = {}, .async_path = async_path, .log = std::move(log)});
   if (auto followed = authority.follow_in(domain->registry_); !followed) {
     return std::unexpected(std::move(followed.error()));
   }

@@ -22,7 +22,7 @@ struct Wait {
   rm_slot* slot = nullptr;  ///< null: it was not begun, or its context was closed; then,
   ErrorCode ended = ErrorCode::Disconnected;  ///< what its outcome is
   std::uint64_t deadline_ns = kNoDeadline;
-  std::uint32_t wake_target = 0;  ///< as rm_node.wake_target; for begin()
+  std::uint32_t wake_target = 0;          ///< as rm_node.wake_target; for begin()
   Waiter waiter{};                        ///< as published
   rm_cell* cell = nullptr;                ///< of a shared request, or of the hold to upgrade
   std::unique_ptr<ErrorDetail> report{};  ///< the cycle, once it is known

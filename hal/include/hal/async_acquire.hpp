@@ -54,7 +54,7 @@ struct io_uring_sqe;
 namespace resmgr::client {
 class Doorbell;
 class DoorbellListener;
-}
+}  // namespace resmgr::client
 
 namespace hal {
 
