@@ -37,6 +37,7 @@ struct Ring {
 }  // namespace acme
 
 template <>
+// NOLINTNEXTLINE(readability-identifier-naming): the trait that it is one of
 inline constexpr std::string_view hal::type_name<acme::Ring<64>> = "acme.ring64/2";
 
 namespace hal {

@@ -238,7 +238,7 @@ int be_honest(const Daemon& daemon, std::uint64_t seed, const std::vector<Handle
         default: {
           auto hold = manager->acquire_scoped_resource(
               handle, {.mode = AcquisitionMode::Timeout, .kind = kind, .timeout = timeout});
-          if (hold) hold->release();
+          if (hold) (void)hold->release();
         }
       }
     });

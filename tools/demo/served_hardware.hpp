@@ -55,8 +55,10 @@ class ServedHardware {
   [[nodiscard]] hal::Handle stream() const noexcept { return stream_; }
   [[nodiscard]] std::uint64_t frame_bytes() const noexcept { return frame_bytes_; }
   [[nodiscard]] Pool pool();
+  // NOLINTBEGIN(bugprone-unchecked-optional-access): there since they were started
   [[nodiscard]] RoleProcess& checker() noexcept { return *checker_; }
   [[nodiscard]] RoleProcess& dma() noexcept { return *dma_; }
+  // NOLINTEND(bugprone-unchecked-optional-access)
   /// A new link to the DMA driver that runs now, in place of the last one, which was buried.
   Outcome<void> open_link();
   /// REQUIRES: open_link() went well.

@@ -140,7 +140,7 @@ Json json_of(const Resource& resource, const Picture& picture) {
   return json;
 }
 
-std::string dump(Json object) {
+std::string dump(const Json& object) {
   Json whole = {{"schema", kJsonSchema}};
   whole.update(object);
   return whole.dump(2, ' ', false, Json::error_handler_t::replace) + '\n';

@@ -35,6 +35,6 @@ inline constexpr int kJsonSchema = 1;
 [[nodiscard]] Json json_of(const Resource& resource, const Picture& picture);
 
 /// An object with the schema's number, indented.
-[[nodiscard]] std::string dump(Json object);
+[[nodiscard]] std::string dump(const Json& object);
 
 }  // namespace resmgrctl

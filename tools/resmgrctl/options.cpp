@@ -29,6 +29,7 @@ constexpr const char* kStatus =
 template <typename Enum>
 std::vector<std::string> names_of(std::uint8_t count) {
   std::vector<std::string> names;
+  names.reserve(count);
   for (std::uint8_t value = 0; value < count; ++value) {
     names.emplace_back(resmgr::to_string(static_cast<Enum>(value)));
   }
