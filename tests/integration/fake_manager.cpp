@@ -17,6 +17,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <ranges>
 #include <utility>
 
 #include "tests/integration/served_support.hpp"
@@ -110,11 +111,12 @@ void FakeManager::take(const std::string& message, UniqueFd fd) {
   if (++messages_ == kill_after_) (void)::kill(keeper_, SIGKILL);
 }
 
-void FakeManager::spawn() {
+void FakeManager::spawn(Next kind, const std::vector<std::string>& more) {
   const char* const program = std::getenv("RESMGRD");
   ASSERT_NE(program, nullptr) << "RESMGRD does not say where the daemon is";
   std::vector<std::string> words{program, "--socket", socket_};
   words.insert(words.end(), arguments_.begin(), arguments_.end());
+  words.insert(words.end(), more.begin(), more.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
@@ -122,9 +124,10 @@ void FakeManager::spawn() {
   messages_ = 0;
   ready_ = false;
   exit_status_ = -1;
+  alone_ = kind == Next::Alone;
   std::string names = "listener";
   std::vector<int> passed{listener_.get()};
-  for (const Stored& each : store_) {
+  for (const Stored& each : store_ | std::views::reverse) {
     names += ":" + each.name;
     passed.push_back(each.fd.get());
   }
@@ -139,7 +142,7 @@ void FakeManager::spawn() {
   (void)::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
   (void)::setenv("LISTEN_FDS", count.c_str(), 1);
   (void)::setenv("LISTEN_FDNAMES", names.c_str(), 1);
-  (void)::setenv("NOTIFY_SOCKET", notify.c_str(), 1);
+  if (!alone_) (void)::setenv("NOTIFY_SOCKET", notify.c_str(), 1);
   ::execv(program, argv.data());
   ::_exit(127);
 }
@@ -157,8 +160,47 @@ bool FakeManager::is_serving() {
 }
 
 void FakeManager::start() {
-  spawn();
+  spawn(Next::Kept);
+  wait_until_ready();
+}
+
+void FakeManager::start_alone() {
+  spawn(Next::Alone);
+  wait_until_served();
+  const std::lock_guard lock(mutex_);
+  store_.clear();
+}
+
+pid_t FakeManager::begin_takeover(Next next) {
+  const pid_t before = keeper_;
+  spawn(next, {"--takeover"});
+  return before;
+}
+
+int FakeManager::end_takeover(pid_t before) {
+  int status = 0;
+  EXPECT_EQ(::waitpid(before, &status, 0), before);
+  if (alone_) {
+    wait_until_served();
+  } else {
+    wait_until_ready();
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+void FakeManager::go_back_to(pid_t before) {
+  keeper_ = before;
+  alone_ = true;
+  wait_until_served();
+}
+
+void FakeManager::wait_until_ready() {
   EXPECT_TRUE(eventually([&] { return is_serving() || keeper_ == 0; })) << "it is not ready";
+}
+
+// One that is alone does not say so.
+void FakeManager::wait_until_served() {
+  EXPECT_TRUE(eventually([&] { return connect() != nullptr; })) << "it does not serve";
 }
 
 bool FakeManager::start_and_kill_after(unsigned messages) {
@@ -166,7 +208,7 @@ bool FakeManager::start_and_kill_after(unsigned messages) {
     const std::lock_guard lock(mutex_);
     kill_after_ = messages;
   }
-  spawn();
+  spawn(Next::Kept);
   const bool killed = eventually([&] { return is_serving() || keeper_ == 0; }) && keeper_ == 0;
   if (!killed) crash();
   settle();

@@ -3,18 +3,21 @@
 // FakeManager: a service manager that starts one resmgrd, and keeps descriptors for it.
 //
 // What it is: what systemd does for the unit: the listening socket, NOTIFY_SOCKET, and the
-// descriptor store, which every start gets back. What it is not: a supervisor; the test says when
-// the daemon ends and begins. Lifetime: ends its daemon. Thread-safety: one thread; the messages
-// are read by another one of its own.
+// descriptor store, which every start gets back, the newest first; and who goes by without it for a
+// while: one that is alone keeps nothing, and has a door at which the next one asks. What it is
+// not: a supervisor; the test says when the daemon ends and begins. Lifetime: ends its daemon.
+// Thread-safety: one thread; the messages are read by another one of its own.
 //
 //   FakeManager manager;
 //   manager.start();
-//   manager.crash();      // both processes
-//   manager.start();      // with what they left
+//   manager.crash();        // both processes
+//   manager.start_alone();  // with what they left
+//   manager.take_over(FakeManager::Next::Kept);   // one that stores it again
 #pragma once
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -40,6 +43,23 @@ class FakeManager {
 
   /// Starts it, and returns when it is ready, or has ended.
   void start();
+  /// Starts it with what is stored, but as one that nobody keeps anything for: the store is empty
+  /// afterwards, as when a unit was stopped. Returns when it serves.
+  void start_alone();
+  enum class Next : std::uint8_t { Kept, Alone };
+  /// Starts another one that takes the domain over from this one, and returns when it serves.
+  /// REQUIRES: this one is alone. Returns the exit status of the one before, or minus the signal
+  /// that killed it.
+  int take_over(Next next) { return end_takeover(begin_takeover(next)); }
+  // The same step by step, for who comes between the two.
+  /// Starts another one that asks for the domain. Returns the keeper of the one before.
+  [[nodiscard]] pid_t begin_takeover(Next next);
+  /// It has it. Returns the exit status of the one before, or minus the signal that killed it.
+  int end_takeover(pid_t before);
+  /// The next one is gone, and the one before, which is alone, goes on.
+  void go_back_to(pid_t before);
+  /// Whether the last one that was started is alone.
+  [[nodiscard]] bool is_alone() const noexcept { return alone_; }
   /// Starts it, and kills it once it has sent so many messages. Returns whether it was: it may be
   /// ready with fewer.
   [[nodiscard]] bool start_and_kill_after(unsigned messages);
@@ -65,7 +85,9 @@ class FakeManager {
   [[nodiscard]] Stored* stored(const std::string& prefix);
 
  private:
-  void spawn();
+  void spawn(Next kind, const std::vector<std::string>& more = {});
+  void wait_until_ready();
+  void wait_until_served();
   void listen_to_messages();
   void take(const std::string& message, UniqueFd fd);
   [[nodiscard]] int reap();
@@ -77,6 +99,7 @@ class FakeManager {
   UniqueFd listener_;
   UniqueFd notify_;
   pid_t keeper_ = 0;
+  bool alone_ = false;
   int exit_status_ = -1;
   std::mutex mutex_;
   std::vector<Stored> store_;

@@ -23,16 +23,19 @@
 namespace resmgr::test {
 
 enum class SoakEvent : std::uint8_t {
-  Asked,      ///< is about to acquire
-  Granted,    ///< has it
-  Refused,    ///< was told why not
-  Repaired,   ///< has told that it is consistent again
-  Releasing,  ///< is about to let it go
-  Released,   ///< has let it go
-  Stopped,    ///< by who runs the soak: is about to be stopped
-  Continued,  ///< was told to go on
-  Killed,     ///< is about to be killed
-  Buried,     ///< is dead, and the domain knows it
+  Asked,         ///< is about to acquire
+  Granted,       ///< has it
+  Refused,       ///< was told why not
+  Repaired,      ///< has told that it is consistent again
+  Releasing,     ///< is about to let it go
+  Released,      ///< has let it go
+  Registered,    ///< was told that its own resource is
+  LookedUp,      ///< that one, by its name
+  Unregistered,  ///< was told that it is
+  Stopped,       ///< by who runs the soak: is about to be stopped
+  Continued,     ///< was told to go on
+  Killed,        ///< is about to be killed
+  Buried,        ///< is dead, and the domain knows it
 };
 
 struct SoakEntry {
@@ -41,6 +44,7 @@ struct SoakEntry {
   bool exclusive = false;
   bool inconsistent = false;      ///< Granted: it was told so
   std::uint64_t deadline_ns = 0;  ///< Asked: when an outcome is due
+  std::uint64_t handle = 0;       ///< Registered, LookedUp: its bits; 0: none
   std::uint64_t at_ns = 0;        ///< CLOCK_MONOTONIC
 };
 

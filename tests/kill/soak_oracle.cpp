@@ -92,6 +92,16 @@ class SoakOracle::Life {
       case SoakEvent::Released:
         held_.erase(entry.resource);
         break;
+      case SoakEvent::Registered:
+        if (own_ != 0) blame("registered again what is", entry.at_ns);
+        own_ = entry.handle;
+        break;
+      case SoakEvent::LookedUp:
+        look_up(entry);
+        break;
+      case SoakEvent::Unregistered:
+        own_ = 0;
+        break;
       default:
         blame("wrote what is not its own to write", entry);
     }
@@ -111,6 +121,17 @@ class SoakOracle::Life {
       }
     }
     asked_.reset();
+  }
+
+  // A daemon that goes on with an older registry would have what was let go, and lack what was
+  // made.
+  void look_up(const SoakEntry& entry) {
+    ++oracle_.counts_.look_ups;
+    if (entry.handle == own_) return;
+    blame(entry.handle == 0 ? "its own resource was lost"
+          : own_ == 0       ? "what it unregistered is back"
+                            : "its own resource is another one",
+          entry.at_ns);
   }
 
   void die(const SoakEntry& killed, const SoakEntry& buried) {
@@ -161,9 +182,11 @@ class SoakOracle::Life {
   void blame(const std::string& what) {
     violations_.push_back("process " + std::to_string(who_) + ": " + what);
   }
+  void blame(const std::string& what, std::uint64_t at_ns) {
+    blame(what + ", at " + std::to_string(at_ns));
+  }
   void blame(const std::string& what, const SoakEntry& entry) {
-    blame(what + ", of resource " + std::to_string(entry.resource) + " at " +
-          std::to_string(entry.at_ns));
+    blame(what + ", of resource " + std::to_string(entry.resource), entry.at_ns);
   }
 
   SoakOracle& oracle_;
@@ -173,6 +196,7 @@ class SoakOracle::Life {
   std::vector<std::string>& violations_;
   std::optional<SoakEntry> asked_;
   std::map<std::uint8_t, Hold> held_;
+  std::uint64_t own_ = 0;  ///< the handle of what it has registered; 0: nothing
 };
 
 /// Plays what happened to one resource, in the order of time.

@@ -8,7 +8,9 @@
 // it is due, or its process died (I6). Who is granted what a dead one held exclusively is told that
 // it is inconsistent, until somebody repaired it, and nobody else is told so; who died while he
 // asked or let go may have held it or not, and leaves both open. So he does until he is buried: who
-// waits is granted what he waits for as long as nobody knows that he is dead.
+// waits is granted what he waits for as long as nobody knows that he is dead. What a process was
+// told that it registered it finds, under the same handle, until it unregisters it, and not after
+// that, whichever daemon it asks.
 // What it is not: exact where a stamp is too late for an overlap to show.
 // Lifetime: owns what it was given. Thread-safety: one thread.
 //
@@ -40,6 +42,7 @@ class SoakOracle {
     std::uint64_t refusals = 0;
     std::uint64_t died_holding = 0;  ///< exclusive holds that ended so
     std::uint64_t told = 0;          ///< grants of what was inconsistent
+    std::uint64_t look_ups = 0;      ///< of what was registered
     std::uint64_t latest_ns = 0;     ///< after it was due, not stopped
   };
   [[nodiscard]] const Counts& counts() const noexcept { return counts_; }

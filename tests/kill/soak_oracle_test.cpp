@@ -38,6 +38,9 @@ class Writer {
     begins_to_release(at);
     return own(SoakEvent::Released, at + 1);
   }
+  Writer& registers(std::uint64_t handle) { return of_own(SoakEvent::Registered, handle); }
+  Writer& finds(std::uint64_t handle) { return of_own(SoakEvent::LookedUp, handle); }
+  Writer& unregisters() { return of_own(SoakEvent::Unregistered, 0); }
   Writer& stops(std::uint64_t from, std::uint64_t to) {
     log.fate.push_back({.what = SoakEvent::Stopped, .at_ns = from});
     log.fate.push_back({.what = SoakEvent::Continued, .at_ns = to});
@@ -63,7 +66,13 @@ class Writer {
     return *this;
   }
 
+  Writer& of_own(SoakEvent what, std::uint64_t handle) {
+    log.entries.push_back({.what = what, .handle = handle, .at_ns = ++own_at_});
+    return *this;
+  }
+
   bool exclusive_ = true;
+  std::uint64_t own_at_ = 0;
 };
 
 std::vector<std::string> judge(const std::vector<Writer>& writers) {
@@ -156,6 +165,27 @@ TEST(SoakOracleTest, LeavesOpenWhatTheDeadDidLast) {
                        Writer().asks(43).has(44, true).repairs(45).releases(46)}),
                 ElementsAre(HasSubstr("there was not")));
   }
+}
+
+constexpr std::uint64_t kNothing = 0;
+
+// What the next daemon may get wrong that begins with a copy of the registry.
+TEST(SoakOracleTest, FindsARegistryThatIsNotTheOneThatWasLeft) {
+  EXPECT_THAT(judge({Writer().registers(7).finds(7).unregisters().finds(kNothing)}), IsEmpty());
+  EXPECT_THAT(judge({Writer().registers(7).finds(7).dies(50, 60)}), IsEmpty());
+  EXPECT_THAT(judge({Writer().registers(7).finds(7).finds(kNothing)}),
+              ElementsAre(HasSubstr("was lost")));
+  EXPECT_THAT(judge({Writer().registers(7).unregisters().finds(7)}),
+              ElementsAre(HasSubstr("is back")));
+  EXPECT_THAT(judge({Writer().registers(7).finds(8)}), ElementsAre(HasSubstr("another one")));
+  EXPECT_THAT(judge({Writer().registers(7).registers(8)}), ElementsAre(HasSubstr("again")));
+}
+
+// Two that were both told that they have it: each by a daemon that went on as if it were alone.
+TEST(SoakOracleTest, FindsAHolderWhomTheNextDaemonTookForDead) {
+  EXPECT_THAT(judge({Writer().asks(1).has(2).releases(50),
+                     Writer().asks(3).has(20, true).repairs(21).releases(30)}),
+              ElementsAre(HasSubstr("I1"), HasSubstr("there was not")));
 }
 
 // The stamp of a kill is of before the signal.
