@@ -148,12 +148,17 @@ Result<daemon::Property> settle(daemon::Legacy legacy, daemon::FdStore& store,
   return new_domain(config);
 }
 
-/// From a daemon that runs.
-Result<daemon::Property> succeed(daemon::Predecessor& predecessor) {
+/// From a daemon that runs, which no service manager keeps anything of: what that has is of before.
+Result<daemon::Property> succeed(daemon::Predecessor& predecessor, daemon::ServiceManager& manager,
+                                 daemon::FdStore& store) {
   auto property = daemon::take_over(predecessor.take_legacy(), daemon::kTurnPatienceNs);
   if (!property) return property;
+  auto passed = manager.listen_fds();
+  (void)store.sort(passed);
+  store.forget();
   property->listener = predecessor.take_listener();
-  property->door = predecessor.take_door();
+  // A service manager's restart is enough, and it should know who runs.
+  if (!manager.is_present()) property->door = predecessor.take_door();
   return property;
 }
 
@@ -167,7 +172,7 @@ Result<daemon::Property> begin(daemon::ServiceManager& manager, daemon::FdStore&
   auto property = settle(std::move(legacy), store, config, log);
   if (!property) return property;
   property->listener = std::move(*listener);
-  // A service manager's restart is enough, and it should know who runs.
+  // As in succeed().
   if (manager.is_present() || config.socket.path.empty()) return property;
   auto door = resmgr::PacketListener::listen(daemon::door_path(config.socket.path), 0600,
                                              resmgr::PacketMode::NonBlocking);
@@ -199,7 +204,8 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
     if (!asked) return std::unexpected(std::move(asked.error()));
     predecessor = std::move(*asked);
   }
-  auto property = predecessor ? succeed(*predecessor) : begin(*manager, store, *config, log);
+  auto property =
+      predecessor ? succeed(*predecessor, *manager, store) : begin(*manager, store, *config, log);
   if (!property) return std::unexpected(std::move(property.error()));
   if (auto kept = store.keep(*property); !kept) return kept;
   if (manager->is_present()) {
@@ -226,7 +232,12 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
           [&] {
             if (!predecessor) return true;
             const auto alone = predecessor->confirm();
-            if (!alone) log(LogLevel::Error, alone.error().message());
+            if (!alone) {
+              log(LogLevel::Error, alone.error().message());
+              // The one before goes on with its own, and this copy grows old.
+              store.forget();
+              store.flush();
+            }
             predecessor.reset();
             return alone.has_value();
           },

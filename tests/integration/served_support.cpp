@@ -117,8 +117,10 @@ void Daemon::start() {
 
 int Daemon::hand_over() { return end_takeover(begin_takeover()); }
 
+int Daemon::lose_takeover(pid_t next) { return status_of(std::exchange(keeper_, next)); }
+
 int Daemon::end_takeover(pid_t next) {
-  const int status = status_of(std::exchange(keeper_, next));
+  const int status = lose_takeover(next);
   EXPECT_NE(connect(), nullptr) << "nobody serves the domain";
   return status;
 }

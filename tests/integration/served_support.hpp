@@ -67,6 +67,8 @@ class Daemon {
   [[nodiscard]] pid_t begin_takeover() const { return spawn({"--takeover"}); }
   /// `next` has it. Returns the exit status of the one before, or minus the signal that killed it.
   int end_takeover(pid_t next);
+  /// The same, and nobody serves: `next` has it no more.
+  int lose_takeover(pid_t next);
   /// Kills a keeper, of this one or the next, and the process is gone; of this one its worker too.
   static void kill_keeper(pid_t keeper);
   /// The exit status of one that ends by itself.
