@@ -26,6 +26,7 @@ constexpr std::uint64_t kSecond = 1'000 * kMillisecond;
 // One that lived so long died of something that the next need not meet at once.
 constexpr std::uint64_t kLongEnough = kSecond;
 constexpr std::uint64_t kLongestPause = kSecond;
+constexpr std::uint64_t kTellAgain = 10 * kMillisecond;
 // How long a worker may take to end that was told to.
 constexpr std::uint64_t kFarewell = 5 * kSecond;
 
@@ -112,9 +113,17 @@ void Keeper::read_ledger() {
     return;
   }
   if (property_.estate.waits_to_begin) answer_who_waits();
-  if (property_.estate.heard_at == 0 || !calls_.ready) return;
-  calls_.ready();
-  calls_.ready = {};
+  if (property_.estate.heard_at != 0 && calls_.ready) tell_that_it_serves();
+}
+
+// Who was not told would take it for one that does not get so far.
+void Keeper::tell_that_it_serves() {
+  if (calls_.ready()) {
+    calls_.ready = {};
+    tell_at_ = 0;
+  } else {
+    tell_at_ = monotonic_ns() + kTellAgain;
+  }
 }
 
 void Keeper::answer_who_waits() {
@@ -191,6 +200,10 @@ int Keeper::look_at_the_clock() {
   if (stop_at_ != 0) {
     if (now >= stop_at_) (void)::kill(worker_pid_, SIGKILL);
     next = std::min(next, std::max(stop_at_, now + kMillisecond));
+  }
+  if (tell_at_ != 0) {
+    if (now >= tell_at_) tell_that_it_serves();
+    next = std::min(next, now + kTellAgain);
   }
   if (calls_.tick_ns != 0) {
     if (now >= next_tick_) {

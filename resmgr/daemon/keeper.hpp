@@ -57,7 +57,8 @@ class Keeper {
     /// The first worker could begin, and has touched nothing yet: whether it may. If not, the
     /// keeper ends.
     std::function<bool()> may_begin = {};
-    std::function<void()> ready = {};   ///< the first worker serves
+    /// The first worker serves. False: it could not be told yet, and is called again in a moment.
+    std::function<bool()> ready = {};
     std::function<void()> reload = {};  ///< SIGHUP came; the worker gets it afterwards
     std::function<void()> tick = {};    ///< every `tick_ns`, where that is not 0
     std::uint64_t tick_ns = 0;
@@ -74,6 +75,7 @@ class Keeper {
   [[nodiscard]] Result<void> start_worker();
   void read_ledger();
   void answer_who_waits();
+  void tell_that_it_serves();
   /// Somebody is at the door. Returns whether he has the domain now. Errors: those of
   /// start_worker().
   [[nodiscard]] Result<bool> answer_the_door();
@@ -95,6 +97,7 @@ class Keeper {
   std::uint64_t started_at_ = 0;
   std::uint64_t pause_ns_ = 0;  ///< before the next worker
   std::uint64_t next_tick_ = 0;
+  std::uint64_t tell_at_ = 0;  ///< that it serves, once more; 0: nothing to tell
   std::uint64_t stop_at_ = 0;  ///< when a worker that was told to end is killed; 0: none was
 };
 

@@ -245,8 +245,10 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
           [&] {
             const std::string status =
                 "serves domain " + config->domain.name + " at " + config->socket.path;
+            const auto told = manager->ready(status);
+            if (!told && told.error() == resmgr::ErrorCode::WouldBlock) return false;
             log(LogLevel::Info, status);
-            (void)manager->ready(status);
+            return true;
           },
       .reload =
           [&] {

@@ -64,15 +64,37 @@ FakeManager::~FakeManager() {
     const std::lock_guard lock(mutex_);
     over_ = true;
   }
+  not_busy_.notify_one();
   // An empty message wakes the reader.
-  const UniqueFd waker(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  socklen_t bytes = sizeof(address);
-  (void)::getsockname(notify_.get(), reinterpret_cast<sockaddr*>(&address), &bytes);
-  (void)::sendto(waker.get(), "", 0, 0, reinterpret_cast<const sockaddr*>(&address), bytes);
+  (void)send("");
   reader_.join();
   std::error_code ignored;
   std::filesystem::remove_all(folder_, ignored);
+}
+
+// To itself. False: there is no room for more.
+bool FakeManager::send(const char* text) const {
+  const UniqueFd sender(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_un address{};
+  socklen_t bytes = sizeof(address);
+  (void)::getsockname(notify_.get(), reinterpret_cast<sockaddr*>(&address), &bytes);
+  return ::sendto(sender.get(), text, std::strlen(text), 0,
+                  reinterpret_cast<const sockaddr*>(&address), bytes) >= 0;
+}
+
+void FakeManager::be_busy(unsigned room) {
+  const std::lock_guard lock(mutex_);
+  busy_ = true;
+  while (send("X_BUSY=1")) {
+  }
+  std::array<char, 64> text{};
+  for (; room > 0; --room) EXPECT_GT(::recv(notify_.get(), text.data(), text.size(), 0), 0);
+}
+
+void FakeManager::be_busy_no_more() {
+  const std::lock_guard lock(mutex_);
+  busy_ = false;
+  not_busy_.notify_one();
 }
 
 void FakeManager::listen_to_messages() {
@@ -80,7 +102,8 @@ void FakeManager::listen_to_messages() {
     // Received under the lock, so that what is not waiting has been taken.
     pollfd waiting{notify_.get(), POLLIN, 0};
     (void)::poll(&waiting, 1, -1);
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    not_busy_.wait(lock, [this] { return !busy_ || over_; });
     std::array<char, 4096> text{};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
     iovec part{.iov_base = text.data(), .iov_len = text.size()};

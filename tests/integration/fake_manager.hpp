@@ -17,6 +17,7 @@
 
 #include <sys/types.h>
 
+#include <condition_variable>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -72,6 +73,10 @@ class FakeManager {
   /// The worker that there is now; 0 if there is none.
   [[nodiscard]] pid_t worker() const;
 
+  /// From here on messages wait, with room for so many more.
+  void be_busy(unsigned room);
+  void be_busy_no_more();
+
   [[nodiscard]] const std::string& socket() const noexcept { return socket_; }
   /// Whether it was ready, and has not ended.
   [[nodiscard]] bool is_serving();
@@ -90,6 +95,7 @@ class FakeManager {
   void wait_until_served();
   void listen_to_messages();
   void take(const std::string& message, UniqueFd fd);
+  [[nodiscard]] bool send(const char* text) const;
   [[nodiscard]] int reap();
   void settle();
 
@@ -107,6 +113,8 @@ class FakeManager {
   unsigned kill_after_ = ~0u;  ///< messages
   bool ready_ = false;
   bool over_ = false;
+  bool busy_ = false;
+  std::condition_variable not_busy_;
   std::thread reader_;
 };
 

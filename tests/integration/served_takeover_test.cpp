@@ -16,6 +16,7 @@
 #include <new>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "resmgr/abi/region_header.hpp"
@@ -276,6 +277,19 @@ TEST_F(ServedTakeoverTest, AKeeperKilledWhileItTakesOverLeavesItToTheNext) {
   EXPECT_TRUE(client->register_resource("after", {}));
   EXPECT_EQ(client->find("r").value(), handle);
   EXPECT_FALSE(ended);
+}
+
+// Who is never told that it serves kills it.
+TEST_F(ServedTakeoverTest, AManagerThatIsBusyIsToldLater) {
+  manager.crash();
+  // For the new registry, and that the old one goes.
+  manager.be_busy(2);
+  std::thread starting([this] { manager.start(); });
+  // Its file is for the keeper, who hears before it that the worker serves.
+  EXPECT_TRUE(client->register_resource("after", {.size_bytes = kMemoryBytes}, {.fd = memory()}));
+  manager.be_busy_no_more();
+  starting.join();
+  EXPECT_TRUE(manager.is_serving());
 }
 
 TEST_F(ServedTakeoverTest, AnotherLayoutIsRefusedAndKept) {
