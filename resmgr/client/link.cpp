@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -25,6 +26,9 @@ namespace {
 constexpr std::uint64_t kSecond = 1'000'000'000;
 constexpr std::uint64_t kFirstPause = 1'000'000;
 constexpr std::uint64_t kLongestPause = 50'000'000;
+// Between attempts to connect where somebody listens, or we can't even ask: whatever is in the way
+// stays for longer than a daemon is away, and each attempt is work for others.
+constexpr std::uint64_t kLongestRest = kSecond;
 
 // Blocking calls, with an end: two system calls a request, where polling would be four.
 Result<void> limit_waits(int socket, std::uint64_t patience_ns) noexcept {
@@ -48,6 +52,11 @@ bool has_hung_up(int socket) noexcept { return is_so(socket, POLLRDHUP); }
 bool is_loss(const Error& error) noexcept { return error == ErrorCode::Disconnected; }
 
 }  // namespace
+
+// Clients lose their daemon at the same moment, and come back to it at different ones.
+Link::Link(LinkOptions options)
+    : options_(std::move(options)),
+      backoff_(kFirstPause, monotonic_ns() ^ static_cast<std::uint64_t>(::getpid())) {}
 
 Result<std::unique_ptr<Link>> Link::connect(LinkOptions options) try {
   struct Public : Link {  // make_unique needs a constructor it may call
@@ -78,6 +87,7 @@ Link::~Link() {
 
 Result<void> Link::open_connection() {
   auto socket = PacketSocket::connect(options_.socket_path, PacketMode::Blocking);
+  nobody_listens_ = !socket && socket.error() == ErrorCode::Disconnected;
   if (!socket) return std::unexpected(std::move(socket.error()));
   if (auto limited = limit_waits(socket->fd(), options_.patience_ns); !limited) return limited;
   set_socket(std::move(*socket));
@@ -197,18 +207,37 @@ void Link::lose() noexcept {
 }
 
 Result<void> Link::connect_again(std::uint64_t deadline_ns) {
-  for (std::uint64_t pause = kFirstPause;; pause = std::min(2 * pause, kLongestPause)) {
+  for (;;) {
     if (closed_.load()) return fail(ErrorCode::Disconnected);
-    auto opened = open_connection();
-    if (opened) {
-      ++reconnections_;
-      log(LogLevel::Info, "connected to resmgrd again");
-      return opened;
+    if (monotonic_ns() >= next_attempt_ns_) {
+      auto opened = open_connection();
+      if (opened) {
+        backoff_.reset();
+        next_attempt_ns_ = 0;
+        told_reason_.reset();
+        ++reconnections_;
+        log(LogLevel::Info, "connected to resmgrd again");
+        return opened;
+      }
+      put_off(opened.error());
     }
-    if (monotonic_ns() + pause > deadline_ns) {
-      return fail(ErrorCode::Disconnected, "resmgrd does not come back");
-    }
-    pause_for(pause);
+    const std::uint64_t now = monotonic_ns();
+    if (now >= deadline_ns) return fail(ErrorCode::Disconnected, "resmgrd does not come back");
+    // No longer than who closes should wait for us.
+    const std::uint64_t due = std::min(next_attempt_ns_, deadline_ns);
+    if (now < due) pause_for(std::min(due - now, kLongestPause));
+  }
+}
+
+// That nobody listens, or hangs up, is no news: that the connection is lost was told.
+void Link::put_off(const Error& failure) noexcept {
+  next_attempt_ns_ = monotonic_ns() + backoff_.next(nobody_listens_ ? kLongestPause : kLongestRest);
+  if (is_loss(failure) || closed_.load() || told_reason_ == failure.code()) return;
+  told_reason_ = failure.code();
+  try {
+    log(LogLevel::Warning, "can't connect to resmgrd again, and tries on: " + failure.message());
+  } catch (const std::bad_alloc&) {
+    // It stays untold.
   }
 }
 
@@ -228,8 +257,7 @@ void Link::watch() noexcept {
       engaged = false;
       if (socket_ && listens()) read_events();
       if (socket_ && has_hung_up(socket_.fd())) lose();
-      // Once: between two attempts others may ask, and see for themselves.
-      if (!socket_) (void)connect_again(0);
+      pause = socket_ ? kFirstPause : attempt();
       connected = static_cast<bool>(socket_);
       notices.swap(notices_);
       missed = std::exchange(missed_, 0);
@@ -245,9 +273,20 @@ void Link::watch() noexcept {
     if (!lost && (!connected || now != told_of)) tell(LinkState::Lost);
     lost = !connected;
     if (connected && now != std::exchange(told_of, now)) tell(LinkState::Restored);
-    pause = connected ? kFirstPause : std::min(2 * pause, kLongestPause);
+    if (engaged) pause = std::min(2 * pause, kLongestPause);
   }
   if (over_.load()) tell(LinkState::Ended);
+}
+
+// Once: between two attempts others may ask, and see for themselves.
+std::uint64_t Link::attempt() noexcept {
+  if (connect_again(0)) return kFirstPause;
+  // The socket was another one for a while, which is no reason to look at once. Who closes has said
+  // so before.
+  eventfd_t count = 0;
+  (void)::eventfd_read(changed_.get(), &count);
+  const std::uint64_t now = monotonic_ns();
+  return next_attempt_ns_ > now ? next_attempt_ns_ - now : 0;
 }
 
 void Link::wait_for_change(std::uint64_t pause_ns, bool engaged) noexcept {

@@ -5,9 +5,10 @@
 // What it is: requests and their answers, one at a time, over one socket; and the patience that a
 // daemon needs which is being restarted: the connection is made anew, under the same place in the
 // domain, and the request is sent again. A daemon that took the domain over has its registry in
-// another file: who maps it is told before anything else is asked. What it is not: what requests
-// mean (served_authority.hpp). A request that was sent twice may have been carried out twice; who
-// asks can tell from Attempt.
+// another file: who maps it is told before anything else is asked. Attempts that come to nothing
+// are made at growing intervals, and each reason for that is told once. What it is not: what
+// requests mean (served_authority.hpp). A request that was sent twice may have been carried out
+// twice; who asks can tell from Attempt.
 //
 // Lifetime: owns the socket. Thread-safety: call() and close() from any thread.
 //
@@ -34,6 +35,7 @@
 #include "resmgr/abi/client_place.hpp"
 #include "resmgr/abi/events.hpp"
 #include "resmgr/abi/frame.hpp"
+#include "resmgr/base/backoff.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/handle.hpp"
 #include "resmgr/base/log.hpp"
@@ -141,13 +143,15 @@ class Link {
   void after_fork_in_child() noexcept;
 
  private:
-  explicit Link(LinkOptions options) : options_(std::move(options)) {}
+  explicit Link(LinkOptions options);
 
   /// The watcher's life: sees that the daemon hangs up though nobody asks for anything, and
   /// connects again; and what it tells unasked, for who listens.
   void watch() noexcept;
   void tell(LinkState state) noexcept;
   void tell(const Notice& notice) const noexcept;
+  /// One attempt that is due, and how long to wait after it; mutex_ held.
+  [[nodiscard]] std::uint64_t attempt() noexcept;
   /// Waits until the socket hangs up or is another one, or for so long where there is none.
   /// `engaged`: what comes may be an answer to somebody else's question; until it is read, that
   /// long too.
@@ -163,7 +167,9 @@ class Link {
   void end() noexcept;
   [[nodiscard]] Result<void> move_to(const wire::ClientPlace& place, UniqueFd registry);
   [[nodiscard]] Result<void> name_drivers();
+  /// When the next attempt is due. Errors: Disconnected (not by then).
   [[nodiscard]] Result<void> connect_again(std::uint64_t deadline_ns);
+  void put_off(const Error& failure) noexcept;
   void lose() noexcept;
   void read_events() noexcept;
   void hear(const wire::Frame& event) noexcept;
@@ -185,6 +191,10 @@ class Link {
   std::atomic<bool> over_{false};  ///< as LinkState::Ended
   std::vector<std::byte> buffer_;
   std::uint64_t next_request_ = 1;
+  Backoff backoff_;
+  std::uint64_t next_attempt_ns_ = 0;     ///< to connect again
+  bool nobody_listens_ = false;           ///< the last attempt found nobody
+  std::optional<ErrorCode> told_reason_;  ///< why it can't be connected; nothing: not told
   wire::ClientPlace place_;
   Regions regions_;
   Follow follow_;

@@ -1,69 +1,106 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A connection to a daemon that says why it ends it, in the middle of a request.
+// A connection to a daemon that ends it, in the middle of a request, or does not let it be made
+// anew.
 #include "resmgr/client/link.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <mutex>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
 #include "resmgr/abi/events.hpp"
 #include "resmgr/abi/replies.hpp"
 #include "resmgr/abi/requests.hpp"
+#include "resmgr/base/clock.hpp"
 
 namespace resmgr::client {
 namespace {
 
-/// Welcomes one client, and ends the connection when it asks for something.
-void serve(PacketListener& listener) {
-  std::vector<std::byte> in(RM_WIRE_MAX_FRAME);
-  std::vector<std::byte> out(RM_WIRE_MAX_FRAME);
-  auto socket = listener.accept(PacketMode::Blocking).value();
-  const auto hello = socket.receive(in).value();
-  const auto asked = wire::read_frame(std::span(in).first(hello.bytes)).value();
-  const UniqueFd region(::memfd_create("region", MFD_CLOEXEC));
-  const std::array fds{region.get(), region.get()};
-  const wire::Welcome welcome{
-      .regions = {.client = {.domain_id = 1, .epoch = 1, .sequence = 1, .client = 1},
-                  .registry_bytes = 1 << 20,
-                  .lock_bytes = 1 << 20},
-      .version = "test"};
-  const auto bytes = wire::encode(welcome, asked.request_id, out).value();
-  ASSERT_TRUE(socket.send(std::span(out).first(bytes), fds));
-  ASSERT_TRUE(socket.receive(in));
-  const auto last = wire::encode(wire::ClosingEvent{wire::ClosingReason::Shutdown}, out).value();
-  ASSERT_TRUE(socket.send(std::span(out).first(last)));
-}
+/// A daemon of one connection at a time, which does as the test says.
+class FakeDaemon {
+ public:
+  FakeDaemon() {
+    folder_ = std::filesystem::temp_directory_path() / "resmgr-link-XXXXXX";
+    EXPECT_NE(::mkdtemp(folder_.data()), nullptr);
+    listener_ = PacketListener::listen(path(), 0600, PacketMode::Blocking).value();
+  }
+  ~FakeDaemon() { std::filesystem::remove_all(folder_); }
+  FakeDaemon(const FakeDaemon&) = delete;
+  FakeDaemon& operator=(const FakeDaemon&) = delete;
+
+  [[nodiscard]] std::string path() const { return folder_ + "/test.sock"; }
+
+  /// Accepts a client, and returns what it is greeted with: the number of its request.
+  std::uint64_t accept() {
+    socket_ = listener_.accept(PacketMode::Blocking).value();
+    const auto hello = socket_.receive(in_).value();
+    return wire::read_frame(std::span(in_).first(hello.bytes)).value().request_id;
+  }
+  void welcome() {
+    const UniqueFd region(::memfd_create("region", MFD_CLOEXEC));
+    const std::array fds{region.get(), region.get()};
+    const wire::Welcome welcome{
+        .regions = {.client = {.domain_id = 1, .epoch = 1, .sequence = 1, .client = 1},
+                    .registry_bytes = 1 << 20,
+                    .lock_bytes = 1 << 20},
+        .version = "test"};
+    const auto bytes = wire::encode(welcome, accept(), out_).value();
+    EXPECT_TRUE(socket_.send(std::span(out_).first(bytes), fds));
+  }
+  void refuse(ErrorCode code) {
+    const auto bytes = wire::encode(wire::refusal(Error(code)), accept(), out_).value();
+    EXPECT_TRUE(socket_.send(std::span(out_).first(bytes)));
+  }
+  /// Says why, when it is asked for something, and hangs up.
+  void close_under_a_request(wire::ClosingReason reason) {
+    EXPECT_TRUE(socket_.receive(in_));
+    const auto bytes = wire::encode(wire::ClosingEvent{reason}, out_).value();
+    EXPECT_TRUE(socket_.send(std::span(out_).first(bytes)));
+    hang_up();
+  }
+  void hang_up() { socket_ = {}; }
+  void stop_listening() { listener_ = {}; }
+
+ private:
+  std::string folder_;
+  PacketListener listener_;
+  PacketSocket socket_;
+  std::vector<std::byte> in_ = std::vector<std::byte>(RM_WIRE_MAX_FRAME);
+  std::vector<std::byte> out_ = std::vector<std::byte>(RM_WIRE_MAX_FRAME);
+};
 
 TEST(Link, ARequestEndsWithTheConnectionThatIsClosedUnderIt) {
 #if defined(__SANITIZE_THREAD__)
   GTEST_SKIP()
       << "g++ 12's ThreadSanitizer does not see a mutex taken by pthread_mutex_clocklock()";
 #endif
-  std::string folder = std::filesystem::temp_directory_path() / "resmgr-link-XXXXXX";
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  const std::string path = folder + "/test.sock";
-  auto listener = PacketListener::listen(path, 0600, PacketMode::Blocking).value();
-  std::thread daemon([&] {
-    serve(listener);
-    listener = {};
+  FakeDaemon daemon;
+  std::thread serving([&] {
+    daemon.welcome();
+    daemon.close_under_a_request(wire::ClosingReason::Shutdown);
+    daemon.stop_listening();
   });
   std::mutex mutex;
   std::optional<wire::ClosingReason> reason;
-  auto link = Link::connect(
-      {.socket_path = path, .patience_ns = 200'000'000, .on_state = [&](const LinkChange& change) {
-         const std::lock_guard lock(mutex);
-         if (change.state == LinkState::Lost) reason = change.reason;
-       }});
+  auto link = Link::connect({.socket_path = daemon.path(),
+                             .patience_ns = 200'000'000,
+                             .on_state = [&](const LinkChange& change) {
+                               const std::lock_guard lock(mutex);
+                               if (change.state == LinkState::Lost) reason = change.reason;
+                             }});
   ASSERT_TRUE(link) << link.error().message();
   const auto asked = (*link)->call(
       [](std::uint64_t id, std::span<std::byte> out) {
@@ -72,14 +109,56 @@ TEST(Link, ARequestEndsWithTheConnectionThatIsClosedUnderIt) {
       {}, [](const Link::Attempt&) -> Result<void> { return {}; });
   ASSERT_FALSE(asked);
   EXPECT_EQ(asked.error(), ErrorCode::Disconnected);
-  daemon.join();
+  serving.join();
   for (bool told = false; !told; std::this_thread::yield()) {
     const std::lock_guard lock(mutex);
     told = reason.has_value();
   }
   EXPECT_EQ(reason, wire::ClosingReason::Shutdown);
   (*link)->close();
-  std::filesystem::remove_all(folder);
+}
+
+// No matter who is slow: pauses last at least half of what is due.
+TEST(Link, WhoIsRefusedAsksLessAndLessOftenAndSaysSoOnce) {
+  constexpr int kRefusals = 8;
+  FakeDaemon daemon;
+  std::uint64_t first = 0;
+  std::uint64_t last = 0;
+  std::thread serving([&] {
+    daemon.welcome();
+    daemon.hang_up();
+    for (int i = 0; i < kRefusals; ++i) {
+      daemon.refuse(ErrorCode::CapacityExceeded);
+      last = monotonic_ns();
+      if (first == 0) first = last;
+    }
+    daemon.refuse(ErrorCode::NotPermitted);
+    daemon.welcome();
+  });
+  std::mutex mutex;
+  std::vector<std::string> lines;
+  std::atomic<bool> restored = false;
+  auto link = Link::connect({.socket_path = daemon.path(),
+                             .log =
+                                 [&](LogLevel, std::string_view line) {
+                                   const std::lock_guard lock(mutex);
+                                   lines.emplace_back(line);
+                                 },
+                             .on_state =
+                                 [&](const LinkChange& change) {
+                                   if (change.state == LinkState::Restored) restored = true;
+                                 }});
+  ASSERT_TRUE(link) << link.error().message();
+  serving.join();
+  while (!restored) std::this_thread::yield();
+  (*link)->close();
+  std::uint64_t shortest = 0;
+  for (int i = 0; i + 1 < kRefusals; ++i) shortest += (1'000'000u << i) / 2;
+  EXPECT_GE(last - first, shortest);
+  using ::testing::HasSubstr;
+  EXPECT_THAT(lines, ::testing::ElementsAre(HasSubstr("is lost"), HasSubstr("tries on"),
+                                            HasSubstr("tries on"),
+                                            HasSubstr("connected to resmgrd again")));
 }
 
 }  // namespace
