@@ -3,8 +3,6 @@
 // The manager's life, its drivers and contexts, and registration.
 #include <hal/resource_manager.hpp>
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -15,6 +13,7 @@
 #include "hal/src/convert.hpp"
 #include "hal/src/guard.hpp"
 #include "resmgr/abi/socket_path.hpp"
+#include "resmgr/base/mapping.hpp"
 #include "resmgr/client/domain.hpp"
 
 namespace hal {
@@ -28,14 +27,6 @@ using resmgr::client::Notice;
 using resmgr::wire::ClosingReason;
 
 namespace {
-
-/// Whether a plain file is smaller than it is said to be: touching the rest would be SIGBUS.
-/// Devices, timers and the like have no size to compare.
-bool is_too_short(const UniqueFd& fd, std::uint64_t bytes) noexcept {
-  struct stat status{};
-  return ::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode) &&
-         static_cast<std::uint64_t>(status.st_size) < bytes;
-}
 
 ConnectionState public_state(LinkState state) noexcept {
   switch (state) {
@@ -275,7 +266,7 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
   if (lazy && !options.backing) {
     return fail(ErrorCode::InvalidArgument, "lazy needs a backing");
   }
-  if (options.fd && is_too_short(options.fd, metadata.size_bytes)) {
+  if (options.fd && resmgr::is_too_short(options.fd.get(), metadata.size_bytes)) {
     return fail(ErrorCode::InvalidArgument, "the file is smaller than size_bytes");
   }
   if (options.backing && metadata.size_bytes == 0) {
@@ -304,7 +295,7 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
         }
         if (!made) return std::unexpected(std::move(made.error()));
         if (!made->fd || made->size_bytes < metadata.size_bytes ||
-            is_too_short(made->fd, metadata.size_bytes)) {
+            resmgr::is_too_short(made->fd.get(), metadata.size_bytes)) {
           return fail(ErrorCode::System, "the backing made less memory than asked for");
         }
         return resmgr::client::BackedFile{std::move(made->fd), metadata.size_bytes};

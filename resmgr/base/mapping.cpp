@@ -2,6 +2,7 @@
 #include "resmgr/base/mapping.hpp"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -118,6 +119,12 @@ void populate(void* begin, std::size_t bytes) noexcept {
 void Mapping::unmap() noexcept {
   if (data_) ::munmap(data_, size_);
   data_ = nullptr;
+}
+
+bool is_too_short(int fd, std::uint64_t bytes) noexcept {
+  struct stat status{};
+  return ::fstat(fd, &status) == 0 && S_ISREG(status.st_mode) &&
+         static_cast<std::uint64_t>(status.st_size) < bytes;
 }
 
 void join_pages(std::byte* begin) noexcept {

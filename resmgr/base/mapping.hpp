@@ -10,6 +10,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "resmgr/base/error.hpp"
@@ -55,6 +56,10 @@ class Mapping {
   std::byte* data_ = nullptr;
   std::size_t size_ = 0;
 };
+
+/// Whether a plain file is smaller now than it is said to be, in bytes: touching the rest of it
+/// would be SIGBUS. Devices, timers and the like have no size to compare.
+[[nodiscard]] bool is_too_short(int fd, std::uint64_t bytes) noexcept;
 
 /// Bytes that one entry of a page table's second level maps (x86-64, and arm64 with small pages).
 inline constexpr std::size_t kHugePage = std::size_t{1} << 21;

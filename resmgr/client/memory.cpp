@@ -60,6 +60,10 @@ Result<void> prepare(std::span<std::byte> memory, const MapOptions& options) noe
 }
 
 Result<Mapping> map_prepared(const UniqueFd& file, std::uint64_t bytes, const MapOptions& options) {
+  // It fitted when it was registered. Its owner may have made it smaller since.
+  if (is_too_short(file.get(), bytes)) {
+    return fail(ErrorCode::Unsupported, "the file is smaller than the resource now");
+  }
   const auto access = options.writable ? Mapping::Access::ReadWrite : Mapping::Access::Read;
   auto made = Mapping::map_file(file.get(), bytes, access, 0, options.alignment);
   if (!made) {

@@ -55,7 +55,8 @@ class MemoryTable {
   /// The file, -1 if there is none yet. REQUIRES: the caller keeps the resource registered.
   [[nodiscard]] int file(Handle handle) const;
 
-  /// Maps the file. Once mapped it stays as it is. Errors: Unsupported (the file can't be mapped),
+  /// Maps the file. Once mapped it stays as it is; what its owner cuts off the file is SIGBUS, see
+  /// hal::ResourceManager::map(). Errors: Unsupported (the file can't be mapped, or was cut),
   /// System (also when Pinned memory can't be locked), StaleHandle (nothing is kept, or it was
   /// removed meanwhile), Deadlock (asked by its own backing), those of the backing.
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, const MapOptions& options);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "resmgr/base/clock.hpp"
+#include "resmgr/base/mapping.hpp"
 #include "resmgr/daemon/clerk.hpp"
 #include "resmgr/registry/slot_attributes.hpp"
 
@@ -34,7 +35,7 @@ Result<void> Clerk::check_file(const UniqueFd& fd, std::uint64_t bytes) noexcept
   if (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode) || S_ISDIR(status.st_mode)) {
     return fail(ErrorCode::InvalidArgument, "a device's descriptor is not handed on");
   }
-  if (S_ISREG(status.st_mode) && static_cast<std::uint64_t>(status.st_size) < bytes) {
+  if (is_too_short(fd.get(), bytes)) {
     return fail(ErrorCode::InvalidArgument, "the file is smaller than size_bytes");
   }
   return {};

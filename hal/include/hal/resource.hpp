@@ -119,7 +119,9 @@ struct ResourceHooks {
 struct RegisterOptions {
   DriverId driver = {};      ///< the owner
   std::uint64_t cookie = 0;  ///< the driver's own mark ("rep"), given back unchanged
-  UniqueFd fd = {};          ///< the owner's file behind it (memfd, dma-buf, timerfd, eventfd)
+  /// The owner's file behind it (memfd, dma-buf, timerfd, eventfd). Seal a memfd that you share
+  /// with F_SEAL_SHRINK: where it gets smaller than the resource, whoever mapped it dies of SIGBUS.
+  UniqueFd fd = {};
   std::shared_ptr<Backing> backing = {};  ///< or where memory is to come from; not both
   ResourceHooks hooks = {};
 };

@@ -227,7 +227,11 @@ class HAL_EXPORT ResourceManager {
 
   /// The resource's memory in this process, mapped once and kept until it is unregistered. `driver`
   /// says on whose behalf: the owner, or one it was shared with (Rights::Read or Write); {} is the
-  /// owner of embedded resources. Errors: StaleHandle, NotPermitted, Unsupported (no memory),
+  /// owner of embedded resources. Of a file that its owner gave (RegisterOptions::fd) and did not
+  /// seal against shrinking he may cut off what others have mapped, and SIGBUS is sent to who
+  /// touches it. Of somebody you don't trust map only what has F_SEAL_SHRINK in
+  /// fcntl(F_GET_SEALS) of fd(). Memory of Backing::memfd() is sealed. Errors: StaleHandle,
+  /// NotPermitted, Unsupported (no memory, or the file is smaller than the resource by now),
   /// Deadlock (asked by the backing that makes it), System, Disconnected, those of the backing.
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, DriverId driver = {});
   /// A duplicate of the file behind it. It can be mapped for writing, so a driver other than the
