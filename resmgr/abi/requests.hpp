@@ -116,7 +116,7 @@ struct SetStateRequest {
                                          std::span<std::byte> out) noexcept;
 
 struct OpenFdRequest {
-  Handle handle = {};
+  Handle handle = {};            ///< null: the lock region, read-only, opened for this client alone
   Rights rights = Rights::Read;  ///< Read, Write or both
 
   [[nodiscard]] Result<void> check() const noexcept;

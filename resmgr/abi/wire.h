@@ -200,7 +200,7 @@ struct rm_wire_set_state {
 };
 
 struct rm_wire_open_fd {
-  uint64_t handle;
+  uint64_t handle; /* 0: the lock region, for who can't open it anew without /proc: see Presence */
   uint32_t rights; /* Read, Write or both of resmgr::Rights */
   uint32_t reserved;
 };

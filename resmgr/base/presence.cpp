@@ -3,9 +3,9 @@
 
 #include <fcntl.h>
 
-#include <array>
 #include <cerrno>
-#include <cstdio>
+
+#include "resmgr/base/reopen.hpp"
 
 namespace resmgr {
 namespace {
@@ -22,10 +22,12 @@ struct flock byte_of(std::uint32_t number, short type) noexcept {
 }  // namespace
 
 Result<Presence> Presence::mark(int file, std::uint32_t number) noexcept {
-  std::array<char, 32> path{};
-  std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", file);
-  UniqueFd own(::open(path.data(), O_RDONLY | O_CLOEXEC));
-  if (!own) return fail_errno(errno, "opening a shared file anew");
+  auto own = reopen_read_only(file);
+  if (!own) return std::unexpected(std::move(own.error()));
+  return mark_own(std::move(*own), number);
+}
+
+Result<Presence> Presence::mark_own(UniqueFd own, std::uint32_t number) noexcept {
   struct flock lock = byte_of(number, F_RDLCK);
   if (::fcntl(own.get(), F_OFD_SETLK, &lock) != 0) return fail_errno(errno, "fcntl(F_OFD_SETLK)");
   return Presence(std::move(own));

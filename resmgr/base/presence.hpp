@@ -6,7 +6,7 @@
 // nobody else has. It ends with the descriptor, so at the latest with the process or when that
 // calls exec, and nobody has to be told, or to look at that moment. What it is not: a proof against
 // the hostile, for whoever has the file may lock any byte of it; nor is its want a proof that
-// somebody is gone, for who does not see /proc can't have one.
+// somebody is gone, for who does not see /proc needs another one to open the file for it.
 //
 // Fork: a child has the same description; it lets go of it, and the parent's stays.
 //
@@ -32,6 +32,8 @@ class Presence {
   /// Marks the byte of that number, which the file need not have. Errors: System, NotPermitted (the
   /// file can't be opened anew by way of /proc), CapacityExceeded (no descriptor left).
   [[nodiscard]] static Result<Presence> mark(int file, std::uint32_t number) noexcept;
+  /// The same, where somebody else opened the file for this process alone. Errors: System.
+  [[nodiscard]] static Result<Presence> mark_own(UniqueFd own, std::uint32_t number) noexcept;
   /// Whether anybody has marked it.
   [[nodiscard]] static bool is_marked(int file, std::uint32_t number) noexcept;
 

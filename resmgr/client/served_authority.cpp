@@ -33,6 +33,34 @@ Result<wire::RegisteredReply> registered_of(const Link::Attempt& reply) {
   return wire::RegisteredReply::decode(reply.frame);
 }
 
+Result<UniqueFd> file_from(Link& link, const wire::OpenFdRequest& request) {
+  UniqueFd file;
+  auto done = link.call(
+      [&](std::uint64_t id, std::span<std::byte> out) { return wire::encode(request, id, out); },
+      {},
+      [&](const Link::Attempt& reply) -> Result<void> {
+        auto result = result_of(reply);
+        if (!result) return std::unexpected(std::move(result.error()));
+        if (!result->has_fd || reply.fds.empty()) {
+          return fail(ErrorCode::InvalidArgument, "an answer without its descriptor");
+        }
+        file = std::move(reply.fds[0]);
+        return {};
+      });
+  if (!done) return std::unexpected(std::move(done.error()));
+  return file;
+}
+
+// Who sees no /proc asks the daemon, which does. None, where that is of a version that can't help
+// either: then a connection that is lost has to be made anew in the time that the daemon gives.
+Presence presence_in(Link& link, int locks, std::uint32_t client) {
+  auto presence = Presence::mark(locks, client);
+  if (presence) return std::move(*presence);
+  auto own = file_from(link, {.handle = {}, .rights = Rights::Read});
+  if (own) presence = Presence::mark_own(std::move(*own), client);
+  return presence ? std::move(*presence) : Presence();
+}
+
 // The lock region goes on where another daemon takes the domain over, perhaps right now: its epoch
 // may be a later one.
 bool belong_to(const rm_region_header& registry, const rm_region_header& locks,
@@ -61,11 +89,9 @@ Result<ServedAuthority::Attached> ServedAuthority::attach(LinkOptions options) {
            Presence p) noexcept
         : ServedAuthority(std::move(l), r, c, std::move(p)) {}
   };
-  // Without one, a connection that is lost has to be made anew in the time that the daemon gives.
-  auto presence = Presence::mark(locks->fd(), regions.place.client);
-  std::unique_ptr<ServedAuthority> authority =
-      std::make_unique<Public>(std::move(*link), *registry, regions.place.client,
-                               presence ? std::move(*presence) : Presence());
+  Presence presence = presence_in(**link, locks->fd(), regions.place.client);
+  std::unique_ptr<ServedAuthority> authority = std::make_unique<Public>(
+      std::move(*link), *registry, regions.place.client, std::move(presence));
   return Attached{std::move(*registry), std::move(*locks), std::move(authority),
                   regions.place.client, std::move(regions.daemon_version)};
 }
@@ -304,23 +330,7 @@ void ServedAuthority::memory_made(Handle handle, int file) noexcept try {
 }
 
 Result<UniqueFd> ServedAuthority::open_file(Handle handle, Rights rights) {
-  UniqueFd file;
-  auto done = link_->call(
-      [&](std::uint64_t id, std::span<std::byte> out) {
-        return wire::encode(wire::OpenFdRequest{.handle = handle, .rights = rights}, id, out);
-      },
-      {},
-      [&](const Link::Attempt& reply) -> Result<void> {
-        auto result = result_of(reply);
-        if (!result) return std::unexpected(std::move(result.error()));
-        if (!result->has_fd || reply.fds.empty()) {
-          return fail(ErrorCode::InvalidArgument, "an answer without its descriptor");
-        }
-        file = std::move(reply.fds[0]);
-        return {};
-      });
-  if (!done) return std::unexpected(std::move(done.error()));
-  return file;
+  return file_from(*link_, {.handle = handle, .rights = rights});
 }
 
 // As whom is not said: the daemon knows which drivers are this process's.

@@ -210,6 +210,8 @@ class Clerk {
   [[nodiscard]] Result<Reply> depend(const Client& client, const wire::Frame& frame);
   [[nodiscard]] Result<Reply> set_state(Client& client, const wire::Frame& frame,
                                         std::span<UniqueFd> fds);
+  [[nodiscard]] Result<UniqueFd> open_for(const Client& client,
+                                          const wire::OpenFdRequest& request) const;
   [[nodiscard]] Result<Answer> open_fd(const Client& client, const wire::Frame& frame,
                                        std::span<std::byte> out);
   [[nodiscard]] Result<Reply> intern_driver(Client& client, const wire::Frame& frame);

@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What clients ask for once they have been greeted.
-#include <fcntl.h>
-#include <sys/stat.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <cstdio>
 #include <utility>
 #include <vector>
 
 #include "resmgr/base/clock.hpp"
+#include "resmgr/base/reopen.hpp"
 #include "resmgr/daemon/clerk.hpp"
 #include "resmgr/registry/slot_attributes.hpp"
 
@@ -21,15 +16,6 @@ namespace {
 // An orphan's was a client who is gone, whose place somebody else may have by now.
 bool is_owner(const Client& client, const registry::EntryCopy& entry) noexcept {
   return entry.owner_client == client.index && entry.state != Lifecycle::Orphaned;
-}
-
-// The same file, so opened that no mapping of it can be made writable.
-Result<UniqueFd> reopen_read_only(int fd) noexcept {
-  std::array<char, 32> path{};
-  (void)std::snprintf(path.data(), path.size(), "/proc/self/fd/%d", fd);
-  UniqueFd opened(::open(path.data(), O_RDONLY | O_CLOEXEC));
-  if (!opened) return fail_errno(errno, "a read-only descriptor");
-  return opened;
 }
 
 }  // namespace
@@ -204,21 +190,27 @@ Result<Clerk::Reply> Clerk::set_state(Client& client, const wire::Frame& frame,
   return Reply{};
 }
 
-Result<Clerk::Answer> Clerk::open_fd(const Client& client, const wire::Frame& frame,
-                                     std::span<std::byte> out) {
-  auto request = wire::OpenFdRequest::decode(frame);
-  if (!request) return std::unexpected(std::move(request.error()));
-  const auto entry = state_.view().read(request->handle);
+Result<UniqueFd> Clerk::open_for(const Client& client, const wire::OpenFdRequest& request) const {
+  // It may write there anyway; what it gets is what nobody else has open.
+  if (request.handle.is_null()) return reopen_read_only(state_.locks().fd());
+  const auto entry = state_.view().read(request.handle);
   if (!entry) return std::unexpected(entry.error());
   const auto rights = rights_of(client, *entry);
   if (!rights) return std::unexpected(rights.error());
-  if ((*rights & request->rights) != request->rights) {
+  if ((*rights & request.rights) != request.rights) {
     return fail(ErrorCode::NotPermitted, "the rights that this client has");
   }
   const auto file = files_.find(entry->handle);
   if (file == files_.end()) return fail(ErrorCode::Unsupported, "no descriptor behind it");
-  auto copy = has(request->rights, Rights::Write) ? file->second.duplicate()
-                                                  : reopen_read_only(file->second.get());
+  return has(request.rights, Rights::Write) ? file->second.duplicate()
+                                            : reopen_read_only(file->second.get());
+}
+
+Result<Clerk::Answer> Clerk::open_fd(const Client& client, const wire::Frame& frame,
+                                     std::span<std::byte> out) {
+  auto request = wire::OpenFdRequest::decode(frame);
+  if (!request) return std::unexpected(std::move(request.error()));
+  auto copy = open_for(client, *request);
   if (!copy) return std::unexpected(std::move(copy.error()));
   Answer answer;
   auto size = wire::encode(Reply{.has_fd = true}, frame.request_id, out);

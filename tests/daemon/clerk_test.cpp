@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "resmgr/base/presence.hpp"
 #include "tests/daemon/clerk_support.hpp"
 
 namespace resmgr::daemon::test {
@@ -121,6 +122,22 @@ TEST_F(ClerkTest, OneBadRecordCostsItsOwnerOneRegistration) {
   EXPECT_EQ(outcomes[1].error, ErrorCode::NotPermitted) << "another client's driver";
   EXPECT_EQ(outcomes[2].error, ErrorCode::AlreadyExists);
   EXPECT_EQ(state->view().size(), 1u);
+}
+
+// For who can't open it anew: only what a process has alone says that it lives.
+TEST_F(ClerkTest, TheLockRegionIsOpenedForOneAlone) {
+  Peer one(clerk);
+  Peer other(clerk);
+  ASSERT_EQ(one.request(wire::OpenFdRequest{}), std::nullopt);
+  ASSERT_EQ(other.request(wire::OpenFdRequest{}), std::nullopt);
+  EXPECT_FALSE(can_map_writable(one.last.fds[0].get())) << "it is for nothing else";
+  auto first = Presence::mark_own(std::move(one.last.fds[0]), one.client.index);
+  auto second = Presence::mark_own(std::move(other.last.fds[0]), other.client.index);
+  ASSERT_TRUE(first && second);
+  EXPECT_TRUE(clerk.has_region(one.client.index));
+  *first = {};
+  EXPECT_FALSE(clerk.has_region(one.client.index));
+  EXPECT_TRUE(clerk.has_region(other.client.index));
 }
 
 TEST_F(ClerkTest, DescriptorsGoToWhomRightsAllow) {

@@ -2,6 +2,8 @@
 //
 // Clients that live and have no connection: only the dead are buried.
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -41,6 +43,19 @@ bool use_up_descriptors() {
 }
 bool forbid_descriptors() { return allow_descriptors(kNone); }
 
+/// As in a chroot. Of this process alone; only root can.
+bool hide_proc() {
+  return ::unshare(CLONE_NEWNS) == 0 &&
+         ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         ::mount("none", "/proc", "tmpfs", 0, nullptr) == 0 && ::access("/proc/self", F_OK) != 0;
+}
+bool see_proc() { return true; }
+
+bool can_hide_proc() {
+  Child child([](Child::Talk&) { return hide_proc() ? 0 : 1; });
+  return child.wait() == 0;
+}
+
 // When it is told to go on, a child ends by exec, its connection with it.
 int execute(const Child::Talk& talk) {
   if (talk.hear() != 'g') return 1;
@@ -66,11 +81,13 @@ void expect_left_behind(ResourceManager& manager, Handle handle) {
 struct Shortage {
   const char* name;
   bool (*begin)();
+  bool (*look)() = see_proc;  ///< before it connects
 };
 
 class ServedPresenceTest : public ::testing::TestWithParam<Shortage> {
  protected:
   void SetUp() override {
+    if (GetParam().look == hide_proc && !can_hide_proc()) GTEST_SKIP() << "/proc can't be hidden";
     manager = daemon.connect();
     ASSERT_NE(manager, nullptr);
     held = manager->register_resource("held", {}).value();
@@ -89,6 +106,7 @@ class ServedPresenceTest : public ::testing::TestWithParam<Shortage> {
 // hears of it.
 TEST_P(ServedPresenceTest, WhoCanNotConnectKeepsWhatItHolds) {
   Child client([&](Child::Talk& talk) {
+    if (!GetParam().look()) return 20;
     std::atomic<int> restored = 0;
     std::atomic<bool> ended = false;
     std::atomic<int> lines = 0;
@@ -144,6 +162,7 @@ TEST_P(ServedPresenceTest, WhoCanNotConnectKeepsWhatItHolds) {
 
 TEST_P(ServedPresenceTest, WhoDiesInThatStateIsBuried) {
   Child client([&](Child::Talk& talk) {
+    if (!GetParam().look()) return 20;
     auto theirs = daemon.connect();
     auto hold = theirs->try_acquire(held);
     talk.say(hold && GetParam().begin() ? 'h' : 'x');
@@ -159,16 +178,34 @@ TEST_P(ServedPresenceTest, WhoDiesInThatStateIsBuried) {
 
 INSTANTIATE_TEST_SUITE_P(Shortages, ServedPresenceTest,
                          ::testing::Values(Shortage{"UsedUp", use_up_descriptors},
-                                           Shortage{"Forbidden", forbid_descriptors}),
+                                           Shortage{"Forbidden", forbid_descriptors},
+                                           Shortage{"UsedUpWithoutProc", use_up_descriptors,
+                                                    hide_proc}),
                          [](const auto& test) { return std::string(test.param.name); });
 
+using Look = bool (*)();
+
+class ServedPresence : public ::testing::TestWithParam<Look> {
+ protected:
+  void SetUp() override {
+    if (GetParam() == hide_proc && !can_hide_proc()) GTEST_SKIP() << "/proc can't be hidden";
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(Looks, ServedPresence, ::testing::Values(see_proc, hide_proc),
+                         [](const auto& test) {
+                           return std::string(test.param == hide_proc ? "WithoutProc" : "WithProc");
+                         });
+
 // Long before the time is over that clients have to come back.
-TEST(ServedPresence, WhoCallsExecIsGone) {
+TEST_P(ServedPresence, WhoCallsExecIsGone) {
   const TemporaryFile config("[grace]\nclient_restart = \"60min\"\n");
   Daemon daemon({"--config", config.path()});
   const auto manager = daemon.connect();
   const Handle handle = manager->register_resource("r", {}).value();
-  Child child([&](Child::Talk& talk) { return hold_and_execute(daemon, handle, talk); });
+  Child child([&](Child::Talk& talk) {
+    return GetParam()() ? hold_and_execute(daemon, handle, talk) : 20;
+  });
   ASSERT_EQ(child.hear(), 'h');
   EXPECT_EQ(manager->try_acquire(handle).error(), ErrorCode::WouldBlock);
   child.say('g');
@@ -176,12 +213,13 @@ TEST(ServedPresence, WhoCallsExecIsGone) {
 }
 
 // What is left of the connection in a child of fork() says nothing of the parent.
-TEST(ServedPresence, AChildOfForkDoesNotStandForItsParent) {
+TEST_P(ServedPresence, AChildOfForkDoesNotStandForItsParent) {
   const TemporaryFile config("[grace]\nclient_restart = \"60min\"\n");
   Daemon daemon({"--config", config.path()});
   const auto manager = daemon.connect();
   const Handle handle = manager->register_resource("r", {}).value();
   Child child([&](Child::Talk& talk) {
+    if (!GetParam()()) return 20;
     auto theirs = daemon.connect();
     auto hold = theirs->try_acquire(handle);
     const pid_t grandchild = ::fork();
