@@ -155,6 +155,8 @@ Result<bool> Keeper::answer_the_door() {
   if (given) return true;
   log(LogLevel::Error, "nobody took the domain over: " + given.error().message());
   pause_ns_ = 0;
+  // Here, for the loop looks at its clock first: that would find a worker silent which was reaped,
+  // and kill by its number, which may be another's by now.
   if (auto started = start_worker(); !started) return std::unexpected(std::move(started.error()));
   return false;
 }
