@@ -42,7 +42,7 @@ namespace {
 
 using hal::test::eventually;
 using registry::test::kill_where;
-using registry::test::stepping_is_impossible;
+using registry::test::stepping_far_is_impossible;
 
 constexpr const char* kDriver = "victim";
 constexpr std::uint64_t kBytes = 4096;
@@ -144,10 +144,7 @@ std::ostream& operator<<(std::ostream& out, const Operation& operation) {
 class ClientKill : public ::testing::TestWithParam<Operation> {
  protected:
   void SetUp() override {
-#if defined(__SANITIZE_ADDRESS__)
-    GTEST_SKIP() << "it takes minutes under AddressSanitizer; other set-ups step through it";
-#endif
-    if (const auto why = stepping_is_impossible()) GTEST_SKIP() << *why;
+    if (const auto why = stepping_far_is_impossible()) GTEST_SKIP() << *why;
     auto attached = ServedAuthority::attach({daemon_.socket()});
     ASSERT_TRUE(attached) << attached.error().message();
     attached_.emplace(std::move(*attached));

@@ -21,7 +21,7 @@ namespace resmgr::daemon::test {
 namespace {
 
 using registry::test::for_each_death;
-using registry::test::stepping_is_impossible;
+using registry::test::stepping_far_is_impossible;
 using Refusal = std::optional<ErrorCode>;
 
 struct Operation {
@@ -41,10 +41,7 @@ std::ostream& operator<<(std::ostream& out, const Operation& operation) {
 class WorkerKill : public ::testing::TestWithParam<Operation> {
  protected:
   void SetUp() override {
-#if defined(__SANITIZE_ADDRESS__)
-    GTEST_SKIP() << "it takes minutes under AddressSanitizer; other set-ups step through it";
-#endif
-    if (const auto why = stepping_is_impossible()) GTEST_SKIP() << *why;
+    if (const auto why = stepping_far_is_impossible()) GTEST_SKIP() << *why;
   }
 
   // What there is if nobody is killed.

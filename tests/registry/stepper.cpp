@@ -144,6 +144,14 @@ std::optional<std::string> stepping_is_impossible() {
   return std::nullopt;
 }
 
+std::optional<std::string> stepping_far_is_impossible() {
+#if defined(__SANITIZE_ADDRESS__)
+  return "it takes minutes under AddressSanitizer; other set-ups step through it";
+#else
+  return stepping_is_impossible();
+#endif
+}
+
 void step_from_here() { ::raise(SIGSTOP); }
 
 std::size_t for_each_store(std::span<const std::byte> memory,

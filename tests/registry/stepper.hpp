@@ -23,6 +23,9 @@ namespace resmgr::registry::test {
 
 /// Why stepping is not possible here; nothing if it is.
 [[nodiscard]] std::optional<std::string> stepping_is_impossible();
+/// The same, for those who step through so much that it takes minutes where a sanitizer has
+/// multiplied the instructions.
+[[nodiscard]] std::optional<std::string> stepping_far_is_impossible();
 
 /// Runs `operation` in a child that shares `memory` (MAP_SHARED), and calls `visit` with a copy of
 /// the memory as it was at first and after each change. Returns the number of images, 0 if the
