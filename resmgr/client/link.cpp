@@ -91,7 +91,9 @@ Result<void> Link::open_connection() {
   if (!socket) return std::unexpected(std::move(socket.error()));
   if (auto limited = limit_waits(socket->fd(), options_.patience_ns); !limited) return limited;
   set_socket(std::move(*socket));
+  const bool known = place_.epoch != 0;
   auto greeted = greet();
+  if (greeted && known) greeted = settle();
   if (greeted) greeted = name_drivers();
   if (!greeted) set_socket({});
   return greeted;
@@ -140,6 +142,15 @@ Result<void> Link::greet() {
         return {};
       },
       false);
+}
+
+// By which the daemon sees that what came with its welcome has been taken.
+Result<void> Link::settle() {
+  return exchange(
+      [](std::uint64_t id, std::span<std::byte> out) {
+        return wire::encode(wire::SignalRequest{.signal = wire::Signal::Ping}, id, out);
+      },
+      {}, [](const Attempt&) -> Result<void> { return {}; }, false);
 }
 
 bool Link::is_same_domain(const wire::ClientPlace& place) const noexcept {

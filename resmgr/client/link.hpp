@@ -161,6 +161,7 @@ class Link {
   // REQUIRES of all that follow: mutex_ held.
   [[nodiscard]] Result<void> open_connection();
   [[nodiscard]] Result<void> greet();
+  [[nodiscard]] Result<void> settle();
   /// Whether the daemon that gave `place` has the same domain, and this client's place in it.
   [[nodiscard]] bool is_same_domain(const wire::ClientPlace& place) const noexcept;
   [[nodiscard]] static bool is_final(const Error& refusal) noexcept;

@@ -74,6 +74,7 @@ struct Client {
   bool reads_events = false;
   bool hears_of_owners = false;  ///< wants to know what becomes of what the dead owned
   bool returned = false;         ///< to the place that it had before
+  bool settled = false;          ///< has asked for something since it was greeted
   bool left = false;             ///< said goodbye, or broke the protocol
   bool broke_protocol = false;
 

@@ -141,12 +141,21 @@ Clerk::Answer Server::answer(Session& session, std::span<const std::byte> frame,
     present_[client.index] = &session;
     absent_.remove_and_dispose_if(
         [&](const Absent& absent) { return absent.index() == client.index; }, Dispose<Absent>());
-    log(LogLevel::Info, name_of(session.peer()) + (client.returned ? " is back" : " attached"));
-    tell(AuditEvent::Attached, session.peer().pid(), client.uid, client.returned ? "again" : "");
+    if (!client.returned) say_that_it_is_here(session);
+  } else if (client.returned && !std::exchange(client.settled, true)) {
+    say_that_it_is_here(session);
   }
   // Not before the answer is on its way, which what is told may be about.
   if (clerk_.is_quiescing()) loop_.arm(quiescing_, monotonic_ns());
   return answer;
+}
+
+// Of one that returned it is said, as it is written, when it has asked for something: one without a
+// descriptor for what comes with the welcome hangs up, and tries again, and again.
+void Server::say_that_it_is_here(const Session& session) {
+  const Client& client = session.client();
+  log(LogLevel::Info, name_of(session.peer()) + (client.returned ? " is back" : " attached"));
+  tell(AuditEvent::Attached, session.peer().pid(), client.uid, client.returned ? "again" : "");
 }
 
 void Server::ended(Session& session, std::string_view why) {
@@ -175,9 +184,11 @@ bool Server::is_missed(const Session& session) const noexcept {
 }
 
 void Server::miss(Session& session, std::string_view why) {
-  log(LogLevel::Warning, name_of(session.peer()) + " has lost its connection (" + std::string(why) +
-                             "), and keeps its place");
   const Client client = session.client();
+  if (!client.returned || client.settled) {
+    log(LogLevel::Warning, name_of(session.peer()) + " has lost its connection (" +
+                               std::string(why) + "), and keeps its place");
+  }
   UniqueFd pidfd = session.take_pidfd();
   sessions_.erase_and_dispose(sessions_.iterator_to(session), Dispose<Session>());
   if (auto expected = expect(client, std::move(pidfd)); !expected) {

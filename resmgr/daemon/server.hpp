@@ -125,6 +125,7 @@ class Server : private SessionOwner, private Outbox {
   void warn(const std::string& line) noexcept override { log(LogLevel::Warning, line); }
 
   void accept();
+  void say_that_it_is_here(const Session& session);
   [[nodiscard]] Result<void> check(const Peer& peer) const;
   /// Its connection ended, and it did not.
   [[nodiscard]] bool is_missed(const Session& session) const noexcept;

@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cerrno>
 #include <csignal>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -94,7 +95,20 @@ class ServedPresenceTest : public ::testing::TestWithParam<Shortage> {
     clock = manager->register_resource("clock", {}).value();
   }
 
-  const TemporaryFile config{"[grace]\nclient_restart = \"50ms\"\n"};
+  /// How often it is written that a process attached, the first time or again.
+  [[nodiscard]] int attachments_of(pid_t pid, const std::string& detail) const {
+    std::ifstream file(audit.path());
+    const std::string who = "\"pid\":" + std::to_string(pid) + ",";
+    int count = 0;
+    for (std::string line; std::getline(file, line);) {
+      count += line.contains("\"attached\"") && line.contains(who) && line.contains(detail) ? 1 : 0;
+    }
+    return count;
+  }
+
+  const TemporaryFile audit{""};
+  const TemporaryFile config{
+      ("[grace]\nclient_restart = \"50ms\"\n[log]\naudit = \"" + audit.path() + "\"\n").c_str()};
   Daemon daemon{{"--config", config.path()}};
   std::unique_ptr<ResourceManager> manager;
   Handle held;
@@ -153,8 +167,11 @@ TEST_P(ServedPresenceTest, WhoCanNotConnectKeepsWhatItHolds) {
     EXPECT_TRUE(hold->consistent());
     EXPECT_EQ(manager->try_acquire(held).error(), ErrorCode::WouldBlock);
   }
+  const pid_t pid = client.pid();
   client.say('g');
   EXPECT_EQ(client.wait(), 0);
+  EXPECT_EQ(attachments_of(pid, ""), 2) << "when it came, and when it could again";
+  EXPECT_EQ(attachments_of(pid, "again"), 1);
   auto hold = manager->acquire_scoped_resource(held);
   ASSERT_TRUE(hold) << hold.error().message();
   EXPECT_FALSE(hold->inconsistent());
