@@ -2,11 +2,41 @@
 #include "resmgr/lock/queue.hpp"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "resmgr/base/spin.hpp"
 #include "resmgr/lock/planted_bug.hpp"
 
 namespace resmgr::lock {
+namespace {
+
+bool goes_first(const QueueRank& one, const QueueRank& other) noexcept {
+  return planted::kLifoQueue ? other.before(one) : one.before(other);
+}
+
+// Tells when a walk along a list goes round, or on for ever: when it has come along each node a few
+// times at most.
+class CircleGuard {
+ public:
+  explicit CircleGuard(const LockTables& tables) noexcept : limit_(tables.node_count) {}
+  [[nodiscard]] bool closes(std::uint32_t link) noexcept {
+    if (link == milestone_ || steps_ >= limit_) return true;
+    if (steps_++ == next_milestone_) {
+      milestone_ = link;
+      next_milestone_ *= 2;
+    }
+    return false;
+  }
+
+ private:
+  std::uint32_t limit_;
+  std::uint32_t steps_ = 0;
+  std::uint32_t milestone_ = 0;
+  std::uint32_t next_milestone_ = 1;
+};
+
+}  // namespace
 
 // While one of these lives, the lists are being edited.
 class WaitQueue::Edit {
@@ -26,6 +56,92 @@ class WaitQueue::Edit {
   rm_slot& slot_;
 };
 
+// Sorts nodes where they stand, by merging runs of them. How long a run is, and where it ends, it
+// keeps to itself: the work is that of sorting as many as were added, whatever a peer makes of the
+// links meanwhile. Mostly there is one run: an inbox is newest first.
+class WaitQueue::Sorter {
+ public:
+  explicit Sorter(const LockTables& tables) noexcept : t_(tables) {}
+
+  void add(std::uint32_t link, const QueueRank& rank) noexcept {
+    rm_node& node = *t_.node(link);
+    if (run_.count != 0 && goes_first(rank, first_)) {
+      store_release(node.next_link, run_.head);
+      run_.head = link;
+      first_ = rank;
+    } else {
+      if (run_.count != 0 && goes_first(rank, last_)) put_away();
+      if (run_.count == 0) first_ = rank;
+      append(run_, link);
+      last_ = rank;
+    }
+    run_.count += 1;
+  }
+  /// All of them, best first; the last one leads nowhere.
+  [[nodiscard]] Run finish() noexcept {
+    for (std::size_t i = 0; i < places_; ++i) {
+      if (runs_[i].count != 0) run_ = run_.count != 0 ? merged(runs_[i], run_) : runs_[i];
+    }
+    if (run_.count != 0) store_release(t_.node(run_.tail)->next_link, 0);
+    return run_;
+  }
+
+ private:
+  // As in adding one to a binary number: the place `i` has 2^i runs, or none.
+  void put_away() noexcept {
+    Run carried = std::exchange(run_, {});
+    std::size_t i = 0;
+    for (; runs_[i].count != 0; ++i) carried = merged(std::exchange(runs_[i], {}), carried);
+    runs_[i] = carried;
+    places_ = std::max(places_, i + 1);
+  }
+  void append(Run& run, std::uint32_t link) const noexcept {
+    if (run.count != 0) {
+      store_release(t_.node(run.tail)->next_link, link);
+    } else {
+      run.head = link;
+    }
+    run.tail = link;
+  }
+  // Not counted: what a peer cut off of one of them.
+  [[nodiscard]] Run merged(Run one, Run other) const noexcept {
+    Run all;
+    while (one.count != 0 && other.count != 0) {
+      rm_node* const left = t_.node(one.head);
+      rm_node* const right = t_.node(other.head);
+      if (!left || !right) {
+        (left ? other : one).count = 0;
+        break;
+      }
+      // Who waits no more stands anywhere.
+      Waiter a;
+      Waiter b;
+      const bool turned =
+          read_waiter(*left, a) && read_waiter(*right, b) && goes_first(b.rank, a.rank);
+      Run& from = turned ? other : one;
+      const std::uint32_t next = load_relaxed((turned ? right : left)->next_link);
+      append(all, from.head);
+      all.count += 1;
+      from.head = next;
+      from.count -= 1;
+    }
+    const Run& rest = one.count != 0 ? one : other;
+    if (rest.count != 0 && t_.node(rest.head)) {
+      append(all, rest.head);
+      all.tail = rest.tail;
+      all.count += rest.count;
+    }
+    return all;
+  }
+
+  const LockTables& t_;
+  Run run_;
+  QueueRank first_;
+  QueueRank last_;
+  std::size_t places_ = 0;  ///< that were ever in use
+  std::array<Run, 32> runs_;
+};
+
 void WaitQueue::relax() noexcept { cpu_relax(); }
 
 void WaitQueue::push(rm_node& node) const noexcept {
@@ -43,49 +159,36 @@ unsigned WaitQueue::settle() const noexcept {
     return 0;
   }
   const Edit edit(slot_);
-  std::uint32_t link = take_inbox();
+  Sorter sorter(t_);
   unsigned added = 0;
-  if (resort) {
-    atomic(slot_.attributes)
-        .fetch_and(static_cast<std::uint8_t>(~RM_SLOT_ATTR_RESORT), std::memory_order_seq_cst);
-    // Sorting anew is inserting anew: the old queue goes the way of the inbox.
-    std::uint32_t old = load_relaxed(slot_.queue_head_link);
-    store_release(slot_.queue_head_link, 0);
-    store_release(slot_.queue_tail_link, 0);
-    for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
-      rm_node* node = t_.node(old);
-      if (!node) break;
-      old = load_relaxed(node->next_link);
+  const auto sort = [&](std::uint32_t link) {
+    CircleGuard guard(t_);
+    while (rm_node* const node = t_.node(link)) {
+      if (guard.closes(link)) return;
+      const std::uint32_t next = load_relaxed(node->next_link);
       Waiter waiter;
       if (read_waiter(*node, waiter) && ours(waiter)) {
-        insert(*node, waiter);
+        sorter.add(link, waiter.rank);
+        ++added;
       } else {
         NodePool(t_).unlinked(*node);
       }
+      link = next;
     }
+  };
+  const std::uint32_t arrived = take_inbox();
+  if (resort) {
+    atomic(slot_.attributes)
+        .fetch_and(static_cast<std::uint8_t>(~RM_SLOT_ATTR_RESORT), std::memory_order_seq_cst);
+    // The old queue goes the way of the inbox.
+    const std::uint32_t old = load_relaxed(slot_.queue_head_link);
+    store_release(slot_.queue_head_link, 0);
+    store_release(slot_.queue_tail_link, 0);
+    sort(old);
+    added = 0;
   }
-  // The inbox is newest first; turned round, appending at the tail is the common case.
-  std::uint32_t turned = 0;
-  for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
-    rm_node* node = t_.node(link);
-    if (!node) break;
-    const std::uint32_t next = load_relaxed(node->next_link);
-    store_release(node->next_link, turned);
-    turned = link;
-    link = next;
-  }
-  for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
-    rm_node* node = t_.node(turned);
-    if (!node) break;
-    turned = load_relaxed(node->next_link);
-    Waiter waiter;
-    if (read_waiter(*node, waiter) && ours(waiter)) {
-      insert(*node, waiter);
-      ++added;
-    } else {
-      NodePool(t_).unlinked(*node);
-    }
-  }
+  sort(arrived);
+  merge(sorter.finish());
   return added;
 }
 
@@ -94,15 +197,9 @@ unsigned WaitQueue::settle() const noexcept {
 // times at most, and of another slot's none.
 template <typename Visit>
 void WaitQueue::walk(std::uint32_t link, std::uint32_t end, Visit&& visit) const noexcept {
-  std::uint32_t milestone = 0;
-  std::uint32_t next_milestone = 1;
-  for (std::uint32_t steps = 0; steps < t_.node_count && link != end; ++steps) {
+  for (CircleGuard guard(t_); link != end;) {
     rm_node* const node = t_.node(link);
-    if (!node || load_acquire(node->slot) != slot_index_ || link == milestone) return;
-    if (steps == next_milestone) {
-      milestone = link;
-      next_milestone *= 2;
-    }
+    if (!node || load_acquire(node->slot) != slot_index_ || guard.closes(link)) return;
     const std::uint32_t next = load_acquire(node->next_link);
     visit(*node);
     link = next;
@@ -122,9 +219,7 @@ void WaitQueue::rebuild(std::span<const NodeIndex::Entry> known,
   std::ranges::sort(room, {}, &Ranked::node);
   const auto twice = std::ranges::unique(room, {}, &Ranked::node);
   room.erase(twice.begin(), twice.end());
-  std::ranges::sort(room, [](const Ranked& a, const Ranked& b) {
-    return planted::kLifoQueue ? b.rank.before(a.rank) : a.rank.before(b.rank);
-  });
+  std::ranges::sort(room, goes_first, &Ranked::rank);
   atomic(slot_.attributes)
       .fetch_and(static_cast<std::uint8_t>(~RM_SLOT_ATTR_RESORT), std::memory_order_seq_cst);
   std::uint32_t next = 0;
@@ -176,41 +271,42 @@ std::uint32_t WaitQueue::take_inbox() const noexcept {
   return head;
 }
 
-void WaitQueue::insert(rm_node& node, const Waiter& waiter) const noexcept {
-  const std::uint32_t link = t_.link_of(&node);
-  rm_node* tail = t_.node(load_relaxed(slot_.queue_tail_link));
+// Mostly all of them come after those who are there: a new request has a later ticket.
+void WaitQueue::merge(const Run& run) const noexcept {
+  if (run.count == 0) return;
+  rm_node* const tail = t_.node(load_relaxed(slot_.queue_tail_link));
+  Waiter waiter;
   Waiter other;
   // A decided node has no rank any more, but its place in the list is as good as any.
-  const bool append = !tail || (read_waiter(*tail, other) && !waiter.rank.before(other.rank) &&
-                                !planted::kLifoQueue);
-  if (append) {
-    store_release(node.next_link, 0);
-    if (tail) {
-      store_release(tail->next_link, link);
-    } else {
-      store_release(slot_.queue_head_link, link);
-    }
-    store_release(slot_.queue_tail_link, link);
+  const bool after_all =
+      !tail || (read_waiter(*tail, other) &&
+                !(read_waiter(*t_.node(run.head), waiter) && goes_first(waiter.rank, other.rank)));
+  if (after_all) {
+    store_release(tail ? tail->next_link : slot_.queue_head_link, run.head);
+    store_release(slot_.queue_tail_link, run.tail);
     return;
   }
+  // One walk along both.
+  CircleGuard guard(t_);
   rm_node* previous = nullptr;
   std::uint32_t at = load_relaxed(slot_.queue_head_link);
-  for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
-    rm_node* next = t_.node(at);
-    if (!next) break;
-    if (read_waiter(*next, other) && (waiter.rank.before(other.rank) || planted::kLifoQueue)) {
-      break;
+  std::uint32_t link = run.head;
+  for (std::uint32_t left = run.count; left != 0; --left) {
+    rm_node* const node = t_.node(link);
+    if (!node) return;
+    const bool waits = read_waiter(*node, waiter);
+    while (rm_node* const next = t_.node(at)) {
+      if (!waits || (read_waiter(*next, other) && goes_first(waiter.rank, other.rank))) break;
+      previous = next;
+      at = guard.closes(at) ? 0 : load_relaxed(next->next_link);
     }
-    previous = next;
-    at = load_relaxed(next->next_link);
+    const std::uint32_t following = load_relaxed(node->next_link);
+    store_release(node->next_link, at);
+    store_release(previous ? previous->next_link : slot_.queue_head_link, link);
+    if (at == 0) store_release(slot_.queue_tail_link, link);
+    previous = node;
+    link = following;
   }
-  store_release(node.next_link, at);
-  if (previous) {
-    store_release(previous->next_link, link);
-  } else {
-    store_release(slot_.queue_head_link, link);
-  }
-  if (at == 0) store_release(slot_.queue_tail_link, link);
 }
 
 void WaitQueue::drop_decided() const noexcept {

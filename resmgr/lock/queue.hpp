@@ -92,7 +92,8 @@ class WaitQueue {
   // ---- for the latch holder ---------------------------------------------------------------------
 
   /// Moves the inbox into the queue, takes out what is decided, and restores the order if a
-  /// priority was raised. Returns how many requests were new.
+  /// priority was raised. Returns how many requests were new. The work is that of sorting the new
+  /// ones, and of one walk along the queue at most, whatever a peer wrote there.
   unsigned settle() const noexcept;
   /// The best waiter, or false if none waits. Call settle() before.
   [[nodiscard]] bool front(Waiter& out) const noexcept;
@@ -183,8 +184,15 @@ class WaitQueue {
     }
   }
   class Edit;
+  /// Nodes that are linked one to the next.
+  struct Run {
+    std::uint32_t head = 0;
+    std::uint32_t tail = 0;
+    std::uint32_t count = 0;
+  };
+  class Sorter;
   [[nodiscard]] std::uint32_t take_inbox() const noexcept;
-  void insert(rm_node& node, const Waiter& waiter) const noexcept;
+  void merge(const Run& run) const noexcept;
   void collect(rm_node& node, std::vector<Ranked>& room) const noexcept;
   template <typename Visit>
   void walk(std::uint32_t link, std::uint32_t end, Visit&& visit) const noexcept;

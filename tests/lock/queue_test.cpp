@@ -5,7 +5,9 @@
 
 #include <atomic>
 #include <map>
+#include <random>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/lock/fixture.hpp"
@@ -208,6 +210,56 @@ TEST_F(WaitQueueTest, TheDeadAreNotServed) {
   push({.ticket = 2});
   (void)queue.settle();
   EXPECT_EQ(drain(), Tickets{2});
+}
+
+// In whatever order they came, and however many at once.
+TEST_F(WaitQueueTest, KeepsTheOrderOfAnyArrivals) {
+  std::mt19937_64 random(seed_from_environment());
+  for (int round = 0; round < 200; ++round) {
+    std::map<std::pair<int, std::uint64_t>, std::uint64_t> expected;
+    std::vector<rm_node*> nodes;
+    std::uint64_t ticket = 0;
+    for (std::uint64_t batches = 1 + random() % 4; batches != 0; --batches) {
+      for (std::uint64_t arrivals = random() % 20; arrivals != 0; --arrivals) {
+        const auto priority = static_cast<std::uint16_t>(random() % 8);
+        nodes.push_back(&push({.ticket = ++ticket, .priority = priority}));
+        expected[{-priority, ticket}] = ticket;
+      }
+      if (!nodes.empty() && random() % 3 == 0) {
+        rm_node& raised = *nodes[random() % nodes.size()];
+        expected.erase({-load(raised.priority), load(raised.ticket)});
+        raise(raised, 9);
+        expected[{-9, load(raised.ticket)}] = load(raised.ticket);
+      }
+      (void)queue.settle();
+    }
+    Tickets order;
+    for (const auto& [rank, which] : expected) order.push_back(which);
+    EXPECT_EQ(queue.count(), order.size());
+    ASSERT_EQ(drain(), order) << "round " << round;
+    for (rm_node* node : nodes) {
+      decide(*node, RM_NODE_IDLE);
+      pool.leave(context, *node);
+    }
+    ASSERT_EQ(load(domain.slot(handle).queue_tail_link), 0u);
+  }
+}
+
+TEST_F(WaitQueueTest, ListsThatLeadInACircleEnd) {
+  rm_node& first = push({.ticket = 1, .priority = 3});
+  rm_node& second = push({.ticket = 2, .priority = 1});
+  store(first.next_link, domain.tables().link_of(&second));
+  (void)queue.settle();
+  store(first.next_link, domain.tables().link_of(&second));
+  store(second.next_link, domain.tables().link_of(&first));
+  push({.ticket = 3, .priority = 2});
+  EXPECT_EQ(queue.settle(), 1u);
+  Waiter best;
+  for (int served = 0; queue.front(best); ++served) {
+    ASSERT_LT(served, 3);
+    queue.unlink(*best.node);
+    decide(*best.node, RM_NODE_GRANTED);
+  }
 }
 
 TEST_F(WaitQueueTest, NodesOfAnotherTenantAreThrownOut) {
