@@ -8,6 +8,7 @@
 
 namespace resmgr::lock {
 
+// In the model: MAY_MEND.
 Recovery::Mended Recovery::mend(Handle handle) {
   Mended mended;
   rm_slot* const slot = t_.slot(handle.slot());
@@ -50,8 +51,9 @@ Recovery::Mended Recovery::mend(Handle handle) {
 }
 
 // Under the latch. Each node of the list is QUEUED for this slot, and stands there once; the tail
-// is the last one; who waits and is QUEUED is in it. One that is neither LINKED nor QUEUED and
-// waits was taken out for a grant that never came.
+// is the last one; what is QUEUED is in it, also if it waits no more: it would be lost for good.
+// One that is neither LINKED nor QUEUED and waits was taken out for a grant that never came. The
+// model's LOOKS_DAMAGED.
 bool Recovery::is_damaged(const rm_slot& slot, std::uint32_t index,
                           std::uint32_t generation) const {
   const std::uint32_t end = nodes_.bits().high_water();
@@ -72,10 +74,11 @@ bool Recovery::is_damaged(const rm_slot& slot, std::uint32_t index,
     const std::uint32_t refs = load(node.refs);
     // LINKED alone: in the inbox, or on the way there.
     if ((refs & (RM_NODE_REF_LINKED | RM_NODE_REF_QUEUED)) == RM_NODE_REF_LINKED) continue;
+    if (in_list[i]) continue;
+    if ((refs & RM_NODE_REF_QUEUED) != 0 && load_acquire(node.slot) == index) return true;
     Waiter waiter;
-    if (!in_list[i] && read_waiter(node, waiter) && waiter.slot == index &&
-        waiter.generation == generation && (refs & RM_NODE_REF_OWNER) != 0 &&
-        load(node.refs) == refs) {
+    if (read_waiter(node, waiter) && waiter.slot == index && waiter.generation == generation &&
+        (refs & RM_NODE_REF_OWNER) != 0 && load(node.refs) == refs) {
       return true;
     }
   }

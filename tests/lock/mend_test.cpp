@@ -78,6 +78,23 @@ TEST_F(Mending, ALostQueueIsMadeAnewAndServed) {
   EXPECT_TRUE(b.finish());
 }
 
+// He gave up, or was served: nothing of his waits any more, but his node was there.
+TEST_F(Mending, ANodeThatALostQueueKeptIsFreeAgain) {
+  Actor a{domain};
+  Actor b{domain};
+  ASSERT_TRUE(a.acquire(h));
+  b.begin(h, blocking());
+  const std::uint32_t link = load(domain.slot(h).queue_head_link);
+  store(domain.slot(h).queue_head_link, 0);
+  store(domain.slot(h).queue_tail_link, 0);
+  b.cancel();
+  ASSERT_TRUE(fails_with(b.finish(), ErrorCode::Cancelled));
+  EXPECT_NE(load(domain.tables().node(link)->refs) & RM_NODE_REF_QUEUED, 0u);
+  EXPECT_TRUE(recovery.mend(h).queue);
+  EXPECT_EQ(load(domain.tables().node(link)->refs) & RM_NODE_REF_QUEUED, 0u);
+  EXPECT_FALSE(recovery.mend(h).any()) << "once";
+}
+
 TEST_F(Mending, AQueueWithoutAnEndIsMadeAnew) {
   Actor a{domain};
   Actor b{domain};
