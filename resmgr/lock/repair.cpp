@@ -62,10 +62,11 @@ bool Recovery::lift_quarantine(Handle handle) noexcept {
 void Recovery::poison(Handle handle) noexcept { shut(handle, 0); }
 
 // Past the queue nobody takes it from here on; an offer that was under way when the flag came stays
-// one.
+// one. In the model: -DBAR.
 void Recovery::bar(Handle handle) noexcept { shut(handle, RM_WORD_QUARANTINED); }
 
-// The attribute counts only with the flag, so it comes first.
+// The attribute counts only with the flag, so it comes first; and the flag with a knock, in one
+// swap, so that who waits is told now, not when the holder releases.
 void Recovery::shut(Handle handle, std::uint32_t gate) noexcept {
   rm_slot* const slot = t_.slot(handle.slot());
   if (!slot || !StateWord{load(slot->word)}.is_tenant(handle.generation())) return;

@@ -17,6 +17,9 @@
 //   DIRECT MERGED TOLERANT STRICT_GS2 REPAIR_COMPLETES    variants of the protocol
 //   QUIESCE             hardware is behind it: who dies holding it leaves it quarantined, until
 //                       its owner says that it is quiet; POISON: or gives up
+//   BAR                 the authority lets nobody have it any more, for a while
+//   MEND                the authority puts it right, at any time; DAMAGE: what a hostile peer may
+//                       have left while the latch was free, before it does
 //   FINE                groups of loads taken apart
 //   NEG_*               one rule removed: must fail
 
@@ -94,7 +97,7 @@ request:
     // LockEngine::try_exclusive; whoever has the latch keeps it.
     :: d_step { op < NOPS && WANTS(me, X) ->
          op++; m = X; t = TAKEABLE;
-         if :: t -> owner = me; belief[me] = HOLDS_X; begins_alone() :: else fi };  // A1
+         if :: t -> owner = me; belief[me] = HOLDS_X; begins_alone(me) :: else fi };  // A1
        if :: atomic { t -> t = 0; goto hold } :: else -> goto enqueue fi
 
 #ifdef LAZY
@@ -115,7 +118,7 @@ request:
             t = (!work && !waiters);
 #endif
             if
-            :: t -> owner = me; shared = 0; latch = NONE; belief[me] = HOLDS_X; begins_alone()
+            :: t -> owner = me; shared = 0; latch = NONE; belief[me] = HOLDS_X; begins_alone(me)
             :: else
             fi }
        :: else
@@ -131,7 +134,7 @@ request:
 #endif
          };
        d_step { t = SHAREABLE;                                                      // s2
-         if :: t -> shared = 1; belief[me] = HOLDS_S; begins_shared() :: else fi };
+         if :: t -> shared = 1; belief[me] = HOLDS_S; begins_shared(me) :: else fi };
 #ifdef NEG_S_ORDER
        if :: t -> cell[me] = HELD :: else fi;
 #endif
@@ -263,7 +266,7 @@ hold:
        d_step { reap_cells(me); t = !OTHER(me, IN_USE); sh = 0; next = TO_HOLD };
 #endif
        if
-       :: t -> d_step { owner = me; shared = 0; belief[me] = HOLDS_X; m = X; t = 0; begins_alone() };
+       :: t -> d_step { owner = me; shared = 0; belief[me] = HOLDS_X; m = X; t = 0; begins_alone(me) };
           cell[me] = FREE
        :: else
        fi;
@@ -385,7 +388,7 @@ init {
 #if NCTX > 2
     run Context(2);
 #endif
-#if KILLS > 0 || STOPS > 1
+#if KILLS > 0 || STOPS > 1 || defined(BAR) || defined(MEND)
     run Recoverer();
 #endif
     run Fate(); run Invariants(); run AtTheEnd()

@@ -29,6 +29,17 @@ proctype Fate() {
   :: skip
   fi;
 #endif
+#ifdef DAMAGE
+  // What a hostile peer may have written, where no latch holder is in the middle of something.
+  if
+  :: d_step { latch == NONE && in_queue[0] -> in_queue[0] = 0; damaged = 1 }
+  :: d_step { latch == NONE && in_queue[1] -> in_queue[1] = 0; damaged = 1 }
+  :: d_step { latch == NONE && waiters -> waiters = 0; damaged = 1 }
+  :: d_step { latch == NONE -> latch = GHOST; damaged = 1 }
+  :: d_step { latch == NONE && owner == NONE && !shared -> owner = GHOST; damaged = 1 }
+  :: d_step { latch == NONE && owner == NONE && !shared -> owner = GHOST; granting = 1; damaged = 1 }
+  fi;
+#endif
 #if STOPS > 0
   d_step { life[V1] == LIVE -> life[V1] = STOPPED };
 #if STOPS > 1
@@ -54,7 +65,7 @@ proctype Fate() {
 // Rules, for REQUIRE and assert.
 hidden byte I1_one_exclusive_or_only_shared, I2_word_and_cells_say_who_holds, I2_no_phantom_hold,
   I3_recovery_completes, I4_nothing_left_with_the_dead, I6_nobody_is_stuck, I6_no_wake_is_lost,
-  I6_head_waits_for_a_holder, lists_hold_a_node_once, work_has_a_latch_holder, word_is_tidy,
+  I6_head_waits_for_a_holder, I6_who_is_barred_is_told, lists_hold_a_node_once, work_has_a_latch_holder, word_is_tidy,
   nodes_are_tidy;
 
 #define REQUIRE(condition, rule) if :: condition :: else -> assert(rule) fi
@@ -75,7 +86,9 @@ hidden byte I1_one_exclusive_or_only_shared, I2_word_and_cells_say_who_holds, I2
 
 // Work is never left to nobody; an offer has somebody to confirm it. (S6: an exclusive holder
 // takes the latch with his release.)
-#ifdef CAP
+#ifdef DAMAGE
+#define ATTENDED ((!work && !granting) || latch != NONE || !mended)
+#elif defined(CAP)
 #define ATTENDED ((!work && !granting) || latch != NONE || (owner != NONE && !granting))
 #else
 #define ATTENDED ((!work && !granting) || latch != NONE)
@@ -130,6 +143,9 @@ proctype AtTheEnd() {
       :: else
       fi
     }
+#ifdef BAR
+    REQUIRE(j_ == NONE || !IS_BARRED, I6_who_is_barred_is_told);
+#endif
     REQUIRE(j_ == NONE || BLOCKED(j_), I6_head_waits_for_a_holder);
 #ifdef QUIESCE
     REQUIRE(!quarantined || poisoned, I6_head_waits_for_a_holder);

@@ -18,7 +18,7 @@
 
 // FORGET: what the latch holder knows is stale once he looks again. `owed` is not: the node, counted
 // from 1, whose waiter he told but has not woken yet.
-#ifdef QUIESCE
+#ifdef GATE
 #define ENGINE_LOCALS byte n, q, w, so, act, owed; bit sh, sq, left, t, clear
 #define FORGET n = 0; q = 0; w = 0; so = 0; act = 0; sh = 0; sq = 0; left = 0; t = 0; clear = 0
 #elif defined(FINE)
@@ -32,7 +32,7 @@
 
 // The word is what S0 saw, and nobody left WORK. A grant may ignore WORK (-DTOLERANT),
 // the unlatch may not.
-#ifdef QUIESCE
+#ifdef GATE
 #define SAME_FLAGS (shared == sh && quarantined == sq)
 #define LET_BE(flag) flag = 0
 #else
@@ -228,7 +228,7 @@ inline pick() {
 inline decide(count, others) {
   act = UNLATCH;
   if
-#ifdef QUIESCE
+#ifdef GATE
 #ifdef NEG_Q_KEEP_UPGRADE
   :: n != NONE && sq && poisoned -> act = EXPEL
 #else
@@ -343,7 +343,7 @@ inline look(me) {
 inline service(me) {
   if :: d_step {                                                                 // S0
     work = 0; so = owner; sh = shared; t = 0;
-#ifdef QUIESCE
+#ifdef GATE
     sq = quarantined
 #endif
   } fi;
@@ -355,7 +355,7 @@ inline service(me) {
 #endif
     d_step {                                                                     // S1
       if
-      :: SAME_WORD ->
+      :: owner == so ->
         owner = NONE;
 #if defined(QUIESCE) && !defined(NEG_Q_OPEN)
 #if KILLS == 1 && !defined(RCRASH) // who dies in the middle of it leaves it in doubt
@@ -372,6 +372,8 @@ inline service(me) {
   :: act == CLOSE ->
     d_step { if :: SAME_WORD -> quarantined = 1 :: else fi; FORGET };            // S2
     goto serve
+#endif
+#ifdef GATE
   :: act == EXPEL -> // Q3
     unlink();
     d_step { t = SAME_REQUEST; if :: t -> node_state[n] = CANCELLED :: else fi };

@@ -26,7 +26,7 @@ inline decide_node() {
     if
     :: t ->
       node_state[n] = GRANTED;
-      if :: node_mode[n] == S -> begins_shared() :: else -> begins_alone() fi
+      if :: node_mode[n] == S -> begins_shared(w) :: else -> begins_alone(w) fi
     :: else
     fi
   }
@@ -147,7 +147,12 @@ inline grant_shared(me) {
 #ifdef STRICT_GS2
     t = UNCHANGED;
 #else
-    t = (owner == NONE); // WORK is no reason to take an offer back, see deadlock.pml
+    // WORK is no reason to take an offer back, see deadlock.pml
+#if defined(GATE) && !defined(NEG_BAR_OFFERED)
+    t = (owner == NONE && quarantined == sq);
+#else
+    t = (owner == NONE);
+#endif
 #endif
     if :: t -> shared = 1 :: else fi;
     so = 0; act = 0; sh = 0; left = 0; LET_BE(sq)

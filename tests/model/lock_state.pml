@@ -8,6 +8,7 @@
 
 #define MAXC 3
 #define REC 3
+#define GHOST 4 // a context that there never was
 #define NONE 7
 
 #ifndef NCTX
@@ -96,13 +97,31 @@ byte owner = NONE;
 byte latch = NONE;
 bit shared, waiters, work, granting;
 
-#ifdef QUIESCE
+#if defined(QUIESCE) || defined(BAR)
+#define GATE
 bit quarantined;
 bit poisoned; // an attribute beside the word
-bit noisy;    // what nobody knows: a holder died, and the hardware was not stopped since
 #define QUARANTINED quarantined
 #else
 #define QUARANTINED 0
+#endif
+#ifdef QUIESCE
+bit noisy; // what nobody knows: a holder died, and the hardware was not stopped since
+#endif
+#ifdef BAR
+#define OPEN 0 // and will be barred
+#define BARRED 1
+#define BARRED_FOR_GOOD 2
+#define LIFTED 3
+byte bar;
+byte inside; // who had it, or was offered it, when it was barred: a bit each
+#define IS_BARRED (bar == BARRED || bar == BARRED_FOR_GOOD)
+#endif
+#ifdef MEND
+bit mended; // once
+#endif
+#ifdef DAMAGE
+bit damaged;
 #endif
 
 byte node_state[NODES], node_seq[NODES], node_mode[NODES], node_ctx[NODES];
@@ -125,7 +144,7 @@ hidden byte i_, j_;
 
 // A broken rule is reported by its name: such bytes are never set.
 hidden byte I5_a_linked_node_is_not_reused, I6_no_waiter_is_cancelled,
-  quiet_before_the_next_holder, quarantine_has_a_reason;
+  quiet_before_the_next_holder, quarantine_has_a_reason, nobody_gets_what_is_barred;
 
 #define MODE(c) (c == 0 -> M0 : (c == 1 -> M1 : M2))
 
@@ -159,19 +178,28 @@ hidden byte I5_a_linked_node_is_not_reused, I6_no_waiter_is_cancelled,
 #define NODE_FREE(n) (node_state[n] == IDLE && node_mark[n] == UNMARKED)
 
 // A hold begins, or is decided on. Whoever joins readers of whom one is dead, and has not been
-// taken out yet, is one more of those who were there.
+// taken out yet, is one more of those who were there. What is barred goes on with whom it had.
 #ifdef QUIESCE
 #define HOLDS_ON(c) (life[c] >= KILLED && cell[c] == HELD)
-inline begins_alone() {
-  if :: noisy -> assert(quiet_before_the_next_holder) :: else fi
-}
-inline begins_shared() {
-  if :: noisy && !ANY(HOLDS_ON) -> assert(quiet_before_the_next_holder) :: else fi
-}
+#define NOISY_ALONE noisy
+#define NOISY_SHARED (noisy && !ANY(HOLDS_ON))
 #else
-inline begins_alone() { skip }
-inline begins_shared() { skip }
+#define NOISY_ALONE 0
+#define NOISY_SHARED 0
 #endif
+#ifdef BAR
+#define SHUT_OUT(c) (IS_BARRED && !((inside >> c) & 1))
+#else
+#define SHUT_OUT(c) 0
+#endif
+inline begins_alone(c) {
+  if :: NOISY_ALONE -> assert(quiet_before_the_next_holder) :: else fi;
+  if :: SHUT_OUT(c) -> assert(nobody_gets_what_is_barred) :: else fi
+}
+inline begins_shared(c) {
+  if :: NOISY_SHARED -> assert(quiet_before_the_next_holder) :: else fi;
+  if :: SHUT_OUT(c) -> assert(nobody_gets_what_is_barred) :: else fi
+}
 
 #ifdef NEG_Q_UPGRADE
 #define MAY_UPGRADE 1

@@ -214,6 +214,25 @@ _LOCK_CONTROLS += [
     ]
 ]
 
+# What the authority does to one resource though nobody died.
+_LOCK_CONTROLS += [
+    _control(_lock, name, breaks, defines)
+    for name, breaks, defines in [
+        ("barred-without-a-knock", "I6_who_is_barred_is_told", "NEG_BAR_SILENT BAR HOLD"),
+        ("barred-before-it-is-poisoned", "I6_who_is_barred_is_told", "NEG_BAR_FLAG_FIRST BAR"),
+        ("offered-through-the-bar", "nobody_gets_what_is_barred", "NEG_BAR_OFFERED BAR M0=X M1=S"),
+        ("bar-lifted-without-a-knock", "I6_head_waits_for_a_holder", "NEG_BAR_LIFT_SILENT BAR"),
+        ("mending-takes-a-living-latch", "I2_word_and_cells_say_who_holds", "NEG_MEND_STEALS MEND"),
+        ("mending-relinks-unpushed", "lists_hold_a_node_once", "NEG_RELINKALL MEND"),
+        ("mending-trusts-the-queue", "I2_word_and_cells_say_who_holds", "NEG_MEND_TRUSTS MEND DAMAGE"),
+        (
+            "mending-keeps-a-hold-of-nobody",
+            "I6_head_waits_for_a_holder",
+            "NEG_MEND_KEEPS_GHOST MEND DAMAGE",
+        ),
+    ]
+]
+
 _LOCK_CONTROLS += [
     _control(
         _lock, "spins-for-the-latch", "non-progress cycle", "NEG_SPIN NCTX=2 M0=X M1=X", cycles=True
@@ -226,6 +245,13 @@ _LOCK_CONTROLS_FULL = [
         "inbox-taken-before-marked",
         "I6_head_waits_for_a_holder",
         "NEG_TAKE_FIRST FINE KILLS=1 NOPS=2",
+        tier="full",
+    ),
+    _control(
+        _lock,
+        "bar-lifted-without-a-question",
+        "quiet_before_the_next_holder",
+        "NEG_BAR_UNASKED BAR QUIESCE KILLS=1 V1=1 TIMED=0",
         tier="full",
     ),
 ]
@@ -296,6 +322,8 @@ _LOCK = [
     _lock("quiesce-untaken", "QUIESCE KILLS=1 NOPS=2 TIMED=0"),
     _lock("quiesce-untaken-share", "QUIESCE KILLS=1 NOPS=2 TIMED=0 M0=S M1=X"),
     _lock("quiesce-upgrade", "QUIESCE KILLS=1 M0=S M1=S UPGRADERS=2"),
+    _lock("barred", "BAR HOLD M0=X M1=S"),
+    _lock("mended", "MEND DAMAGE"),
 ]
 
 _DEADLOCK = [
@@ -346,6 +374,12 @@ _LOCK_FULL = [
         ("quiesce-untaken-reused", "QUIESCE KILLS=2 V1=0 V2=0 REUSE TIMED=0 M0=EITHER", {}),
         ("quiesce-untaken-of-three", "QUIESCE KILLS=1 NCTX=3 V1=1 TIMED=0 M1=EITHER", {}),
         ("quiesce-killed-both", f"{ANY2} QUIESCE POISON KILLS=2 V1=0 V2=1", {}),
+        ("barred-any", f"{ANY2} BAR HOLD TRY LAZY", {}),
+        ("barred-quiesce", f"{ANY2} BAR QUIESCE KILLS=1", {}),
+        ("barred-upgrade", "BAR QUIESCE KILLS=1 M0=S M1=S UPGRADERS=3", {}),
+        ("mended-any", f"{ANY2} MEND DAMAGE", {}),
+        ("mended-killed", f"{ANY2} MEND KILLS=1 TRY PATHB", {}),
+        ("mended-three", "NCTX=3 MEND DAMAGE M0=X M1=S M2=X", {}),
         ("quiesce-of-three", "NCTX=3 QUIESCE KILLS=1 V1=1 M0=X M1=S M2=S", {}),
     ]
 ]
