@@ -218,6 +218,7 @@ TEST_F(Operators, DrainADriverWithoutResourcesForASuccessorToo) {
   Peer root(first, {}, 3);
   ASSERT_EQ(root.request(wire::DrainRequest{wire::DrainStep::Begin, "camera"}), std::nullopt);
   EXPECT_EQ(notes.drains, std::set{owner.driver});
+  notes.drains.insert(owner.driver + 5);  // of another domain, or damaged
 
   Clerk next(*state, "test 1.1", notes);
   next.inherit_drain(owner.driver);
@@ -239,6 +240,7 @@ TEST_F(Operators, NameDriversByNumberToo) {
   Peer user(clerk, "screen", 2);
   Peer root(clerk, {}, 3);
   const Handle handle = shareable(owner, "frame/0");
+  ASSERT_EQ(root.request(giving(handle, "encoder", Rights::Read)), std::nullopt);
   wire::ShareRequest request = giving(handle, {}, Rights::Read);
   request.driver_id = user.driver;
   ASSERT_EQ(root.request(request), std::nullopt);
@@ -248,6 +250,7 @@ TEST_F(Operators, NameDriversByNumberToo) {
   ASSERT_EQ(root.request(request), std::nullopt);
   EXPECT_EQ(value(root), 1u);
   EXPECT_EQ(state->view().rights(handle, user.driver).value(), Rights::None);
+  EXPECT_EQ(state->view().shares(handle).value().size(), 1u) << "the other's stays";
 }
 
 TEST_F(Operators, LetADrainedDriverUnregister) {

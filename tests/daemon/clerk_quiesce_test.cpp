@@ -234,6 +234,33 @@ TEST_F(Quiesce, ReadersWhoLiveAreLeftAlone) {
   EXPECT_EQ(told.events.size(), 1u);
 }
 
+// One who lives has the latch when the holder dies: he ends the hold later, and closes the gate.
+TEST_F(Quiesce, WhatTheLivingCloseAfterwardsIsAskedForToo) {
+  Peer owner(clerk, "dma");
+  Peer living(clerk, "gpu", 4713);
+  const Handle handle = channel(owner);
+  rm_slot& slot = *state->locks().tables().slot(handle.slot());
+  {
+    Peer holder(clerk, "gpu", 4712);
+    ASSERT_TRUE(holder.engine->acquire(*holder.context, handle, trying()));
+    store(slot.word, lock::StateWord{load(slot.word)}.with_latch(living.context->id).bits);
+    clerk.bury(holder.client);
+  }
+  EXPECT_FALSE(quarantined(handle)) << "left to him";
+  EXPECT_FALSE(clerk.is_quiescing());
+  EXPECT_TRUE(clerk.recover()) << "and there is more to do";
+  store(slot.word, lock::StateWord{load(slot.word)}.with_latch(0).bits);
+  EXPECT_FALSE(living.engine->acquire(*living.context, handle, lock::test::timed(0)));
+  ASSERT_TRUE(quarantined(handle)) << "he came to it";
+  EXPECT_FALSE(clerk.is_quiescing()) << "but told nobody";
+  EXPECT_FALSE(clerk.recover());
+  (void)clerk.quiesce(monotonic_ns());
+  ASSERT_EQ(told.events.size(), 1u);
+  EXPECT_EQ(told.events[0].handle, handle);
+  EXPECT_EQ(answer(owner, handle), std::nullopt);
+  EXPECT_FALSE(quarantined(handle));
+}
+
 TEST_F(Quiesce, ASuccessorFindsTheWordsAndBeginsAnew) {
   Notes notes;
   auto first = std::make_unique<Clerk>(*state, "1", notes);
@@ -273,6 +300,43 @@ TEST_F(Quiesce, ASuccessorFindsTheWordsAndBeginsAnew) {
   EXPECT_EQ(answer(owner, handle), std::nullopt);
   EXPECT_FALSE(quarantined(handle));
   EXPECT_TRUE(second.unpoison(owner.client, poisoned));
+}
+
+// A hold of nobody's was somebody's: the hardware may be at work.
+TEST_F(Quiesce, WhatARepairEndsIsAskedForToo) {
+  Peer owner(clerk, "dma");
+  Peer root(clerk, {}, 2);
+  const Handle handle = channel(owner);
+  rm_slot& slot = *state->locks().tables().slot(handle.slot());
+  store(slot.word, lock::StateWord{load(slot.word)}.with_owner(kCapacities.contexts).bits);
+  ASSERT_EQ(root.request(wire::RemedyRequest{wire::Remedy::Repair, handle}), std::nullopt);
+  ASSERT_TRUE(quarantined(handle));
+  (void)clerk.quiesce(monotonic_ns());
+  ASSERT_EQ(told.events.size(), 1u);
+  EXPECT_EQ(answer(owner, handle), std::nullopt);
+  EXPECT_TRUE(owner.engine->acquire(*owner.context, handle, trying()));
+}
+
+// Nobody looked meanwhile whether somebody died who had it.
+TEST_F(Quiesce, WhatWasDrainedIsAskedForBeforeItIsOpenAgain) {
+  Peer owner(clerk, "dma");
+  Peer root(clerk, {}, 2);
+  const Handle handle = channel(owner);
+  {
+    Peer holder(clerk, "gpu", 4712);
+    ASSERT_TRUE(holder.engine->acquire(*holder.context, handle, trying()));
+    ASSERT_EQ(root.request(wire::DrainRequest{wire::DrainStep::Begin, "dma"}), std::nullopt);
+    clerk.bury(holder.client);
+  }
+  EXPECT_FALSE(clerk.is_quiescing()) << "nobody gets it anyway";
+  ASSERT_EQ(root.request(wire::DrainRequest{wire::DrainStep::Cancel, "dma"}), std::nullopt);
+  EXPECT_TRUE(quarantined(handle));
+  (void)clerk.quiesce(monotonic_ns());
+  ASSERT_EQ(told.events.size(), 1u);
+  EXPECT_EQ(answer(owner, handle), std::nullopt);
+  const auto grant = owner.engine->acquire(*owner.context, handle, trying());
+  ASSERT_TRUE(grant);
+  EXPECT_TRUE(grant->inconsistent);
 }
 
 // The kernel stopped it when it closed what his process had open.
