@@ -379,7 +379,6 @@ _LOCK_FULL = [
         ("barred-upgrade", "BAR QUIESCE KILLS=1 M0=S M1=S UPGRADERS=3", {}),
         ("mended-any", f"{ANY2} MEND DAMAGE", {}),
         ("mended-killed", f"{ANY2} MEND KILLS=1 TRY PATHB", {}),
-        ("mended-three", "NCTX=3 MEND DAMAGE M0=X M1=S M2=X", {}),
         ("quiesce-of-three", "NCTX=3 QUIESCE KILLS=1 V1=1 M0=X M1=S M2=S", {}),
     ]
 ]
