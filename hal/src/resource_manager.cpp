@@ -47,8 +47,6 @@ CloseReason public_reason(std::optional<ClosingReason> reason) noexcept {
       return CloseReason::Shutdown;
     case ClosingReason::Restart:
       return CloseReason::Restart;
-    case ClosingReason::Evicted:
-      return CloseReason::Evicted;
     case ClosingReason::Protocol:
       return CloseReason::Protocol;
   }

@@ -75,7 +75,6 @@ struct EpochEvent {
 enum class ClosingReason : std::uint32_t {
   Shutdown = RM_WIRE_CLOSING_SHUTDOWN,  ///< the domain ends
   Restart = RM_WIRE_CLOSING_RESTART,    ///< connect again
-  Evicted = RM_WIRE_CLOSING_EVICTED,    ///< by policy, or by the operator
   Protocol = RM_WIRE_CLOSING_PROTOCOL,  ///< this client sent what nobody should
 };
 /// The last frame of a connection.

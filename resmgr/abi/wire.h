@@ -282,8 +282,7 @@ struct rm_wire_quiesce {
 enum rm_wire_closing_reason {
   RM_WIRE_CLOSING_SHUTDOWN = 1, /* the domain ends */
   RM_WIRE_CLOSING_RESTART = 2,  /* connect again */
-  RM_WIRE_CLOSING_EVICTED = 3,  /* by policy, or by its operator */
-  RM_WIRE_CLOSING_PROTOCOL = 4  /* this client sent what nobody should */
+  RM_WIRE_CLOSING_PROTOCOL = 3  /* this client sent what nobody should */
 };
 
 /* The last frame of a connection. */

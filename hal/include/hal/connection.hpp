@@ -39,7 +39,6 @@ enum class CloseReason : std::uint8_t {
   None,      ///< nothing: it was killed, or the connection broke
   Shutdown,  ///< the domain ends
   Restart,   ///< it, or another one, will go on with the domain
-  Evicted,   ///< this process may not be its client any more
   Protocol,  ///< this process sent what nobody should
 };
 
