@@ -188,10 +188,14 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
   bool upgraded = false;
   if (cell && reap_cells(*slot, handle.generation(), context.id) == 0) {
     word = load(slot->word);
-    while (!upgraded) {  // others may add WORK and WAITERS meanwhile, but not holds
+    // Others may add WORK and WAITERS meanwhile, but not holds. Who bars it closes the gate, behind
+    // which another reader's hold may just have ended, and his hardware not be quiet.
+    while (!upgraded && !StateWord{word}.has(RM_WORD_QUARANTINED)) {
       upgraded = cas(slot->word, word,
                      StateWord{word}.without(RM_WORD_SHARED).with_owner(context.id).bits);
     }
+  }
+  if (upgraded) {
     HoldList(context).remove(load_relaxed(cell->hold_index));
     cells_.vacate(*cell);
     Grant grant;
@@ -199,8 +203,9 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
     if (grant.lacks_memory) names_.accessed(handle);  // as above
   }
   service(context, handle.slot(), handle.generation());
-  if (!upgraded) return refuse(ErrorCode::WouldBlock, handle, context);
-  return {};
+  if (upgraded) return {};
+  const bool barred = StateWord{load(slot->word)}.has(RM_WORD_QUARANTINED);
+  return refuse(barred ? ErrorCode::Quarantined : ErrorCode::WouldBlock, handle, context);
 }
 
 Result<void> LockEngine::consistent(Context& context, Handle handle) noexcept {

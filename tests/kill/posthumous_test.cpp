@@ -158,6 +158,33 @@ int acquire_by_way_of_the_queue(Scene& scene, HoldKind kind, void (*released)() 
   return scene.domain.engine.acquire(*scene.doomed, scene.r, request) ? 1 : 0;
 }
 
+// Two readers, of whom one dies, and the other asks for more at the moment that it is barred: the
+// dead one's hold ends then, but what he did with the hardware may not have.
+TEST(Posthumous, AReaderGetsNoMoreBehindAGateThatClosesMeanwhile) {
+  if (const auto why = stepping_is_impossible()) GTEST_SKIP() << *why;
+  int closed_meanwhile = 0;
+  constexpr std::size_t kStride = kSanitized ? 997 : 5;
+  for (std::size_t instructions = 0;; instructions += kStride) {
+    Scene scene(RM_SLOT_ATTR_QUIESCE);
+    ASSERT_TRUE(scene.domain.engine.downgrade(*scene.living, scene.r));
+    ASSERT_TRUE(scene.domain.engine.acquire(*scene.doomed, scene.r, trying(HoldKind::Shared)));
+    const auto upgraded = stop_after(
+        instructions,
+        [&] {
+          step_from_here();
+          return scene.domain.engine.upgrade(*scene.living, scene.r, trying()) ? 1 : 0;
+        },
+        [&] {
+          closed_meanwhile += scene.domain.word(scene.r).latch() == scene.living->id ? 1 : 0;
+          scene.recovery.bar(scene.r);
+          scene.recover();
+        });
+    if (!upgraded) break;
+    ASSERT_EQ(*upgraded, 0) << "after " << instructions << " instructions";
+  }
+  EXPECT_TRUE(kSanitized || closed_meanwhile > 0);
+}
+
 class PosthumousSteps : public ::testing::TestWithParam<HoldKind> {
  protected:
   void SetUp() override {

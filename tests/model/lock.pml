@@ -263,11 +263,25 @@ hold:
 #ifdef NEG_U_BLIND
        d_step { t = 1; sh = 0; next = TO_HOLD };
 #else
-       d_step { reap_cells(me); t = !OTHER(me, IN_USE); sh = 0; next = TO_HOLD };
+       d_step {
+#ifdef GATE
+         sq = quarantined; // it may have been barred since
+#endif
+         reap_cells(me); t = !OTHER(me, IN_USE); sh = 0; LET_BE(sq); next = TO_HOLD
+       };
 #endif
        if
-       :: t -> d_step { owner = me; shared = 0; belief[me] = HOLDS_X; m = X; t = 0; begins_alone(me) };
-          cell[me] = FREE
+       :: t ->
+          d_step {
+#ifndef NEG_U_BARRED
+            t = MAY_UPGRADE;
+#endif
+            if
+            :: t -> owner = me; shared = 0; belief[me] = HOLDS_X; m = X; begins_alone(me)
+            :: else
+            fi
+          };
+          if :: t -> cell[me] = FREE; t = 0 :: else fi
        :: else
        fi;
        goto serve

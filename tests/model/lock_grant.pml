@@ -26,7 +26,11 @@ inline decide_node() {
     if
     :: t ->
       node_state[n] = GRANTED;
-      if :: node_mode[n] == S -> begins_shared(w) :: else -> begins_alone(w) fi
+      if
+      :: node_mode[n] == S -> begins_shared(w)
+      :: node_mode[n] == U && life[w] >= KILLED -> skip // a reader's, that nobody makes use of
+      :: else -> begins_alone(w)
+      fi
     :: else
     fi
   }

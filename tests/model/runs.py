@@ -254,6 +254,13 @@ _LOCK_CONTROLS_FULL = [
         "NEG_BAR_UNASKED BAR QUIESCE KILLS=1 V1=1 TIMED=0",
         tier="full",
     ),
+    _control(
+        _lock,
+        "upgrade-while-it-is-barred",
+        "quiet_before_the_next_holder",
+        "NEG_U_BARRED BAR QUIESCE KILLS=1 V1=1 TIMED=0 M0=S M1=S UPGRADERS=1",
+        tier="full",
+    ),
 ]
 
 _DEADLOCK_CONTROLS = [
