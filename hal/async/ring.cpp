@@ -280,9 +280,10 @@ void Ring::Impl::do_posted() {
 void Ring::Impl::listen_for(Pending& pending) noexcept try {
   const std::uint64_t deadline = pending.wait.deadline_ns();
   const auto waits = pending.wait.listen(*this, pending.id);
-  if (!waits || !*waits) {
-    // What can't be listened for is looked at when all are.
-    if (waits) defer(pending);
+  // What can't be listened for is looked at when all are.
+  if (!waits) return;
+  if (!*waits) {
+    if (pending.wait.check()) defer(pending);
     return;
   }
   if (std::ranges::find(doorbells, pending.wait.doorbell()) == doorbells.end()) {

@@ -26,7 +26,7 @@ LockEngine::LockEngine(const LockTables& tables, const Names& names) noexcept
 Result<Grant> LockEngine::acquire(Context& context, Handle handle,
                                   const Request& request) noexcept {
   Grant grant;
-  const auto at_once = acquire_at_once(context, handle, request, grant);
+  auto at_once = acquire_at_once(context, handle, request, grant);
   if (!at_once) return std::unexpected(std::move(at_once.error()));
   rm_slot& slot = t_.slots[handle.slot()];
   if (*at_once || watch(context, slot, handle, request, grant)) return grant;

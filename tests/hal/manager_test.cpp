@@ -248,8 +248,8 @@ TEST_F(ResourceManagerTest, HooksTellTheStory) {
   RegisterOptions options;
   options.hooks.on_create = [&](Handle) { tell("create"); };
   options.hooks.on_access = [&](Handle handle) {
-    tell("access");
     EXPECT_TRUE(manager_->info(handle));  // any function may be called
+    tell("access");                       // it may be gone after that
   };
   options.hooks.on_cleanup = [&](Handle) { tell("cleanup"); };
   const auto handle = manager_->register_resource("a", {}, std::move(options));

@@ -253,6 +253,23 @@ TEST_P(RingTest, ACoroutineGoesOnWhenItIsGranted) {
   EXPECT_EQ(task.result(), 4);
 }
 
+Task<bool> lets_go_before_it_awaits(Ring& ring, ResourceManager& manager, Handle handle,
+                                    const AcquireOptions& options, ScopedResource held) {
+  auto wait = ring.acquire(manager, handle, options);
+  held.release().value();
+  const auto hold = co_await wait;
+  co_return hold.has_value();
+}
+
+TEST_P(RingTest, WhatWasGrantedBeforeTheRingListensIsToldInTheNextPoll) {
+  auto task = lets_go_before_it_awaits(*ring_, *manager_, resource_, wanted(), hold());
+  task.start();
+  EXPECT_FALSE(task.done());
+  EXPECT_EQ(ring_->poll().value(), 1u);
+  ASSERT_TRUE(task.done());
+  EXPECT_TRUE(task.result());
+}
+
 TEST_P(RingTest, DestroyingACoroutineGivesItsWaitUp) {
   for (const bool granted : {false, true}) {
     ScopedResource held = hold();
