@@ -219,8 +219,8 @@ TEST_P(RingTest, AClosedManagerEndsItsWaits) {
   EXPECT_EQ(code, ErrorCode::Disconnected);
 }
 
-Task<int> take_twice(Ring& ring, ResourceManager& manager, Handle handle,
-                     const AcquireOptions& options) {
+// By value: what was passed is gone when a task begins.
+Task<int> take_twice(Ring& ring, ResourceManager& manager, Handle handle, AcquireOptions options) {
   int had = 0;
   for (int i = 0; i < 2; ++i) {
     const auto hold = co_await ring.acquire(manager, handle, options);
@@ -229,8 +229,7 @@ Task<int> take_twice(Ring& ring, ResourceManager& manager, Handle handle,
   co_return had;
 }
 
-Task<int> sum_of_two(Ring& ring, ResourceManager& manager, Handle handle,
-                     const AcquireOptions& options) {
+Task<int> sum_of_two(Ring& ring, ResourceManager& manager, Handle handle, AcquireOptions options) {
   const int first = co_await take_twice(ring, manager, handle, options);
   co_return first + co_await take_twice(ring, manager, handle, options);
 }
@@ -254,7 +253,7 @@ TEST_P(RingTest, ACoroutineGoesOnWhenItIsGranted) {
 }
 
 Task<bool> lets_go_before_it_awaits(Ring& ring, ResourceManager& manager, Handle handle,
-                                    const AcquireOptions& options, ScopedResource held) {
+                                    AcquireOptions options, ScopedResource held) {
   auto wait = ring.acquire(manager, handle, options);
   held.release().value();
   const auto hold = co_await wait;
