@@ -48,8 +48,10 @@
 #include <hal/refs.hpp>
 #include <hal/resource_manager.hpp>
 
+// NOLINTBEGIN(readability-identifier-naming): liburing names them
 struct io_uring_cqe;
 struct io_uring_sqe;
+// NOLINTEND(readability-identifier-naming)
 
 namespace resmgr::client {
 class Doorbell;
@@ -115,6 +117,7 @@ class HAL_EXPORT AsyncAcquire {
   static constexpr std::size_t kRoom = 400;
 
   /// `path`: not Auto: instead of the manager's.
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): room_ is for who waits
   AsyncAcquire(ResourceManager& manager, Handle handle, const AcquireOptions& options,
                std::source_location where, AsyncPath path) noexcept {
     if (!try_at_once(manager, handle, options, where)) [[unlikely]]
