@@ -3,7 +3,6 @@
 
 #include <liburing.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -38,10 +37,7 @@ struct AsyncAcquire::Waiting final : resmgr::client::DoorbellListener {
 
   Waiting(resmgr::client::Domain& from, resmgr::lock::Context& by) noexcept
       : domain(&from), context(&by) {}
-  void ready(std::uint64_t /*cookie*/) noexcept override {
-    const std::uint64_t once = 1;
-    (void)!::write(bell.get(), &once, sizeof(once));
-  }
+  void ready(std::uint64_t /*cookie*/) noexcept override { (void)::eventfd_write(bell.get(), 1); }
   /// Null once the context or the domain is closed, or the domain over: the wait is then, too.
   /// (Contexts are never freed, and used again only after they were closed.)
   [[nodiscard]] LockEngine* engine() const noexcept {
@@ -72,14 +68,7 @@ void AsyncAcquire::begin(ResourceManager& manager, Handle handle, const AcquireO
     if (domain.engine().is_decided(made.wait)) conclude();
     return;
   }
-  std::destroy_at(&made);
-  state_ = State::Taken;
-  if (!at_once) return fail_with(at_once.error());
-  if (auto whole = domain.complete(**context, handle, request->kind, grant); !whole) {
-    return fail_with(std::move(whole.error()));
-  }
-  hold_ = ScopedResource(handle.with_tenure(grant.tenure), *context, request->kind);
-  state_ = State::Acquired;
+  end_with(at_once ? Result<Grant>(grant) : std::unexpected(at_once.error()));
 }
 
 AsyncAcquire::Waiting& AsyncAcquire::waiting() noexcept {
@@ -172,8 +161,8 @@ AsyncAcquire::Step AsyncAcquire::settle() noexcept {
   Waiting& self = waiting();
   if (self.bell) {
     // Before the look: whoever decides it after that makes it readable again.
-    std::uint64_t rings = 0;
-    (void)!::read(self.bell.get(), &rings, sizeof(rings));
+    eventfd_t rings = 0;
+    (void)::eventfd_read(self.bell.get(), &rings);
   }
   if (LockEngine* const engine = self.engine()) {
     const auto decided = [&] { return engine->is_decided(self.wait); };
@@ -206,15 +195,20 @@ bool AsyncAcquire::cancel() noexcept {
 // From waiting to an outcome. REQUIRES: it is decided, or nobody will decide it any more.
 void AsyncAcquire::conclude() noexcept {
   Waiting& self = waiting();
-  resmgr::client::Domain& domain = *self.domain;
-  resmgr::lock::Context* const context = self.context;
-  const Handle handle = self.wait.handle;
-  const HoldKind kind = self.wait.request.kind;
   if (self.listener) self.doorbell->unwatch(self.wait, *self.listener);
   // A poll that is in flight would never end.
   if (self.bell && in_flight_ != 0) self.ready(0);
   LockEngine* const engine = self.engine();
-  auto grant = engine ? engine->finish(*context, self.wait) : fail(self.wait.ended);
+  end_with(engine ? engine->finish(*self.context, self.wait) : fail(self.wait.ended));
+}
+
+// What the engine said becomes the outcome, in the place of the wait.
+void AsyncAcquire::end_with(Result<Grant> grant) noexcept {
+  Waiting& self = waiting();
+  resmgr::client::Domain& domain = *self.domain;
+  resmgr::lock::Context* const context = self.context;
+  const Handle handle = self.wait.handle;
+  const HoldKind kind = self.wait.request.kind;
   std::destroy_at(&self);
   state_ = State::Taken;
   if (!grant) return fail_with(std::move(grant.error()));

@@ -7,7 +7,6 @@
 #include <liburing.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -167,10 +166,7 @@ struct [[gnu::visibility("hidden")]] Ring::Impl final : resmgr::client::Doorbell
     }
     ring_the_bell();
   }
-  void ring_the_bell() const noexcept {
-    const std::uint64_t once = 1;
-    (void)!::write(bell.get(), &once, sizeof(once));
-  }
+  void ring_the_bell() const noexcept { (void)::eventfd_write(bell.get(), 1); }
   void look_at(std::uint64_t id) {
     Pending* const pending = find(id);
     if (pending && pending->wait.check()) tell(*pending);
@@ -264,8 +260,8 @@ void Ring::Impl::look_at_all() {
 }
 
 void Ring::Impl::do_posted() {
-  std::uint64_t rings = 0;
-  (void)!::read(bell.get(), &rings, sizeof(rings));
+  eventfd_t rings = 0;
+  (void)::eventfd_read(bell.get(), &rings);
   std::deque<std::move_only_function<void()>> work;
   {
     const std::lock_guard lock(mutex);

@@ -10,6 +10,7 @@
 #include "resmgr/base/spin.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/planted_bug.hpp"
+#include "resmgr/lock/wait.hpp"
 
 namespace resmgr::lock {
 
@@ -30,8 +31,7 @@ Result<Grant> LockEngine::acquire(Context& context, Handle handle,
   if (!at_once) return std::unexpected(std::move(at_once.error()));
   rm_slot& slot = t_.slots[handle.slot()];
   if (*at_once || watch(context, slot, handle, request, grant)) return grant;
-  return enqueue(context, slot, handle, request,
-                 request.kind == HoldKind::Shared ? RM_WAIT_SHARED : RM_WAIT_EXCLUSIVE);
+  return enqueue(context, slot, handle, request, mode_of(request.kind));
 }
 
 // False where it has to wait, and may.

@@ -62,12 +62,12 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
 
 Result<bool> LockEngine::begin(Context& context, Handle handle, const Request& request, Wait& wait,
                                Grant& grant) noexcept {
-  auto at_once = acquire_at_once(context, handle, request, grant);
-  if (!at_once || *at_once) return at_once;
   wait.handle = handle;
   wait.request = request;
-  const std::uint8_t mode = request.kind == HoldKind::Shared ? RM_WAIT_SHARED : RM_WAIT_EXCLUSIVE;
-  if (auto queued = publish(context, t_.slots[handle.slot()], mode, wait); !queued) {
+  auto at_once = acquire_at_once(context, handle, request, grant);
+  if (!at_once || *at_once) return at_once;
+  rm_slot& slot = t_.slots[handle.slot()];
+  if (auto queued = publish(context, slot, mode_of(request.kind), wait); !queued) {
     return std::unexpected(std::move(queued.error()));
   }
   if (wait.cell) cells_.set_apart(context, *wait.cell);
@@ -85,7 +85,7 @@ std::optional<std::uint32_t> LockEngine::sleep_on(Wait& wait) noexcept {
     if (!NodeWord{word}.waiting()) return std::nullopt;
     if (NodeWord{word}.asleep() || cas(node.word, word, word | RM_NODE_ASLEEP)) break;
   }
-  // As in await(): asleep first, then the end is looked for.
+  // Asleep first: end() wakes whom it finds so, and who says it later finds the end here.
   if (over_.load()) return std::nullopt;
   return static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
 }
@@ -113,8 +113,7 @@ void LockEngine::look_again(Context& context, Wait& wait) noexcept {
 }
 
 Result<Grant> LockEngine::finish(Context& context, Wait& wait) noexcept {
-  const NodeWord word{load(wait.waiter.node->word)};
-  return conclude(context, wait, word.waiting() ? unsigned{RM_NODE_WAITING} : word.state());
+  return conclude(context, wait, NodeWord{load(wait.waiter.node->word)}.state());
 }
 
 void LockEngine::abandon_waits(Context& context, ErrorCode why) noexcept {
@@ -252,18 +251,16 @@ unsigned LockEngine::await(Context& context, Wait& wait) noexcept {
     } while (now < until);
   }
   for (;; now = Clock::now()) {
-    std::uint64_t word = load(node.word);
-    if (!NodeWord{word}.waiting()) return NodeWord{word}.state();
+    const NodeWord seen{load(node.word)};
+    if (!seen.waiting()) return seen.state();
     if (now >= wait.deadline_ns) {
       // T1: whoever swaps first decides (I6).
       if (decide(wait.waiter, RM_NODE_TIMED_OUT)) return RM_NODE_TIMED_OUT;
       continue;
     }
-    if (!NodeWord{word}.asleep() && !cas(node.word, word, word | RM_NODE_ASLEEP)) continue;
-    // Asleep first: end() wakes whom it finds so, and who says it later finds the end here.
-    if (over_.load()) return RM_NODE_WAITING;
-    const auto low = static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
-    futex_wait(&node.word, low, std::min(wait.deadline_ns, now + kBoundedSleepNs));
+    const auto value = sleep_on(wait);
+    if (!value) return NodeWord{load(node.word)}.state();
+    futex_wait(&node.word, *value, std::min(wait.deadline_ns, now + kBoundedSleepNs));
     look_again(context, wait);
   }
 }

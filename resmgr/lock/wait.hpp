@@ -16,6 +16,11 @@
 
 namespace resmgr::lock {
 
+/// How a request waits that is not an upgrade.
+[[nodiscard]] constexpr std::uint8_t mode_of(HoldKind kind) noexcept {
+  return kind == HoldKind::Shared ? RM_WAIT_SHARED : RM_WAIT_EXCLUSIVE;
+}
+
 struct Wait {
   Handle handle;
   Request request;

@@ -57,6 +57,9 @@ namespace resmgr::client {
 class Doorbell;
 class DoorbellListener;
 }  // namespace resmgr::client
+namespace resmgr::lock {
+struct Grant;
+}
 
 namespace hal {
 
@@ -145,6 +148,7 @@ class HAL_EXPORT AsyncAcquire {
   [[nodiscard]] Result<ScopedResource> failure() noexcept;
   void fail_with(Error error) noexcept;
   void conclude() noexcept;
+  void end_with(Result<resmgr::lock::Grant> grant) noexcept;
   Step settle() noexcept;
   void clear() noexcept;
   [[nodiscard]] Waiting& waiting() noexcept;
