@@ -52,6 +52,10 @@ class Step:
         word = self.outcome if kind is None else "FAILED"
         print(f"{word} ({time.monotonic() - self._start:.0f} s)", flush=True)
 
+    def write(self, text):
+        """Puts text into the log."""
+        self._log.write(text)
+
     def run(self, command, check=True, **options):
         """Runs a command without input. Returns its exit status."""
         command = [str(part) for part in command]

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`tools/dev format` and `tools/dev lint`."""
 
-import subprocess
-
 import console
 import packages
 import setups
+import tidy
 
 _FOLDERS = ("bpf", "drivers", "hal", "resmgr", "tests", "tools")
 _SUFFIXES = {".c", ".cpp", ".h", ".hpp"}
@@ -45,26 +44,8 @@ def _lint_tidy():
     setup = setups.CLANG
     with console.Step("clang: configure", log="clang-configure.log") as step:
         setup.configure(step)
-    compiled = {entry["file"] for entry in _compile_commands(setup)}
-    files = [file for file in _sources() if str(file) in compiled]
-    with console.Step(f"lint: clang-tidy, {len(files)} files", log="lint-tidy.log") as step:
-        step.run(["run-clang-tidy-19", "-quiet", "-p", setup.folder, *map(_exactly, files)])
-
-
-def _compile_commands(setup):
-    """Returns the set-up's compile commands, with absolute paths of sources."""
-    commands = setup.introspect("targets")
-    return [
-        {"file": source}
-        for target in commands
-        for group in target["target_sources"]
-        for source in group["sources"]
-    ]
-
-
-def _exactly(path):
-    # run-clang-tidy takes regular expressions.
-    return f"^{path}$".replace("+", r"\+").replace(".", r"\.")
+    with console.Step("lint: clang-tidy", log="lint-tidy.log") as step:
+        tidy.check(setup.folder, step)
 
 
 def _sources():
