@@ -49,7 +49,8 @@ void AsyncAcquire::begin(ResourceManager& manager, Handle handle, const AcquireO
                          std::source_location where, AsyncPath path) noexcept {
   static_assert(sizeof(Waiting) <= kRoom && sizeof(Error) <= kRoom && alignof(Waiting) <= 8 &&
                 alignof(Error) <= 8);
-  const auto context = manager.context_of(options.context);
+  // Whoever goes on when it is granted is run by this thread, as far as anybody knows.
+  const auto context = manager.acquirer(options.context, true);
   if (!context) return fail_with(context.error());
   const auto request = convert::request(options, where);
   if (!request) return fail_with(request.error());

@@ -2,6 +2,7 @@
 //
 // What comes back from the kernel is a number: the place of a wait in the table, and how often that
 // place was used. So completions of waits that are over find nobody.
+#include <hal/executor.hpp>
 #include <hal/ring.hpp>
 
 #include <liburing.h>
@@ -409,6 +410,7 @@ bool Ring::cancel(Token token) noexcept {
 }
 
 Result<unsigned> Ring::poll(std::chrono::nanoseconds at_most) {
+  const ExecutorScope inside;
   impl_->told = 0;
   impl_->do_what_is_due();
   const bool now = impl_->told != 0 || !impl_->due.empty();

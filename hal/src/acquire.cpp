@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include <hal/executor.hpp>
 #include <hal/resource_manager.hpp>
 
 #include "hal/src/convert.hpp"
@@ -73,9 +74,16 @@ Result<resmgr::lock::Context*> ResourceManager::context_of(Context* given) const
   return given->impl_;
 }
 
+Result<resmgr::lock::Context*> ResourceManager::acquirer(Context* given,
+                                                         bool runs_tasks) const noexcept {
+  auto context = context_of(given);
+  if (context && given) domain_->note_task(**context, runs_tasks);
+  return context;
+}
+
 Result<ScopedResource> ResourceManager::acquire_slowly(Handle handle, const AcquireOptions& options,
                                                        std::source_location where) noexcept {
-  auto context = context_of(options.context);
+  auto context = acquirer(options.context, ExecutorScope::inside());
   if (!context) return std::unexpected(std::move(context.error()));
   resmgr::lock::LockEngine& engine = domain_->engine();
   if (convert::is_valid(options)) {

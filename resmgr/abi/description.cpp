@@ -4,8 +4,8 @@
 #include <bit>
 #include <cstddef>
 
-#include "resmgr/abi/layout.h"
 #include "resmgr/abi/names.hpp"
+#include "resmgr/abi/registry_layout.h"
 
 namespace resmgr {
 

@@ -12,7 +12,7 @@
 #include <cstddef>
 #include <string_view>
 
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 
 namespace resmgr {
 

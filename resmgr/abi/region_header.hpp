@@ -22,7 +22,7 @@
 #include <span>
 
 #include "resmgr/abi/capacities.hpp"
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/handle.hpp"
 

@@ -29,7 +29,7 @@
 #include "resmgr/abi/description.hpp"
 #include "resmgr/abi/frame.hpp"
 #include "resmgr/abi/frame_writer.hpp"
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/base/error.hpp"
 
 namespace resmgr::wire {

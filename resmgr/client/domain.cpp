@@ -193,6 +193,12 @@ Result<lock::Context*> Domain::open_context(std::uint32_t driver) {
   return contexts_.open(client_, driver, 0, nullptr);
 }
 
+// Without a context of its own the thread's tasks are unknown, which is no error of theirs.
+void Domain::note_task(lock::Context& context, bool runs_here) noexcept {
+  const auto thread = runs_here ? thread_context() : Result<lock::Context*>(nullptr);
+  lock::set_executor(context, thread ? *thread : nullptr);
+}
+
 void Domain::close_context(lock::Context& context, const char* why) noexcept {
   // Once: the manager may close while the context's thread ends, and both come here. Whoever does
   // not find the engine leaves the context alone, and a ref that is destroyed now does so too.

@@ -109,6 +109,8 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
     // The two are set together, and no domain has the serial number of a thread that used none.
     if (!context) __builtin_unreachable();
     return context;
+  /// Marks a context that is about to acquire as a task of the calling thread, or of none.
+  void note_task(lock::Context& context, bool runs_here) noexcept;
   }
   [[nodiscard]] Result<lock::Context*> open_context(std::uint32_t driver);
   /// Releases and reports what it holds, and gives it back.

@@ -69,6 +69,8 @@ Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, 
   store_relaxed(record.driver, driver);
   store_relaxed(record.tid, tid);
   store_relaxed(record.wait_link, 0);
+  store_relaxed(record.executor, std::uint16_t{0});
+  store_relaxed(record.blocked_in, std::uint16_t{0});
   store_relaxed(record.hold_bitmap, 0);
   store_relaxed(record.foreign_freed, 0);
   store_relaxed(record.overflow_holds, 0);

@@ -9,6 +9,7 @@
 #include <span>
 
 #include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/executor.hpp"
 #include "resmgr/lock/planted_bug.hpp"
 #include "resmgr/lock/wait.hpp"
 
@@ -16,10 +17,10 @@ namespace resmgr::lock {
 
 // I7: after the node is visible. Victims are decided before anybody sleeps on a cycle.
 void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
-  if (HoldList(context).empty() && !wait.older) {
-    // Nobody waits for a context that holds nothing and waits for nothing else, but those it
-    // overtakes in this queue, and they wait for the same holders anyway: no new cycle. It only
-    // matters whether there is anyone to lend a priority to.
+  if (HoldList(context).empty() && !wait.older && !ExecutorScope::inside()) {
+    // Nobody waits for a context that holds nothing, waits for nothing else, and keeps no task from
+    // going on, but those it overtakes in this queue, and they wait for the same holders anyway: no
+    // new cycle. It only matters whether there is anyone to lend a priority to.
     const StateWord seen{load(wait.slot->word)};
     const rm_context* owner = t_.context(seen.owner());
     if (!seen.has(RM_WORD_SHARED) && (!owner || load(owner->wait_link) == 0)) return;

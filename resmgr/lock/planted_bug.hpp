@@ -108,6 +108,8 @@ inline const bool kNoSecondPass = kName == "no_second_pass";
 inline const bool kOfferedWaits = kName == "offered_waits";
 /// I8: an offer to one who has given up keeps others waiting for him.
 inline const bool kTrustOffers = kName == "trust_offers";
+/// I8: a task whose thread is blocked is taken to go on.
+inline const bool kForgetTasks = kName == "forget_tasks";
 
 // ---- pools -------------------------------------------------------------------------------------
 /// A node is used again while a queue still links it.

@@ -6,6 +6,7 @@
 
 #include "resmgr/base/spin.hpp"
 #include "resmgr/lock/engine.hpp"
+#include "resmgr/lock/executor.hpp"
 #include "resmgr/lock/planted_bug.hpp"
 #include "resmgr/lock/wait.hpp"
 
@@ -54,6 +55,7 @@ void LockEngine::forget_wait(Context& context, Wait& wait) noexcept {
 Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle,
                                   const Request& request, std::uint8_t mode) noexcept {
   Wait wait{.handle = handle, .request = request};
+  const BlockedExecutor blocked(t_, context);
   if (auto queued = publish(context, slot, mode, wait); !queued) {
     return std::unexpected(std::move(queued.error()));
   }

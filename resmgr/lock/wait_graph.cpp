@@ -79,6 +79,7 @@ std::span<const WaitGraph::Step> WaitGraph::steps(const Mapping& scratch) const 
       (queue & 1u) != 0 || load(slot->queue_seq) != queue) {
     return {};
   }
+  if (stuck_in(t_, held.owner()) != 0) return {};
   const NodeWord again{load(node->word)};
   if (!again.waiting() || again.sequence() != word.sequence() || load(record->waits_seq) != waits) {
     return {};

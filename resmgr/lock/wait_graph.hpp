@@ -19,6 +19,7 @@
 
 #include "resmgr/base/futex.hpp"
 #include "resmgr/lock/context.hpp"
+#include "resmgr/lock/executor.hpp"
 #include "resmgr/lock/planted_bug.hpp"
 #include "resmgr/lock/pools.hpp"
 #include "resmgr/lock/queue.hpp"
@@ -67,7 +68,8 @@ class WaitGraph {
   template <typename Visit>
   void for_each_wait(std::uint16_t context, Visit&& visit) const noexcept;
   /// Calls `visit(context, is_holder)` for each context that keeps the waiter from being granted,
-  /// until it returns false.
+  /// until it returns false: the waiter's own too, if its call blocks the thread that runs one of
+  /// the others.
   template <typename Visit>
   void for_each_blocker(const Waiter& waiter, Visit&& visit) const noexcept;
 
@@ -180,7 +182,13 @@ void WaitGraph::for_each_wait(std::uint16_t context, Visit&& visit) const noexce
 }
 
 template <typename Visit>
-void WaitGraph::for_each_blocker(const Waiter& waiter, Visit&& visit) const noexcept {
+void WaitGraph::for_each_blocker(const Waiter& waiter, Visit&& visit_one) const noexcept {
+  // A task whose thread is blocked in the call of another, or of the waiter's own, waits for that.
+  const auto visit = [&](std::uint16_t context, bool is_holder) {
+    if (!visit_one(context, is_holder)) return false;
+    const std::uint16_t other = planted::kForgetTasks ? std::uint16_t{0} : stuck_in(t_, context);
+    return other == 0 || other == context || visit_one(other, is_holder);
+  };
   rm_slot* slot = t_.slot(waiter.slot);
   if (!slot) return;
   StateWord word{load(slot->word)};

@@ -19,7 +19,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/registry/index_state.hpp"
 #include "resmgr/registry/records.hpp"
 

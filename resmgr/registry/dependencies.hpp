@@ -16,7 +16,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/handle.hpp"
 #include "resmgr/registry/record_pool.hpp"

@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/base/handle.hpp"
 #include "resmgr/registry/chains.hpp"
 #include "resmgr/registry/entry.hpp"

@@ -15,7 +15,7 @@
 #include <optional>
 
 #include "resmgr/abi/capacities.hpp"
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/registry/records.hpp"
 
 namespace resmgr::registry {

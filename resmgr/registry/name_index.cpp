@@ -5,7 +5,7 @@
 #include <bit>
 #include <cstddef>
 
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/registry/name_lookup.hpp"
 #include "resmgr/registry/name_search.hpp"
 

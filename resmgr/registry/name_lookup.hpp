@@ -18,7 +18,7 @@
 #include <cstddef>
 #include <string_view>
 
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/base/handle.hpp"
 #include "resmgr/registry/current_index.hpp"
 #include "resmgr/registry/name_key.hpp"

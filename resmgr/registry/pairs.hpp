@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "resmgr/abi/description.hpp"
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/handle.hpp"
 #include "resmgr/registry/record_pool.hpp"

@@ -14,7 +14,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/base/atomic.hpp"
 #include "resmgr/registry/records.hpp"
 

@@ -16,8 +16,8 @@
 #include <memory>
 
 #include "resmgr/abi/capacities.hpp"
-#include "resmgr/abi/layout.h"
 #include "resmgr/abi/region_header.hpp"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/mapping.hpp"
 #include "resmgr/base/unique_fd.hpp"

@@ -13,8 +13,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "resmgr/abi/layout.h"
 #include "resmgr/abi/names.hpp"
+#include "resmgr/abi/registry_layout.h"
 #include "resmgr/base/error.hpp"
 #include "resmgr/registry/records.hpp"
 

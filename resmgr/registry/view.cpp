@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "resmgr/abi/layout.h"
+#include "resmgr/abi/registry_layout.h"
 
 namespace resmgr::registry {
 

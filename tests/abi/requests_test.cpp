@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 
+#include "resmgr/abi/registry_layout.h"
 #include "tests/abi/wire_support.hpp"
 
 namespace resmgr::wire::test {

@@ -412,6 +412,9 @@ class HAL_EXPORT ResourceManager {
   friend class AsyncAcquire;
   friend class Queue;
   struct FileResource {
+  /// Who acquires, if it is `given` marked as a task of the calling thread, if that runs tasks.
+  [[nodiscard]] Result<resmgr::lock::Context*> acquirer(Context* given,
+                                                        bool runs_tasks) const noexcept;
     std::string_view name;
     const ResourceMetadata& metadata;
     UniqueFd fd;
