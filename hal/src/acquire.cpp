@@ -53,7 +53,7 @@ ScopedResource::Held ResourceManager::acquire_beside_others(Handle handle,
   resmgr::lock::Context& context = *domain_->known_thread_context();
   std::uint8_t tenure = 0;
   if (resmgr::lock::HoldList(context).unused() ||
-      FastPath::try_exclusive_beside(context, domain_->engine().order(), handle, where, tenure) !=
+      FastPath::try_exclusive_beside(context, &domain_->engine().order(), handle, where, tenure) !=
           Outcome::Done) {
     return {};
   }
@@ -103,38 +103,6 @@ Result<ScopedResource> ResourceManager::acquire_slowly(Handle handle, const Acqu
   auto grant = domain_->acquire(**context, handle, *request);
   if (!grant) return std::unexpected(std::move(grant.error()));
   return ScopedResource(handle.with_tenure(grant->tenure), *context, options.kind);
-}
-
-Result<std::vector<ScopedResource>> ResourceManager::acquire_bundle(std::span<const Handle> handles,
-                                                                    const AcquireOptions& options,
-                                                                    std::source_location where) {
-  auto context = context_of(options.context);
-  if (!context) return std::unexpected(std::move(context.error()));
-  auto request = convert::request(options, where);
-  if (!request) return std::unexpected(std::move(request.error()));
-  return guard("bundle", [&]() -> Result<std::vector<ScopedResource>> {
-    std::vector<ScopedResource> holds;
-    holds.reserve(handles.size());  // nothing may fail once they are acquired
-    auto acquired = domain_->acquire_bundle(**context, handles, *request);
-    if (!acquired) return std::unexpected(std::move(acquired.error()));
-    for (const resmgr::client::Acquired& one : *acquired) {
-      holds.push_back(ScopedResource(one.handle, one.context, one.kind));
-    }
-    return holds;
-  });
-}
-
-Result<std::vector<ScopedResource>> ResourceManager::acquire_aggregate(
-    Handle aggregate, const AcquireOptions& options, std::source_location where) {
-  if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
-  const auto entry = domain_->view().read(aggregate);
-  if (!entry) return std::unexpected(entry.error());
-  if (!has(entry->flags, ResourceFlags::Aggregate)) {
-    return fail(ErrorCode::InvalidArgument, "not an aggregate");
-  }
-  auto members = teardown_order(aggregate);
-  if (!members) return std::unexpected(std::move(members.error()));
-  return acquire_bundle(*members, options, where);
 }
 
 Result<void> ResourceManager::release_resource(Handle handle, Context* context) noexcept {

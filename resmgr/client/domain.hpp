@@ -26,6 +26,8 @@
 
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/log.hpp"
+#include "resmgr/base/wanted.hpp"
+#include "resmgr/client/acquire_all.hpp"
 #include "resmgr/client/authority.hpp"
 #include "resmgr/client/doorbell.hpp"
 #include "resmgr/client/hooks.hpp"
@@ -58,13 +60,6 @@ struct Registration {
   bool lazy = false;        ///< `make` waits for the first use
   Hooks hooks;
   std::function<Result<void>(Handle)> on_quiesce;  ///< makes the hardware behind it quiet
-};
-
-/// An acquisition: the hold and its tenure.
-struct Acquired {
-  Handle handle;  ///< with the tenure
-  lock::Context* context = nullptr;
-  HoldKind kind = HoldKind::Exclusive;
 };
 
 class Domain : public std::enable_shared_from_this<Domain>, private lock::Names {
@@ -109,13 +104,13 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
     // The two are set together, and no domain has the serial number of a thread that used none.
     if (!context) __builtin_unreachable();
     return context;
-  /// Marks a context that is about to acquire as a task of the calling thread, or of none.
-  void note_task(lock::Context& context, bool runs_here) noexcept;
   }
   [[nodiscard]] Result<lock::Context*> open_context(std::uint32_t driver);
   /// Releases and reports what it holds, and gives it back.
   void close_context(lock::Context& context, const char* why) noexcept;
   Result<void> set_driver(lock::Context& context, std::uint32_t driver);
+  /// Marks a context that is about to acquire as a task of the calling thread, or of none.
+  void note_task(lock::Context& context, bool runs_here) noexcept;
 
   // ---- registry (domain_registry.cpp) -----------------------------------------------------------
 
@@ -187,10 +182,11 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   /// Where that is by a thread of the domain's own. It may outlive the domain, and tells nothing
   /// then.
   [[nodiscard]] const std::shared_ptr<Doorbell>& doorbell() const noexcept { return doorbell_; }
-  /// In one order for everybody, all or nothing.
-  [[nodiscard]] Result<std::vector<Acquired>> acquire_bundle(lock::Context& context,
-                                                             std::span<const Handle> handles,
-                                                             const lock::Request& request);
+  /// All or nothing; see AcquireAll. `request` says how, but for the kind. Errors: as acquire(),
+  /// and AcquireAll::make(). May throw std::bad_alloc; nothing is held then.
+  [[nodiscard]] Result<std::vector<Acquired>> acquire_all(lock::Context& context,
+                                                          std::span<const Wanted> wanted,
+                                                          const lock::Request& request);
 
   // ---- what goes on -----------------------------------------------------------------------------
 

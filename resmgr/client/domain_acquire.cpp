@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Several at once, and the memory behind resources.
-#include <algorithm>
+// One or several at once, and the memory behind resources.
 #include <cerrno>
-#include <compare>
 #include <new>
 #include <utility>
 
@@ -39,43 +37,20 @@ void Domain::note_memory(Handle handle) noexcept {
   authority_->memory_made(handle, memory_.file(handle));
 }
 
-Result<std::vector<Acquired>> Domain::acquire_bundle(lock::Context& context,
-                                                     std::span<const Handle> handles,
-                                                     const lock::Request& request) {
-  // Everybody takes them by class and slot, so bundles never wait for each other in a circle; mixed
-  // with other holds they may, and then the walk finds it. By class first, or two bundles of the
-  // same classes would invert each other's order where nothing can go wrong.
-  struct Wanted {
-    std::uint16_t class_id = 0;
-    Handle handle;
-    auto operator<=>(const Wanted&) const = default;
-  };
-  std::vector<Wanted> sorted;
-  sorted.reserve(handles.size());
-  for (const Handle handle : handles) {
-    const auto entry = view_.read(handle);  // what is stale is refused when its turn comes
-    sorted.push_back({entry ? entry->class_id : std::uint16_t{0}, handle});
-  }
-  std::ranges::sort(sorted);
-  if (std::ranges::adjacent_find(sorted, {}, &Wanted::handle) != sorted.end()) {
-    return fail(ErrorCode::InvalidArgument, "a resource twice in one bundle");
-  }
-  std::vector<Acquired> acquired;
-  acquired.reserve(sorted.size());
-  for (const Wanted& wanted : sorted) {
-    const Handle handle = wanted.handle;
-    auto grant = acquire(context, handle, request);
-    if (!grant) {
-      while (!acquired.empty()) {
-        const Acquired& last = acquired.back();
-        (void)engine_.release(context, last.handle, last.kind);
-        acquired.pop_back();
-      }
-      return std::unexpected(std::move(grant.error()));
+Result<std::vector<Acquired>> Domain::acquire_all(lock::Context& context,
+                                                  std::span<const Wanted> wanted,
+                                                  const lock::Request& request) {
+  auto all = AcquireAll::make(*this, context, wanted, request);
+  if (!all) return std::unexpected(std::move(all.error()));
+  while (const Wanted* const next = all->next()) {
+    auto grant = acquire(context, next->handle, all->request());
+    if (grant) {
+      all->granted(*grant);
+    } else if (auto goes_on = all->refused(std::move(grant.error())); !goes_on) {
+      return std::unexpected(std::move(goes_on.error()));
     }
-    acquired.push_back({handle.with_tenure(grant->tenure), &context, request.kind});
   }
-  return acquired;
+  return all->take();
 }
 
 ErrorCode Domain::check_rights(Handle handle, std::uint32_t driver) const noexcept {

@@ -44,7 +44,7 @@ Result<bool> LockEngine::acquire_at_once(Context& context, Handle handle, const 
   }
   // An attempt that does not wait can't be part of a deadlock and teaches no order.
   const bool waits = request.mode != AcquisitionMode::NonBlocking;
-  if (waits) {
+  if (waits && !request.orderless) {
     if (auto known = order_.learn(context, load_relaxed(slot->class_id), request.place); !known) {
       return std::unexpected(std::move(known.error()));
     }

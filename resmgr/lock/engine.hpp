@@ -72,6 +72,11 @@ struct Request {
   std::uint64_t deadline_ns = kNoDeadline;        ///< CLOCK_MONOTONIC; for Timeout and Emergency
   std::optional<ResourcePriority> priority = {};  ///< none: that of the resource
   std::source_location place = {};
+  /// Its place among those of one priority; 0: behind all that came before. See take_ticket().
+  std::uint64_t ticket = 0;
+  /// One of several that are let go of again where waiting for it would be a deadlock: so it
+  /// teaches no order of classes.
+  bool orderless = false;
   bool authority = false;  ///< of the registry's owner, who needs no rights on what is restricted
 };
 
@@ -158,6 +163,12 @@ class LockEngine {
   /// Ends all waits of a context that is being closed; what was granted is released. Their outcome
   /// is `why`, and they know no slot any more.
   void abandon_waits(Context& context, ErrorCode why) noexcept;
+
+  /// A place in the queues to come, for who may have to ask more than once and is not to lose his
+  /// turn by it.
+  [[nodiscard]] std::uint64_t take_ticket() noexcept {
+    return atomic(t_.region->next_ticket).fetch_add(1) + 1;
+  }
 
   /// Ends a hold; from any thread. Errors: StaleHandle, Revoked, NotPermitted.
   Result<void> release(Context& context, Handle handle, HoldKind kind) noexcept;

@@ -69,8 +69,9 @@ class FastPath {
     return Outcome::Done;
   }
 
-  /// A1 beside other holds: those whose classes are known to be taken before this one's.
-  [[nodiscard]] static Outcome try_exclusive_beside(Context& context, const LockOrder& order,
+  /// A1 beside other holds: those whose classes are known to be taken before this one's; or, with
+  /// no order, those that are let go of where it is not to be had.
+  [[nodiscard]] static Outcome try_exclusive_beside(Context& context, const LockOrder* order,
                                                     Handle handle,
                                                     const std::source_location& place,
                                                     std::uint8_t& tenure) noexcept {
@@ -79,7 +80,8 @@ class FastPath {
     rm_slot& slot = context.slots[handle.slot()];
     const std::uint64_t stamp = context.tick->ns();
     const std::uint16_t class_id = load_relaxed(slot.class_id);
-    if (!is_plain(context, slot, stamp, kLeftToOthers) || !order.permits(context, class_id)) {
+    if (!is_plain(context, slot, stamp, kLeftToOthers) ||
+        (order && !order->permits(context, class_id))) {
       return Outcome::NotMine;
     }
     std::uint64_t word = StateWord::free(handle.generation()).bits;

@@ -172,7 +172,7 @@ Result<void> LockEngine::publish(Context& context, rm_slot& slot, std::uint8_t m
   const std::uint16_t rank = rank_of(handle, request);
   store_release(node->slot, handle.slot());
   store_release(node->generation, handle.generation());
-  store_release(node->ticket, atomic(t_.region->next_ticket).fetch_add(1));
+  store_release(node->ticket, request.ticket != 0 ? request.ticket : take_ticket());
   store_release(node->enqueued_at, Clock::now());
   store_release(node->cell_link, wait.cell ? t_.link_of(wait.cell) : 0);
   store_release(node->context, context.id);

@@ -101,6 +101,28 @@ void uncontended(Run& run) {
   run.add(run.compare(ours, peer));
 }
 
+/// Four at once, against four one after the other, each let go of before the next.
+void acquire_all4(Run& run) {
+  constexpr unsigned kSet = 4;
+  bench::Domain domain(kSet);
+  hal::ResourceManager& manager = domain.manager();
+  const auto& handles = domain.handles();
+  const std::array<hal::Wanted, kSet> wanted{handles[0], handles[1], handles[2], handles[3]};
+  const Batch ours = [&](std::uint64_t operations) {
+    for (; operations != 0; --operations) {
+      const auto holds = must(manager.acquire_all(wanted));
+    }
+  };
+  const Batch peer = [&](std::uint64_t operations) {
+    for (; operations != 0; --operations) {
+      for (const hal::Wanted& one : wanted) {
+        const hal::ScopedResource hold = must(manager.acquire_scoped_resource(one.handle));
+      }
+    }
+  };
+  run.add(run.compare(ours, peer));
+}
+
 /// A hundred thousand resources, each held by this thread, and a wait of another context for each.
 class Crowd {
  public:
@@ -279,6 +301,12 @@ constexpr Benchmark kBenchmarks[] = {
      .target = "<= 1.5",
      .about = "an acquisition of what is free, and its release",
      .run = uncontended},
+    {.name = "async/acquire_all4_vs_pairs",
+     .unit = "ns",
+     .peer = "four pairs of acquire_scoped_resource()",
+     .target = "<= 1.3",
+     .about = "acquire_all() of four that are free, and their release",
+     .run = acquire_all4},
     {.name = "async/arm_100k_vs_raw",
      .unit = "ns",
      .peer = "IORING_OP_FUTEX_WAIT",

@@ -210,19 +210,19 @@ TEST_F(AcquireTest, BundleIsAllOrNothing) {
   const Handle c = add("c");
   const std::array wanted{c, a, b};
   {
-    auto all = manager_->acquire_bundle(wanted);
+    auto all = manager_->acquire_all(wanted);
     ASSERT_TRUE(all);
     EXPECT_EQ(all->size(), 3u);
   }
   auto hold = manager_->try_acquire(b);
   std::thread other([&] {
-    EXPECT_EQ(code_of(manager_->acquire_bundle(wanted)), ErrorCode::WouldBlock);
+    EXPECT_EQ(code_of(manager_->acquire_all(wanted)), ErrorCode::WouldBlock);
     EXPECT_TRUE(manager_->try_acquire(a));
     EXPECT_TRUE(manager_->try_acquire(c));
   });
   other.join();
   const std::array twice{a, a};
-  EXPECT_EQ(code_of(manager_->acquire_bundle(twice)), ErrorCode::InvalidArgument);
+  EXPECT_EQ(code_of(manager_->acquire_all(twice)), ErrorCode::InvalidArgument);
 }
 
 // The order in which members were registered says nothing: bundles of the same classes never invert
@@ -234,7 +234,7 @@ TEST_F(AcquireTest, BundlesOfTheSameClassesHaveOneOrder) {
   const std::array<Handle, 2> two{add("timer/2", {.class_name = "timer"}),
                                   add("buffer/2", {.class_name = "buffer"})};
   for (const auto& bundle : {one, two}) {
-    const auto held = manager_->acquire_bundle(bundle, {.mode = AcquisitionMode::Blocking});
+    const auto held = manager_->acquire_all(bundle, {.mode = AcquisitionMode::Blocking});
     EXPECT_TRUE(held) << held.error().message();
   }
   EXPECT_EQ(manager_->stats().order_inversions, 0u);

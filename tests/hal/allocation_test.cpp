@@ -247,7 +247,7 @@ TEST_F(WantOfMemoryTest, ManagersDriversAndContexts) {
 
 TEST_F(WantOfMemoryTest, AcquiringSeveralAndTheirMemory) {
   const std::array<Handle, 2> both{a_, b_};
-  EXPECT_GT(survives([&] { return manager_->acquire_bundle(both); }), 0u);
+  EXPECT_GT(survives([&] { return manager_->acquire_all(both); }), 0u);
   const Handle frame = add("frame", {.flags = ResourceFlags::Aggregate});
   ASSERT_TRUE(manager_->add_dependency(frame, a_));
   EXPECT_GT(survives([&] { return manager_->acquire_aggregate(frame); }), 0u);

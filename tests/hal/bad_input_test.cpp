@@ -5,8 +5,6 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
-#include <iostream>
 #include <limits>
 #include <random>
 #include <string>
@@ -17,20 +15,15 @@
 
 #include <hal/queue.hpp>
 
+#include "tests/base/seed.hpp"
 #include "tests/hal/support.hpp"
 
 namespace hal {
 namespace {
 
 using namespace std::chrono_literals;
+using resmgr::test::seed;
 using test::code_of;
-
-std::uint64_t seed() {
-  const char* given = std::getenv("RESMGR_SEED");
-  const std::uint64_t chosen = given ? std::strtoull(given, nullptr, 0) : std::random_device{}();
-  std::cout << "RESMGR_SEED=" << chosen << '\n';
-  return chosen;
-}
 
 class BadInputTest : public test::ManagerTest {
  protected:
@@ -79,7 +72,7 @@ class BadInputTest : public test::ManagerTest {
         code_of(manager_->try_acquire_shared(bad)),
         code_of(manager_->acquire_scoped_resource(bad)),
         code_of(manager_->acquire_scoped_resource(bad, patient)),
-        code_of(manager_->acquire_bundle(both)),
+        code_of(manager_->acquire_all(both)),
         code_of(manager_->acquire_aggregate(bad)),
         code_of(manager_->release_resource(bad)),
         code_of(manager_->weak(bad).lock()),
@@ -154,7 +147,7 @@ TEST_F(BadInputTest, ClosedManagers) {
   EXPECT_EQ(code_of(manager_->remove_dependency(handle, handle)), gone);
   EXPECT_EQ(code_of(manager_->set_order_policy(OrderPolicy::Off)), gone);
   EXPECT_EQ(code_of(manager_->set_thread_driver(driver_)), gone);
-  EXPECT_EQ(code_of(manager_->acquire_bundle(one)), gone);
+  EXPECT_EQ(code_of(manager_->acquire_all(one)), gone);
   EXPECT_EQ(code_of(manager_->acquire_aggregate(handle)), gone);
   EXPECT_EQ(code_of(manager_->acquire_resource<int>("number")), gone);
   EXPECT_EQ(code_of(manager_->release_resource(handle)), gone);
@@ -207,7 +200,7 @@ TEST_F(BadInputTest, OptionsOutOfRange) {
     }
     EXPECT_EQ(taken, 0);
     const std::array<Handle, 1> one{handle};
-    EXPECT_EQ(code_of(manager_->acquire_bundle(one, options)), invalid);
+    EXPECT_EQ(code_of(manager_->acquire_all(one, options)), invalid);
     EXPECT_EQ(code_of(manager_->acquire_aggregate(handle, options)), invalid);
     EXPECT_EQ(code_of(manager_->acquire_resource<int>("new", {}, options)), invalid);
   }
@@ -230,11 +223,11 @@ TEST_F(BadInputTest, OptionsOutOfRange) {
 
 TEST_F(BadInputTest, BundlesOfNothingOrOfTheSame) {
   const Handle handle = manager_->find("good").value();
-  const auto nothing = manager_->acquire_bundle({});
+  const auto nothing = manager_->acquire_all({});
   ASSERT_TRUE(nothing);
   EXPECT_TRUE(nothing->empty());
   const std::array<Handle, 3> thrice{handle, add("other"), handle};
-  EXPECT_EQ(code_of(manager_->acquire_bundle(thrice)), ErrorCode::InvalidArgument);
+  EXPECT_EQ(code_of(manager_->acquire_all(thrice)), ErrorCode::InvalidArgument);
   EXPECT_EQ(code_of(manager_->acquire_aggregate(thrice[1])), ErrorCode::InvalidArgument);
   EXPECT_TRUE(manager_->holds()->empty());
 }

@@ -112,7 +112,7 @@ TEST_P(ExecutorTest, ABundleIsRefusedAsAWhole) {
   const auto hold = manager_->acquire_scoped_resource(resource_, as_task());
   ASSERT_TRUE(hold);
   const std::array wanted{other, resource_};
-  EXPECT_EQ(manager_->acquire_bundle(wanted, kBlocking).error(), ErrorCode::Deadlock);
+  EXPECT_EQ(manager_->acquire_all(wanted, kBlocking).error(), ErrorCode::Deadlock);
   EXPECT_TRUE(manager_->try_acquire(other)) << "nothing is left held";
 }
 

@@ -67,7 +67,7 @@ TEST_F(LazyTest, MemoryAppearsAtTheFirstAcquisition) {
       case 2:
         return done(manager_->acquire_scoped_resource(handle));
       case 3:
-        return done(manager_->acquire_bundle(one));
+        return done(manager_->acquire_all(one));
       case 4:
         return done(manager_->acquire_aggregate(handle));
       default:
@@ -111,7 +111,7 @@ TEST_F(LazyTest, ABackingThatFailsFailsTheAcquisition) {
   }
   const Handle plain = add("plain");
   const std::array<Handle, 2> both{plain, handle};
-  EXPECT_EQ(code_of(manager_->acquire_bundle(both)), ErrorCode::PoolExhausted);
+  EXPECT_EQ(code_of(manager_->acquire_all(both)), ErrorCode::PoolExhausted);
   EXPECT_TRUE(manager_->holds()->empty());
   EXPECT_EQ(state(handle), Lifecycle::Allocated);
   backing_->broken = false;
@@ -138,7 +138,7 @@ TEST_F(LazyTest, WhatWasRefusedIsNoAcquisition) {
     EXPECT_FALSE(acquire(kind, AcquisitionMode::NonBlocking));
     EXPECT_FALSE(acquire(kind, AcquisitionMode::Blocking));
   }
-  EXPECT_FALSE(manager_->acquire_bundle(std::array{handle}));
+  EXPECT_FALSE(manager_->acquire_all(std::array{handle}));
   EXPECT_FALSE(manager_->weak(handle).lock());
   auto stats = manager_->get_resource_stats(handle).value();
   EXPECT_EQ(stats.exclusive_acquisitions, 0u);

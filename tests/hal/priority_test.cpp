@@ -65,7 +65,7 @@ TEST_F(PriorityTest, OfABundleIsEachMembersOwn) {
   const std::array<Handle, 2> both{add_with("a", ResourcePriority::Critical),
                                    add_with("b", ResourcePriority::Background)};
   const auto acquire = [&] {
-    return manager_->acquire_bundle(both, {.mode = AcquisitionMode::Blocking});
+    return manager_->acquire_all(both, {.mode = AcquisitionMode::Blocking});
   };
   EXPECT_TRUE(overtakes(both[0], ResourcePriority::High, acquire));
   EXPECT_FALSE(overtakes(both[1], ResourcePriority::Low, acquire));

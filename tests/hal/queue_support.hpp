@@ -14,9 +14,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <iostream>
 #include <memory>
-#include <random>
 #include <span>
 #include <string>
 
@@ -24,6 +22,7 @@
 #include <hal/resource_manager.hpp>
 
 #include "hal/src/queue_layout.hpp"
+#include "tests/base/seed.hpp"
 
 namespace hal::test {
 
@@ -37,13 +36,7 @@ inline std::unique_ptr<ResourceManager> make_manager() {
   return ResourceManager::create({.name = "queue-test"}).value();
 }
 
-/// RESMGR_SEED, or a new one; printed so that a failure can be repeated.
-inline std::uint64_t seed() {
-  const char* given = std::getenv("RESMGR_SEED");
-  const std::uint64_t value = given ? std::strtoull(given, nullptr, 0) : std::random_device{}();
-  std::cout << "RESMGR_SEED=" << value << '\n';
-  return value;
-}
+using resmgr::test::seed;
 
 /// A message of N bytes that are all told by its number.
 template <std::size_t N>

@@ -179,7 +179,7 @@ class RestrictedTest : public SharingTest {
         AcquireOptions options{.mode = mode, .kind = kind, .context = &context};
         options.timeout = std::chrono::hours(1);
         answers.push_back(code_of(manager_->acquire_scoped_resource(handle, options)));
-        answers.push_back(code_of(manager_->acquire_bundle(std::span(&handle, 1), options)));
+        answers.push_back(code_of(manager_->acquire_all(std::span(&handle, 1), options)));
       }
     }
     EXPECT_TRUE(manager_->set_thread_driver(driver));

@@ -69,7 +69,7 @@ TEST_F(ServedEndTest, NothingIsAcquiredInIt) {
   EXPECT_EQ(client->try_acquire_shared(two).error(), ErrorCode::Disconnected);
   EXPECT_EQ(client->acquire_scoped_resource(one, {.context = &*context}).error(),
             ErrorCode::Disconnected);
-  EXPECT_EQ(client->acquire_bundle(std::array{one, two}).error(), ErrorCode::Disconnected);
+  EXPECT_EQ(client->acquire_all(std::array{one, two}).error(), ErrorCode::Disconnected);
   EXPECT_EQ(weak.lock().error(), ErrorCode::Disconnected);
   EXPECT_TRUE(weak.expired());
   ErrorCode elsewhere{};

@@ -231,8 +231,8 @@ int be_honest(const Daemon& daemon, std::uint64_t seed, const std::vector<Handle
           (void)manager->holds();
           break;
         case 4: {
-          auto bundle = manager->acquire_bundle(
-              handles, {.mode = AcquisitionMode::Timeout, .timeout = timeout});
+          auto bundle =
+              manager->acquire_all(handles, {.mode = AcquisitionMode::Timeout, .timeout = timeout});
           break;
         }
         default: {

@@ -26,6 +26,7 @@
 #include "resmgr/base/handle.hpp"
 #include "resmgr/base/types.hpp"
 #include "resmgr/base/unique_fd.hpp"
+#include "resmgr/base/wanted.hpp"
 
 namespace hal {
 
@@ -46,6 +47,7 @@ using resmgr::ResourceType;
 using resmgr::Result;
 using resmgr::Rights;
 using resmgr::UniqueFd;
+using resmgr::Wanted;
 
 /// A driver role of one domain; 0 is "none named".
 struct DriverId {

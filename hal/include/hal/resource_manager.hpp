@@ -42,6 +42,7 @@
 #include <cstdint>
 #include <cstring>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <new>
 #include <source_location>
@@ -282,13 +283,28 @@ class HAL_EXPORT ResourceManager {
       Handle handle, std::source_location where = std::source_location::current()) noexcept {
     return acquire_scoped_resource(handle, AcquireOptions{.kind = HoldKind::Shared}, where);
   }
-  /// Acquires the given resources, all or nothing, in one order for all users; none is nothing.
-  /// Errors: as acquire_scoped_resource; InvalidArgument (one of them twice). Nothing is held then.
-  [[nodiscard]] Result<std::vector<ScopedResource>> acquire_bundle(
-      std::span<const Handle> handles, const AcquireOptions& options = {},
+  /// Acquires all of them or none; an empty list is had at once. Who waits for one keeps the
+  /// others, but where that would be a deadlock with somebody who came before him, lets go of them,
+  /// waits for that one first, and asks for the others again, at the place in the queues that he
+  /// had: so calls of it never wait for each other in a circle, nor for ever. `options` are of the
+  /// whole, but for the kind. Errors: as acquire_scoped_resource (Deadlock and Preempted: by what
+  /// the context held before); InvalidArgument (one of them twice). Nothing of them is held then.
+  ///
+  ///   auto frame = manager->acquire_all({buffer, {timer, HoldKind::Shared}}, {.mode = ...});
+  [[nodiscard]] Result<std::vector<ScopedResource>> acquire_all(
+      std::span<const Wanted> wanted, const AcquireOptions& options = {},
       std::source_location where = std::source_location::current());
-  /// Acquires an aggregate with everything it needs, as a bundle. Errors: as acquire_bundle();
-  /// InvalidArgument (not an aggregate).
+  [[nodiscard]] Result<std::vector<ScopedResource>> acquire_all(
+      std::initializer_list<Wanted> wanted, const AcquireOptions& options = {},
+      std::source_location where = std::source_location::current()) {
+    return acquire_all(std::span(wanted.begin(), wanted.size()), options, where);
+  }
+  /// The same of handles, each held as options.kind says.
+  [[nodiscard]] Result<std::vector<ScopedResource>> acquire_all(
+      std::span<const Handle> wanted, const AcquireOptions& options = {},
+      std::source_location where = std::source_location::current());
+  /// Acquires an aggregate with everything it needs, each as options.kind says. Errors: as
+  /// acquire_all(); InvalidArgument (not an aggregate).
   [[nodiscard]] Result<std::vector<ScopedResource>> acquire_aggregate(
       Handle aggregate, const AcquireOptions& options = {},
       std::source_location where = std::source_location::current());
@@ -396,6 +412,9 @@ class HAL_EXPORT ResourceManager {
   [[nodiscard, gnu::cold]] Result<Handle> find_or_say_why(std::string_view name) const noexcept;
 
   [[nodiscard]] Result<resmgr::lock::Context*> context_of(Context* given) const noexcept;
+  /// Who acquires, if it is `given` marked as a task of the calling thread, if that runs tasks.
+  [[nodiscard]] Result<resmgr::lock::Context*> acquirer(Context* given,
+                                                        bool runs_tasks) const noexcept;
   // Inline callers get a hold in two registers, and nothing of the slow path into their code.
   [[nodiscard]] ScopedResource::Held acquire_at_once(Handle handle,
                                                      std::source_location where) noexcept;
@@ -406,15 +425,16 @@ class HAL_EXPORT ResourceManager {
   [[gnu::noinline]] ScopedResource::Held take_shared_back(Handle handle) noexcept;
   Result<ScopedResource> acquire_slowly(Handle handle, const AcquireOptions& options,
                                         std::source_location where) noexcept;
+  [[nodiscard]] static bool all_at_once(resmgr::client::Domain& domain,
+                                        resmgr::lock::Context& context,
+                                        std::span<const Wanted> wanted, std::source_location where,
+                                        std::span<ScopedResource> holds) noexcept;
   Result<Handle> register_typed(std::string_view name, const ResourceMetadata& metadata,
                                 RegisterOptions&& options, std::uint64_t type_tag);
 
   friend class AsyncAcquire;
   friend class Queue;
   struct FileResource {
-  /// Who acquires, if it is `given` marked as a task of the calling thread, if that runs tasks.
-  [[nodiscard]] Result<resmgr::lock::Context*> acquirer(Context* given,
-                                                        bool runs_tasks) const noexcept;
     std::string_view name;
     const ResourceMetadata& metadata;
     UniqueFd fd;
