@@ -4,7 +4,6 @@
 #include <fcntl.h>
 
 #include <cerrno>
-#include <limits>
 #include <vector>
 
 namespace resmgr::daemon {
@@ -34,14 +33,14 @@ Result<DomainRegions> DomainRegions::create(const Capacities& capacities,
   return DomainRegions{std::move(*registry), std::move(*locks)};
 }
 
-Result<DomainRegions> DomainRegions::adopt(UniqueFd registry, UniqueFd locks) {
+Result<DomainRegions> DomainRegions::adopt(UniqueFd registry, UniqueFd locks, std::uint64_t epoch) {
   auto before = registry::RegistryRegion::attach(std::move(registry), Mapping::Access::Read);
   if (!before) return std::unexpected(std::move(before.error()));
-  const std::uint64_t epoch = before->header().epoch;
-  if (epoch == 0 || epoch == std::numeric_limits<std::uint64_t>::max()) {
+  // Its clients follow to a later one only.
+  if (epoch <= before->header().epoch) {
     return fail(ErrorCode::InvalidArgument, "a registry of an impossible epoch");
   }
-  auto copy = registry::RegistryRegion::copy_of(*before, epoch + 1);
+  auto copy = registry::RegistryRegion::copy_of(*before, epoch);
   if (!copy) return std::unexpected(std::move(copy.error()));
   if (auto sealed = seal(*copy); !sealed) return std::unexpected(std::move(sealed.error()));
   auto adopted = lock::LockRegion::adopt(std::move(locks), copy->header());

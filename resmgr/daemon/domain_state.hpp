@@ -13,6 +13,7 @@
 //   auto state = DomainState::create({.slots = 1024}, {.domain_id = id}).value();
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -40,10 +41,12 @@ struct DomainRegions {
   [[nodiscard]] static Result<DomainRegions> create(const Capacities& capacities,
                                                     const RegionIdentity& identity);
   /// A domain that others made, for whom nobody works any more: a sealed copy of its registry, of
-  /// the next epoch, and its lock region itself, in which its clients go on. Nothing in either is
+  /// that epoch, and its lock region itself, in which its clients go on. Nothing in either is
   /// believed; DomainState::take_over() repairs what it can't be. REQUIRES: nobody writes the
-  /// registry. Errors: InvalidArgument (damaged, or not of one domain), VersionMismatch, System.
-  [[nodiscard]] static Result<DomainRegions> adopt(UniqueFd registry, UniqueFd locks);
+  /// registry. Errors: InvalidArgument (damaged, or not of one domain, or not a later epoch),
+  /// VersionMismatch, System.
+  [[nodiscard]] static Result<DomainRegions> adopt(UniqueFd registry, UniqueFd locks,
+                                                   std::uint64_t epoch);
 
   registry::RegistryRegion registry;
   lock::LockRegion locks;

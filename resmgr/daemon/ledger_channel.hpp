@@ -48,6 +48,8 @@ class LedgerChannel final : public Ledger {
   /// The worker has all that it needs, and has touched nothing: waits until its keeper lets it
   /// begin. False: the keeper doesn't want it, or is gone. SIGTERM ends the process meanwhile.
   [[nodiscard]] bool may_begin();
+  /// LedgerFile::begins().
+  [[nodiscard]] Result<void> begins(std::uint64_t epoch) noexcept { return file_.begins(epoch); }
   /// The worker serves; to be said again every kHeartbeatNs.
   void ready();
   /// For the event loop: readable when the keeper is gone.

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "resmgr/abi/region_file.hpp"
+#include "resmgr/abi/region_header.hpp"
 #include "resmgr/abi/version.hpp"
 #include "resmgr/base/atomic.hpp"
 #include "resmgr/base/clock.hpp"
@@ -23,7 +24,7 @@ constexpr std::uint32_t kLargestPid = 1u << 22;
 
 constexpr std::uint64_t kMagic = 0x3130524744454c52;  // "RLEDGR01"
 // Of the records below; other majors are refused.
-constexpr Version kVersion{.major_number = 2, .minor_number = 0};
+constexpr Version kVersion{.major_number = 3, .minor_number = 0};
 
 enum class Standing : std::uint64_t { Free, Here, Leaving };
 constexpr int kSequenceShift = 8;
@@ -41,6 +42,9 @@ struct LedgerFile::Header {
   std::uint32_t version_minor;
   std::uint32_t places;
   std::uint32_t reserved;
+  std::uint64_t newest_epoch;  ///< that a registry of this domain has
+  std::uint64_t served_epoch;  ///< of the registry that was written last
+  std::uint64_t void_epoch;    ///< up to here nobody's, but for the one above
   std::uint64_t drained[RM_MAX_DRIVERS / 64];
 };
 
@@ -62,6 +66,9 @@ Result<LedgerFile> LedgerFile::create(std::uint32_t places) {
                       .version_minor = kVersion.minor_number,
                       .places = places,
                       .reserved = 0,
+                      .newest_epoch = RegionIdentity{}.epoch,
+                      .served_epoch = 0,
+                      .void_epoch = 0,
                       .drained = {}};
   std::memcpy(mapping->data(), &header, sizeof header);
   return LedgerFile(std::move(*fd), std::move(*mapping), places);
@@ -132,6 +139,28 @@ std::vector<std::uint32_t> LedgerFile::drained() const {
     if ((word >> driver % 64 & 1) != 0) drivers.push_back(driver);
   }
   return drivers;
+}
+
+std::uint64_t LedgerFile::next_epoch() noexcept {
+  const std::uint64_t epoch = load_relaxed(header().newest_epoch) + 1;
+  if (epoch != 0) store_release(header().newest_epoch, epoch);
+  return epoch;
+}
+
+Result<void> LedgerFile::check_current(std::uint64_t epoch) const noexcept {
+  if (epoch == load_acquire(header().served_epoch) || epoch > load_acquire(header().void_epoch)) {
+    return {};
+  }
+  return fail(ErrorCode::InvalidArgument, "the domain went on in another registry, and is over");
+}
+
+// In this order: killed in between, it is current, and so is what was copied from the same one.
+Result<void> LedgerFile::begins(std::uint64_t epoch) noexcept {
+  auto current = check_current(epoch);
+  if (!current) return current;
+  store_release(header().served_epoch, epoch);
+  store_release(header().void_epoch, load_relaxed(header().newest_epoch));
+  return {};
 }
 
 std::vector<LedgerFile::Survivor> LedgerFile::clients() const {

@@ -9,6 +9,11 @@
 // to clients. And the domain's turn: who works on the regions takes it, so that no two do. What it
 // is not: trusted by who gets it from elsewhere: attach() and clients() check what they read.
 //
+// A domain may have had several registries, of which all but one are copies that nobody went on
+// with, or that others went on from. Those who made them may be gone, and have left them with a
+// service manager. The ledger, of which there is one, says which one is the domain's: whoever is
+// about to write a registry makes all others void, but copies that are made after it.
+//
 // Crash safety (I3): a record takes effect by the store of its first word, a bit by one of its own.
 //
 // Lifetime: owns file and mapping; a child of fork() shares both. Thread-safety: one writer.
@@ -55,6 +60,17 @@ class LedgerFile {
   [[nodiscard]] std::vector<std::uint32_t> drained() const;
   /// Those who have a place. What can't be is left out. May throw std::bad_alloc.
   [[nodiscard]] std::vector<Survivor> clients() const;
+
+  /// The epoch of a new copy of the registry, which no other one has; 0: there is none left.
+  /// REQUIRES: the turn.
+  [[nodiscard]] std::uint64_t next_epoch() noexcept;
+  /// The registry of that epoch, or what it is a copy of, was the last that anybody began to write.
+  /// REQUIRES: the turn. Errors: InvalidArgument (it was another one: the domain of this one is
+  /// over).
+  [[nodiscard]] Result<void> check_current(std::uint64_t epoch) const noexcept;
+  /// Before the first write to the registry of that epoch. REQUIRES: the turn. Errors: as
+  /// check_current().
+  [[nodiscard]] Result<void> begins(std::uint64_t epoch) noexcept;
 
   /// The turn to work on the regions, for as long as the descriptor is open; a child of fork() has
   /// it too. Waits for another process that has it. Errors: InUse (it still has it after

@@ -20,7 +20,11 @@ Result<Property> take_over(Legacy legacy, std::uint64_t patience_ns) {
   if (!ledger) return std::unexpected(std::move(ledger.error()));
   const auto turn = ledger->take_turn(patience_ns);
   if (!turn) return std::unexpected(turn.error());
-  auto regions = DomainRegions::adopt(std::move(legacy.registry), std::move(legacy.locks));
+  // Somebody may have copied it, and then its owner went on with the one that it was copied from.
+  auto current = ledger->check_current(registry->header().epoch);
+  if (!current) return std::unexpected(std::move(current.error()));
+  auto regions = DomainRegions::adopt(std::move(legacy.registry), std::move(legacy.locks),
+                                      ledger->next_epoch());
   if (!regions) return std::unexpected(std::move(regions.error()));
   return Property{.regions = std::move(*regions),
                   .ledger = std::move(*ledger),

@@ -10,7 +10,9 @@
 //     write would be two authorities.
 //  2. The registry is copied into a new sealed memfd, of the next epoch: nobody can map the old one
 //     for writing, not even who made it. The lock region and the ledger go on as they are: who
-//     holds and who waits there neither notices nor waits for anybody.
+//     holds and who waits there neither notices nor waits for anybody. What the ledger says is void
+//     is not copied: one that was stored for a takeover, which came to nothing, would be what the
+//     domain was then.
 //  3. The copy is stored before a worker serves it, and only then the old one is let go. A keeper
 //     killed at any step leaves a registry with the store, and the newest there is one that every
 //     client's is older than or equal to.
@@ -49,8 +51,8 @@ struct Legacy {
 };
 
 /// What a keeper begins with, but for the listener. Errors: InvalidArgument (damaged, or a part is
-/// missing), VersionMismatch, InUse (somebody works on it, and still did after `patience_ns`),
-/// CapacityExceeded, System.
+/// missing, or the domain went on elsewhere and is over), VersionMismatch, InUse (somebody works on
+/// it, and still did after `patience_ns`), CapacityExceeded, System.
 [[nodiscard]] Result<Property> take_over(Legacy legacy, std::uint64_t patience_ns);
 
 }  // namespace resmgr::daemon

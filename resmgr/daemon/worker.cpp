@@ -115,6 +115,8 @@ Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
   auto loop = EventLoop::create(options.backend);
   if (!loop) return std::unexpected(std::move(loop.error()));
   if (!inheritance.ledger.may_begin()) return {};
+  auto begun = inheritance.ledger.begins(inheritance.regions.registry.header().epoch);
+  if (!begun) return begun;
   auto state = DomainState::take_over(std::move(inheritance.regions));
   if (!state) return std::unexpected(std::move(state.error()));
   (*state)->engine().order().set_policy(options.config.domain.order_policy);

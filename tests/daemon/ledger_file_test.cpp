@@ -78,7 +78,7 @@ TEST(LedgerFile, WhatIsNoLedgerIsRefused) {
     return code;
   };
   EXPECT_EQ(attached_with(0, 0), ErrorCode::InvalidArgument);
-  EXPECT_EQ(attached_with(8, 3), ErrorCode::VersionMismatch);
+  EXPECT_EQ(attached_with(8, 4), ErrorCode::VersionMismatch);
   EXPECT_EQ(attached_with(16, 7), ErrorCode::InvalidArgument);
   EXPECT_TRUE(LedgerFile::attach(file_of(ledger), kPlaces));
   // Not sealed: whoever has it could take its pages away.
@@ -104,6 +104,41 @@ TEST(LedgerFile, NoiseInItNamesNobodyWhoCantBe) {
       EXPECT_NE(survivor.client.sequence, 0u);
     }
   }
+}
+
+TEST(LedgerFile, TellsWhichRegistryIsTheDomains) {
+  auto ledger = LedgerFile::create(kPlaces).value();
+  EXPECT_TRUE(ledger.check_current(1));
+  EXPECT_TRUE(ledger.begins(1));
+  // Copies of it, and of those, as long as nobody wrote any.
+  EXPECT_EQ(ledger.next_epoch(), 2u);
+  EXPECT_EQ(ledger.next_epoch(), 3u);
+  EXPECT_TRUE(ledger.check_current(1));
+  EXPECT_TRUE(ledger.check_current(2));
+  EXPECT_TRUE(ledger.check_current(3));
+  // Who made them is gone without having written them.
+  EXPECT_TRUE(ledger.begins(1));
+  EXPECT_TRUE(ledger.check_current(1));
+  EXPECT_FALSE(ledger.check_current(2));
+  EXPECT_FALSE(ledger.check_current(3));
+  EXPECT_EQ(code_of(ledger.begins(3)), ErrorCode::InvalidArgument);
+  EXPECT_EQ(ledger.next_epoch(), 4u);
+  EXPECT_TRUE(ledger.check_current(4));
+  EXPECT_TRUE(ledger.begins(4));
+  const auto next = LedgerFile::attach(file_of(ledger), kPlaces).value();
+  EXPECT_TRUE(next.check_current(4));
+  for (const std::uint64_t epoch : {0u, 1u, 2u, 3u}) {
+    EXPECT_EQ(code_of(next.check_current(epoch)), ErrorCode::InvalidArgument);
+  }
+}
+
+TEST(LedgerFile, EpochsEnd) {
+  auto ledger = LedgerFile::create(kPlaces).value();
+  const UniqueFd file = file_of(ledger);
+  const std::uint64_t last = ~std::uint64_t{0};
+  ASSERT_EQ(::pwrite(file.get(), &last, sizeof last, 24), ssize_t{sizeof last});
+  EXPECT_EQ(ledger.next_epoch(), 0u);
+  EXPECT_EQ(ledger.next_epoch(), 0u);
 }
 
 TEST(LedgerFile, TwoDoNotHaveTheTurn) {

@@ -332,6 +332,46 @@ TEST(ServedCutoff, WhatWasStoredInVainIsForgotten) {
   EXPECT_TRUE(scene.guest->client->find("meanwhile"));
 }
 
+// Nor what anybody begins with, once the one who had it is gone.
+TEST(ServedCutoff, WhatWasStoredInVainIsNotTheDomain) {
+  KeptScene scene;
+  scene.begin_takeover();
+  ASSERT_TRUE(scene.between->stops_after(kTaken));
+  const pid_t old = scene.old;
+  scene.kill_next();
+  ASSERT_TRUE(scene.guest->client->register_resource("meanwhile", {}));
+  EXPECT_NE(scene.manager.stored("registry."), nullptr) << "nothing was left";
+  scene.manager.go_back_to(old);
+  scene.manager.crash();
+  scene.manager.start();
+  EXPECT_TRUE(eventually([&] { return scene.guest->ended.load(); }));
+  EXPECT_EQ(scene.guest->client->try_acquire(scene.guest->handle).error(), ErrorCode::Disconnected);
+  auto anew = scene.manager.connect();
+  ASSERT_NE(anew, nullptr);
+  EXPECT_EQ(anew->find("r").error(), ErrorCode::NotFound);
+  EXPECT_TRUE(anew->register_resource("r", {}));
+  // And what that one stores is kept.
+  scene.manager.crash();
+  scene.manager.start();
+  EXPECT_TRUE(anew->find("r"));
+  EXPECT_TRUE(anew->register_resource("after", {}));
+}
+
+// As long as he has not gone on, it is all that there is.
+TEST(ServedCutoff, WhatWasStoredIsTheDomainWhereBothAreKilled) {
+  KeptScene scene;
+  scene.begin_takeover();
+  ASSERT_TRUE(scene.between->stops_after(kTaken));
+  // The old one, whose worker has ended, still waits for the test.
+  scene.manager.crash();
+  Daemon::kill_keeper(scene.old);
+  EXPECT_EQ(Daemon::end_of(scene.old), -SIGKILL);
+  scene.between.reset();
+  scene.manager.start();
+  EXPECT_TRUE(scene.guest->goes_on());
+  EXPECT_EQ(scene.manager.stop(), 0);
+}
+
 // Or it would be lost with a daemon that is killed before it says that it took over.
 TEST(ServedCutoff, NobodyIsServedBeforeTheOldOneKnows) {
   Scene scene;
