@@ -129,10 +129,9 @@ struct rm_node {
 /* ---- hold cells -----------------------------------------------------------
  * A context parks a cell in a resource's chain and keeps it between holds, so a
  * shared pair needs no allocation. cell word: generation:24 | context:16 |
- * parking:16 | state:8. Each parking raises its number, so that who looked at a
- * cell and was slow does not take its next tenant for the one he saw. Written by
- * the parking context, and for a waiting one by the latch holder (OFFERED, and
- * back). A line each: readers don't disturb one another. */
+ * parking:16 | state:8. Each parking raises its number: who was slow does not take
+ * a cell's next tenant for the one he saw. Written by the parking context, and for a
+ * waiting one by the latch holder (OFFERED, and back). A line each: no reader disturbs another. */
 enum rm_cell_state { RM_CELL_FREE = 0, RM_CELL_OFFERED = 1, RM_CELL_HELD = 2 };
 #define RM_CELL_GENERATION_SHIFT 40
 #define RM_CELL_CONTEXT_SHIFT 24
@@ -152,7 +151,8 @@ struct rm_cell {
   uint32_t acquisitions;
   uint32_t hold_index; /* see RM_HOLD_TIMED */
   uint32_t flags;      /* context:16 | RM_CELL_FLAG_* and RM_CELL_REF_*, atomically */
-  uint8_t pad[28];
+  uint32_t found_link; /* of the first in a chain: where a search for one in use ended; a hint */
+  uint8_t pad[24];
 };
 
 /* ---- one resource, the hot line -------------------------------------------

@@ -133,6 +133,8 @@ rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_inde
     // Pushed, and taken out with the whole chain alone, so readers need no protection.
     std::uint32_t head = load(slot.cell_link);
     do {
+      const rm_cell* const before = t_.cell(head);
+      store_relaxed(mine->found_link, before ? load_relaxed(before->found_link) : 0);
       store_relaxed(mine->next_link, head);
     } while (!cas(slot.cell_link, head, t_.link_of(mine)));
   }

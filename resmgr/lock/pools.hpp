@@ -133,9 +133,38 @@ class CellPool {
   /// goes meanwhile it may lead into the chain of another one, whose cells are not shown.
   template <typename Visit>
   bool for_each(const rm_slot& slot, std::uint32_t generation, Visit&& visit) const {
+    return walk(slot, generation, load(slot.cell_link), 0, visit);
+  }
+  /// The same, but begins with the cell at which the last search was stopped, and goes round: who
+  /// looks time and again whether any is in use, while no others come into use, walks the chain
+  /// once for all, in whatever order their holds end. A cell may be shown twice.
+  template <typename Visit>
+  bool search(const rm_slot& slot, std::uint32_t generation, Visit&& visit) const {
+    const std::uint32_t head = load(slot.cell_link);
+    rm_cell* const first = t_.cell(head);
+    if (!first) return true;
+    const std::uint32_t found = load_relaxed(first->found_link);
+    const auto remembered = [&](rm_cell& cell, CellWord word) {
+      if (visit(cell, word)) return true;
+      const std::uint32_t link = t_.link_of(&cell);
+      if (link != found) store_relaxed(first->found_link, link);
+      return false;
+    };
+    const rm_cell* const start = t_.cell(found);
+    // What is in another chain by now leads nowhere here.
+    if (!start || load_relaxed(start->slot) != t_.index_of(&slot)) {
+      return walk(slot, generation, head, 0, remembered);
+    }
+    return walk(slot, generation, found, 0, remembered) &&
+           walk(slot, generation, head, found, remembered);
+  }
+
+ private:
+  template <typename Visit>
+  bool walk(const rm_slot& slot, std::uint32_t generation, std::uint32_t link, std::uint32_t end,
+            Visit&& visit) const {
     const std::uint32_t index = t_.index_of(&slot);
-    std::uint32_t link = load(slot.cell_link);
-    for (std::uint32_t steps = 0; steps < t_.cell_count; ++steps) {
+    for (std::uint32_t steps = 0; steps < t_.cell_count && link != end; ++steps) {
       rm_cell* cell = t_.cell(link);
       if (!cell) return true;
       const CellWord word{load(cell->word)};
@@ -147,8 +176,6 @@ class CellPool {
     }
     return true;
   }
-
- private:
   [[nodiscard]] bool claim(const Context& context, rm_cell& cell,
                            std::uint32_t slot_index) const noexcept;
   [[nodiscard]] rm_cell* take(const Context& context) const noexcept;

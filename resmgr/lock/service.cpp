@@ -29,6 +29,9 @@ void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t ge
   rm_slot& slot = t_.slots[index];
   WaitQueue queue(t_, slot, index, generation);
   Wakeup owed;  // GX3, GS4: paid after S5 or S6
+  // Who is marked dead after a look at the cells is told of by WORK: one look for each of these,
+  // not for each grant.
+  bool cells_seen = false;
   std::uint64_t word = load(slot.word);
   for (unsigned round = 0;; ++round) {
     if (round >= service_rounds_ && leave_to_owner(context, queue, slot)) return;
@@ -40,6 +43,7 @@ void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t ge
       if (!cas(slot.word, word, next.bits)) continue;
       word = next.bits;
       seen = next;
+      cells_seen = false;
     }
     if (const unsigned added = queue.settle(); added != 0) {
       store_relaxed(slot.contended, load_relaxed(slot.contended) + added);
@@ -52,11 +56,14 @@ void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t ge
       continue;
     }
     // S2. A hold of the dead ends only behind the closed gate, if it guards hardware.
-    if (seen.has(RM_WORD_SHARED) && !seen.has(RM_WORD_QUARANTINED) && needs_quiet(slot) &&
-        outlives_its_holder(slot, generation)) {
-      const StateWord next = seen.with(RM_WORD_QUARANTINED);
-      if (cas(slot.word, word, next.bits)) word = next.bits;
-      continue;
+    if (!cells_seen && seen.has(RM_WORD_SHARED) && !seen.has(RM_WORD_QUARANTINED) &&
+        needs_quiet(slot)) {
+      if (outlives_its_holder(slot, generation)) {
+        const StateWord next = seen.with(RM_WORD_QUARANTINED);
+        if (cas(slot.word, word, next.bits)) word = next.bits;
+        continue;
+      }
+      cells_seen = true;
     }
     const unsigned holders = seen.has(RM_WORD_SHARED) ? reap_cells(slot, generation, 0) : 0;
     // S4
@@ -131,14 +138,16 @@ unsigned LockEngine::reap_cells(rm_slot& slot, std::uint32_t generation,
                                 std::uint16_t except) noexcept {
   unsigned in_use = 0;
   const bool may_end = !needs_quiet(slot) || StateWord{load(slot.word)}.has(RM_WORD_QUARANTINED);
-  cells_.for_each(slot, generation, [&](rm_cell& cell, CellWord word) {
+  cells_.search(slot, generation, [&](rm_cell& cell, CellWord word) {
     if (!word.in_use()) return true;
     if (word.state() == RM_CELL_HELD && may_end && t_.is_dead(word.context())) {
       std::uint64_t expected = word.bits;
       if (cas(cell.word, expected, word.to(RM_CELL_FREE).bits)) return true;
     }
     if (word.context() == except) return true;
-    // One is enough to know: a resource with many readers costs its last reader no long walk.
+    // One is enough to know. That there is none takes a look at each cell, for a count of holds
+    // would be a second place, torn by a kill (I2): so much a writer pays for readers who share
+    // nothing with each other.
     ++in_use;
     return false;
   });

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How much recovery has to do, whatever the dead left, and a living latch holder, whatever a peer
-// wrote: twice the table, twice the work, or a little more for sorting. What is counted is
-// instructions, of a child that does it step by step.
+// How much recovery has to do, whatever the dead left, and living latch holders, whatever a peer
+// wrote and however many have come or are about to: twice the table, twice the work, or a little
+// more for sorting. What is counted is instructions, of a child that does it step by step.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdint>
+#include <cstdlib>
+#include <deque>
 #include <functional>
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include "resmgr/lock/recovery.hpp"
+#include "resmgr/lock/wait.hpp"
 #include "tests/kill/lock_inspection.hpp"
 #include "tests/lock/fixture.hpp"
 #include "tests/registry/stepper.hpp"
@@ -64,6 +68,7 @@ struct Scene {
   }
 
   std::uint32_t size;
+  std::deque<Wait> waits;
   Domain domain;
 };
 
@@ -139,9 +144,12 @@ void many_hold_lists(Scene& scene) {
   scene.set_word(h, [&](StateWord word) { return word.with_owner(living.id); });
 }
 
-// What a living latch holder finds; he has the resource, and is about to release it.
-Context& one_queue(Scene& scene, const std::function<std::uint16_t(std::uint32_t)>& priority,
-                   std::uint8_t attributes, const std::function<bool(std::uint32_t)>& is_new) {
+/// What a living one does who may find anything.
+using Action = std::function<void()>;
+
+// He has the resource, and releases it.
+Action one_queue(Scene& scene, const std::function<std::uint16_t(std::uint32_t)>& priority,
+                 std::uint8_t attributes, const std::function<bool(std::uint32_t)>& is_new) {
   const Handle h = scene.domain.arm(0, 0, attributes);
   Context& living = *scene.domain.contexts.open(0, 0, 0, this_thread()).value();
   EXPECT_TRUE(scene.domain.engine.acquire(living, h, trying()));
@@ -159,31 +167,88 @@ Context& one_queue(Scene& scene, const std::function<std::uint16_t(std::uint32_t
     WaitQueue(t, slot, 0, 1).push(scene.node(living, 0, priority(i), kUnpushed));
   }
   scene.set_word(h, [](StateWord word) { return word.with(RM_WORD_WAITERS | RM_WORD_WORK); });
-  return living;
+  return
+      [&scene, &living, h] { (void)scene.domain.engine.release(living, h, HoldKind::Exclusive); };
 }
 std::uint16_t scattered(std::uint32_t i) { return static_cast<std::uint16_t>(i * 40503u); }
 bool all_are(std::uint32_t) { return true; }
 bool none_is(std::uint32_t) { return false; }
 bool every_second_is(std::uint32_t i) { return i % 2 == 0; }
 
-Context& each_before_the_last(Scene& scene) {
+Action each_before_the_last(Scene& scene) {
   return one_queue(scene, [&](std::uint32_t i) { return scene.worst(i); }, 0, all_are);
 }
-Context& each_anywhere(Scene& scene) { return one_queue(scene, scattered, 0, all_are); }
-Context& a_queue_to_sort(Scene& scene) {
+Action each_anywhere(Scene& scene) { return one_queue(scene, scattered, 0, all_are); }
+Action a_queue_to_sort(Scene& scene) {
   return one_queue(
       scene, [&](std::uint32_t i) { return scene.worst(i); }, RM_SLOT_ATTR_RESORT, none_is);
 }
-Context& as_many_before_as_came(Scene& scene) {
+Action as_many_before_as_came(Scene& scene) {
   return one_queue(
       scene, [&](std::uint32_t i) { return static_cast<std::uint16_t>(scene.size - i); }, 0,
       every_second_is);
 }
-Context& an_inbox_without_an_end(Scene& scene) {
-  Context& living = one_queue(scene, scattered, 0, all_are);
+Action an_inbox_without_an_end(Scene& scene) {
+  Action action = one_queue(scene, scattered, 0, all_are);
   const LockTables& t = scene.domain.tables();
   store(t.nodes[0].next_link, load(t.slots[0].inbox_link));
-  return living;
+  return action;
+}
+
+// ---- those who read one resource, by their cells ----
+
+/// The first of them is the one who writes.
+std::vector<Context*> open_all(Scene& scene) {
+  std::vector<Context*> all(scene.size);
+  for (Context*& each : all) each = scene.domain.contexts.open(0, 0, 0, this_thread()).value();
+  return all;
+}
+void wait_for(Scene& scene, Context& context, Handle handle, HoldKind kind) {
+  Grant grant;
+  const auto at_once =
+      scene.domain.engine.begin(context, handle, blocking(kind), scene.waits.emplace_back(), grant);
+  ASSERT_TRUE(at_once && !*at_once);
+}
+
+// He has it, and they wait.
+Action readers_who_come(Scene& scene, std::uint8_t attributes) {
+  const Handle h = scene.domain.arm(0, 0, attributes);
+  const auto all = open_all(scene);
+  EXPECT_TRUE(scene.domain.engine.acquire(*all[0], h, trying()));
+  for (std::size_t i = 1; i < all.size(); ++i) wait_for(scene, *all[i], h, HoldKind::Shared);
+  return [&scene, h, writer = all[0]] {
+    (void)scene.domain.engine.release(*writer, h, HoldKind::Exclusive);
+    for (const Wait& wait : scene.waits) {
+      if (!scene.domain.engine.is_decided(wait)) std::abort();
+    }
+  };
+}
+// They have it, and let it go one after the other, while he waits.
+Action readers_who_go(Scene& scene, const std::function<std::size_t(std::size_t)>& order) {
+  const Handle h = scene.domain.arm(0);
+  const auto all = open_all(scene);
+  for (std::size_t i = 1; i < all.size(); ++i) {
+    EXPECT_TRUE(scene.domain.engine.acquire(*all[i], h, trying(HoldKind::Shared)));
+  }
+  wait_for(scene, *all[0], h, HoldKind::Exclusive);
+  std::vector<Context*> going;
+  for (std::size_t i = 1; i < all.size(); ++i) going.push_back(all[1 + order(i - 1)]);
+  return [&scene, h, going] {
+    for (Context* each : going) (void)scene.domain.engine.release(*each, h, HoldKind::Shared);
+    if (!scene.domain.engine.is_decided(scene.waits.front())) std::abort();
+  };
+}
+Action readers_who_waited(Scene& scene) { return readers_who_come(scene, 0); }
+Action readers_of_hardware(Scene& scene) { return readers_who_come(scene, RM_SLOT_ATTR_QUIESCE); }
+Action the_first_goes_first(Scene& scene) {
+  return readers_who_go(scene, [](std::size_t i) { return i; });
+}
+Action the_last_goes_first(Scene& scene) {
+  return readers_who_go(scene, [&](std::size_t i) { return scene.size - 2 - i; });
+}
+Action they_go_anyhow(Scene& scene) {
+  // 7 has no factor in common with how many they are.
+  return readers_who_go(scene, [&](std::size_t i) { return i * 7 % (scene.size - 1); });
 }
 
 struct Damage {
@@ -192,7 +257,7 @@ struct Damage {
 };
 struct Find {
   const char* name;
-  Context& (*fill)(Scene&);
+  Action (*fill)(Scene&);
 };
 std::ostream& operator<<(std::ostream& out, const Find& find) { return out << find.name; }
 std::ostream& operator<<(std::ostream& out, const Damage& damage) { return out << damage.name; }
@@ -204,8 +269,7 @@ class Work : public ::testing::TestWithParam<Param> {
     if (kSanitized) GTEST_SKIP() << "the instructions of a sanitizer are not ours";
     if (const auto why = stepping_is_impossible()) GTEST_SKIP() << *why;
   }
-  template <typename Action>
-  static std::uint64_t count(Action&& action) {
+  static std::uint64_t count(const Action& action) {
     std::uint64_t instructions = 0;
     const auto stopped = kill_where([] {}, action,
                                     [&](std::uintptr_t) {
@@ -243,9 +307,8 @@ class LivingWork : public Work<Find> {
  protected:
   static std::uint64_t instructions(std::uint32_t size) {
     Scene scene(size);
-    Context& living = GetParam().fill(scene);
-    return count(
-        [&] { (void)scene.domain.engine.release(living, Handle(0, 1), HoldKind::Exclusive); });
+    const Action action = GetParam().fill(scene);
+    return HasFailure() ? 0 : count(action);
   }
 };
 
@@ -265,6 +328,11 @@ constexpr Find kFinds[] = {
     {"a_queue_to_sort", a_queue_to_sort},
     {"as_many_before_as_came", as_many_before_as_came},
     {"an_inbox_without_an_end", an_inbox_without_an_end},
+    {"readers_who_waited", readers_who_waited},
+    {"readers_of_hardware", readers_of_hardware},
+    {"the_first_goes_first", the_first_goes_first},
+    {"the_last_goes_first", the_last_goes_first},
+    {"they_go_anyhow", they_go_anyhow},
 };
 
 INSTANTIATE_TEST_SUITE_P(Finds, LivingWork, ::testing::ValuesIn(kFinds),
