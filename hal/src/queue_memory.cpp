@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -30,6 +31,24 @@ Result<void> allocate(int fd, std::uint64_t bytes) noexcept {
     if (::fallocate(fd, 0, 0, static_cast<off_t>(bytes)) == 0) return {};
     if (errno != EINTR) return resmgr::fail_errno(errno, "fallocate of a queue");
   }
+}
+
+// What writing a ring to could do harm: a file, in which eight bytes would be overwritten, or a
+// device. Where /proc is to be seen it names the kind of file. Elsewhere: no other anonymous inode
+// is ready to be written to without being ready for "normal" data, which whatever has no say about
+// its readiness is as well, a device of VFIO for one.
+bool is_eventfd(int fd) {
+  const std::string link = "/proc/self/fd/" + std::to_string(fd);
+  std::array<char, 32> target{};
+  const ssize_t length = ::readlink(link.c_str(), target.data(), target.size());
+  if (length >= 0) {
+    return std::string_view(target.data(), static_cast<std::size_t>(length)) ==
+           "anon_inode:[eventfd]";
+  }
+  struct statfs filesystem{};
+  pollfd readiness{.fd = fd, .events = POLLOUT | POLLWRNORM, .revents = 0};
+  return ::fstatfs(fd, &filesystem) == 0 && filesystem.f_type == ANON_INODE_FS_MAGIC &&
+         ::poll(&readiness, 1, 0) == 1 && readiness.revents == POLLOUT;
 }
 
 }  // namespace
@@ -83,12 +102,7 @@ Result<UniqueFd> make_bell() noexcept {
 }
 
 Result<void> check_bell(int fd) {
-  // Nothing else tells an eventfd from a file in which eight bytes would be overwritten.
-  const std::string link = "/proc/self/fd/" + std::to_string(fd);
-  std::array<char, 32> target{};
-  const ssize_t length = ::readlink(link.c_str(), target.data(), target.size());
-  if (length < 0 ||
-      std::string_view(target.data(), static_cast<std::size_t>(length)) != "anon_inode:[eventfd]") {
+  if (!is_eventfd(fd)) {
     return resmgr::fail(ErrorCode::InvalidArgument, "queue doorbell: not an eventfd");
   }
   const int flags = ::fcntl(fd, F_GETFL);

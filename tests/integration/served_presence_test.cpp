@@ -2,8 +2,6 @@
 //
 // Clients that live and have no connection: only the dead are buried.
 #include <fcntl.h>
-#include <sched.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -44,18 +42,7 @@ bool use_up_descriptors() {
 }
 bool forbid_descriptors() { return allow_descriptors(kNone); }
 
-/// As in a chroot. Of this process alone; only root can.
-bool hide_proc() {
-  return ::unshare(CLONE_NEWNS) == 0 &&
-         ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
-         ::mount("none", "/proc", "tmpfs", 0, nullptr) == 0 && ::access("/proc/self", F_OK) != 0;
-}
 bool see_proc() { return true; }
-
-bool can_hide_proc() {
-  Child child([](Child::Talk&) { return hide_proc() ? 0 : 1; });
-  return child.wait() == 0;
-}
 
 // When it is told to go on, a child ends by exec, its connection with it.
 int execute(const Child::Talk& talk) {

@@ -2,6 +2,8 @@
 #include "tests/integration/served_support.hpp"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -205,6 +207,17 @@ int Child::wait() {
   const int status = status_of(pid_);
   pid_ = 0;
   return status;
+}
+
+bool hide_proc() {
+  return ::unshare(CLONE_NEWNS) == 0 &&
+         ::mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+         ::mount("none", "/proc", "tmpfs", 0, nullptr) == 0 && ::access("/proc/self", F_OK) != 0;
+}
+
+bool can_hide_proc() {
+  Child child([](Child::Talk&) { return hide_proc() ? 0 : 1; });
+  return child.wait() == 0;
 }
 
 }  // namespace hal::test

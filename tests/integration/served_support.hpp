@@ -126,6 +126,12 @@ class Child {
 /// Gives up root for good, in a child. False: it was not root.
 [[nodiscard]] bool become_nobody();
 
+/// /proc is not to be seen any more, as in a chroot; of this process alone. False: it can't be, for
+/// only root can, and not everywhere.
+[[nodiscard]] bool hide_proc();
+/// Whether a child could.
+[[nodiscard]] bool can_hide_proc();
+
 /// Waits until `condition` holds, as others bring about; false if it does not within half a minute.
 [[nodiscard]] bool eventually(const std::function<bool()>& condition);
 

@@ -96,10 +96,10 @@ class HAL_EXPORT Queue {
   [[nodiscard]] static Result<Queue> open(ResourceManager& manager, std::string_view name,
                                           DriverId driver = {});
   /// Attaches to a queue made elsewhere. `memory` comes from memory_fd(), and `bell`, for a queue
-  /// with an event doorbell, from bell_fd(), which can be told from a file only by way of /proc;
-  /// without it such a queue is refused. Errors: InvalidArgument (not the memory of a queue,
-  /// not sealed against resizing, damaged, or the doorbell is missing, unexpected or no eventfd),
-  /// VersionMismatch, NotPermitted (not writable), System. Both descriptors are closed then.
+  /// with an event doorbell, from bell_fd(). Errors: InvalidArgument (not the memory of a queue,
+  /// not sealed against resizing, damaged, or the doorbell is missing, unexpected or no eventfd; to
+  /// who does not see /proc one whose counter is full looks like none), VersionMismatch,
+  /// NotPermitted (not writable), System. Both descriptors are closed then.
   [[nodiscard]] static Result<Queue> attach(UniqueFd memory, UniqueFd bell = {});
 
   /// An empty Queue, as after close(): every call returns Disconnected.
