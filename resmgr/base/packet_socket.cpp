@@ -292,4 +292,13 @@ Result<PacketSocket> PacketListener::accept(PacketMode mode) noexcept {
   return transfer_failed(errno, "accept");
 }
 
+std::string PacketListener::path() const {
+  sockaddr_un address{};
+  socklen_t bytes = sizeof address;
+  void* const out = &address;
+  if (::getsockname(fd_.get(), static_cast<sockaddr*>(out), &bytes) != 0) return {};
+  // The longest path is not ended by a zero; an abstract name begins with one.
+  return {address.sun_path, ::strnlen(address.sun_path, kPathRoom)};
+}
+
 }  // namespace resmgr

@@ -25,6 +25,7 @@
 #include <array>
 #include <cstddef>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -105,6 +106,9 @@ class PacketListener {
   /// The next connection; `mode` is that of the connection. Errors: WouldBlock (there is none),
   /// CapacityExceeded (no descriptor left: the connection still waits), System.
   [[nodiscard]] Result<PacketSocket> accept(PacketMode mode) noexcept;
+  /// Where it listens, also if another process made it; empty if that is no path. May throw
+  /// std::bad_alloc.
+  [[nodiscard]] std::string path() const;
 
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
   /// For poll(2); still owned by this object. -1 when empty.

@@ -208,6 +208,8 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
       predecessor ? succeed(*predecessor, *manager, store) : begin(*manager, store, *config, log);
   if (!property) return std::unexpected(std::move(property.error()));
   if (auto kept = store.keep(*property); !kept) return kept;
+  // One that was passed is where its unit says.
+  const std::string socket_path = property->listener.path();
   if (manager->is_present()) {
     property->estate.on_file = [&](resmgr::Handle handle, int file) { store.file(handle, file); };
   }
@@ -244,7 +246,7 @@ Result<void> run(Options& options, daemon::LogOutput& output) {
       .ready =
           [&] {
             const std::string status =
-                "serves domain " + config->domain.name + " at " + config->socket.path;
+                "serves domain " + config->domain.name + " at " + socket_path;
             const auto told = manager->ready(status);
             if (!told && told.error() == resmgr::ErrorCode::WouldBlock) return false;
             log(LogLevel::Info, status);

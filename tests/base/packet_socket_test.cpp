@@ -347,6 +347,8 @@ TEST_F(PacketPaths, ThatCannotBeOnesAreRefused) {
       PacketListener::listen(longest.substr(0, 107), 0600, PacketMode::NonBlocking);
   ASSERT_TRUE(listener) << listener.error().message();
   EXPECT_TRUE(PacketSocket::connect(longest.substr(0, 107), PacketMode::Blocking));
+  EXPECT_EQ(listener->path(), longest.substr(0, 107));
+  EXPECT_EQ(PacketListener().path(), "");
 }
 
 TEST_F(PacketPaths, SocketsMadeElsewhereAreAdopted) {
@@ -355,6 +357,7 @@ TEST_F(PacketPaths, SocketsMadeElsewhereAreAdopted) {
   ASSERT_EQ(::fcntl(made.get(), F_SETFD, 0), 0);
   auto listener = PacketListener::adopt(std::move(made), PacketMode::NonBlocking);
   ASSERT_TRUE(listener) << listener.error().message();
+  EXPECT_EQ(listener->path(), path_);
   EXPECT_TRUE(is_close_on_exec(listener->fd()));
   EXPECT_EQ(code_of(listener->accept(PacketMode::Blocking)), ErrorCode::WouldBlock);
   auto [near, far] = PacketSocket::pair(PacketMode::Blocking).value();
