@@ -184,6 +184,16 @@ struct [[gnu::visibility("hidden")]] Ring::Impl final : resmgr::client::Doorbell
   void do_heard();
   [[nodiscard]] Result<void> wait_and_tell(std::chrono::nanoseconds at_most);
   [[nodiscard]] Result<void> wait_for_bell(std::uint64_t ns);
+  /// Of those that the kernel does not know of.
+  [[nodiscard]] std::uint64_t until_next_deadline() const noexcept {
+    if (deadlines.empty()) return resmgr::kNoDeadline;
+    const std::uint64_t now = resmgr::Clock::now();
+    const std::uint64_t first = deadlines.top().first;
+    return first > now ? first - now : 0;
+  }
+  [[nodiscard]] bool has_something_to_do() const noexcept {
+    return !due.empty() || !turn.empty() || (open && ::io_uring_sq_ready(&ring) != 0);
+  }
 
   AsyncPath path = AsyncPath::Futex;
   io_uring ring{};  ///< of the path Futex
@@ -312,12 +322,7 @@ void Ring::Impl::do_heard() {
 
 Result<void> Ring::Impl::wait_for_bell(std::uint64_t ns) {
   for (const auto& doorbell : doorbells) doorbell->look();
-  if (!deadlines.empty()) {
-    const std::uint64_t now = resmgr::Clock::now();
-    const std::uint64_t first = deadlines.top().first;
-    ns = std::min(ns, first > now ? first - now : 0);
-  }
-  const __kernel_timespec kernel = async::to_timespec(ns);
+  const __kernel_timespec kernel = async::to_timespec(std::min(ns, until_next_deadline()));
   const timespec timeout{.tv_sec = kernel.tv_sec, .tv_nsec = kernel.tv_nsec};
   pollfd readable{.fd = bell.get(), .events = POLLIN, .revents = 0};
   if (::ppoll(&readable, 1, &timeout, nullptr) < 0 && !is_passing(errno)) {
@@ -448,5 +453,12 @@ Result<void> Ring::post(std::move_only_function<void()> work) {
 
 int Ring::fd() const noexcept { return impl_->open ? impl_->ring.ring_fd : impl_->bell.get(); }
 std::size_t Ring::pending() const noexcept { return impl_->waiting; }
+
+std::chrono::nanoseconds Ring::patience() const noexcept {
+  if (impl_->has_something_to_do()) return {};
+  if (impl_->waiting == 0) return std::chrono::nanoseconds::max();
+  return std::chrono::nanoseconds(
+      std::min(impl_->until_next_deadline(), resmgr::lock::kBoundedSleepNs));
+}
 
 }  // namespace hal

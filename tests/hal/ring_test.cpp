@@ -208,6 +208,28 @@ TEST_P(RingTest, ItsDescriptorSaysWhenThereIsSomethingToTell) {
   EXPECT_EQ(ring_->poll().value(), 1u);
 }
 
+TEST_P(RingTest, PatienceEndsWhereItsDescriptorTellsNothing) {
+  const bool is_kernels = GetParam() == AsyncPath::Futex;
+  constexpr milliseconds kBound(100);
+  EXPECT_EQ(ring_->patience(), std::chrono::nanoseconds::max());
+  ScopedResource held = hold();
+  ASSERT_TRUE(ring_->acquire(*manager_, resource_, wanted(), [](auto) {}));
+  EXPECT_EQ(ring_->patience(), is_kernels ? milliseconds(0) : kBound) << "poll() submits";
+  EXPECT_EQ(ring_->poll().value(), 0u);
+  EXPECT_EQ(ring_->patience(), kBound);
+  Context third = manager_->create_context().value();
+  AcquireOptions soon = wanted(AcquisitionMode::Timeout);
+  soon.timeout = kBound / 2;
+  soon.context = &third;
+  ASSERT_TRUE(ring_->acquire(*manager_, resource_, soon, [](auto) {}));
+  (void)ring_->poll().value();
+  if (ring_->pending() == 2) {
+    EXPECT_LE(ring_->patience(), is_kernels ? kBound : kBound / 2);
+  }
+  ASSERT_TRUE(ring_->acquire(*manager_, add("free"), {}, [](auto) {}));
+  EXPECT_EQ(ring_->patience(), milliseconds(0)) << "somebody is to be told";
+}
+
 TEST_P(RingTest, AClosedManagerEndsItsWaits) {
   const ScopedResource held = hold();
   ErrorCode code{};

@@ -12,6 +12,7 @@ import console
 BUILD = [
     "g++",
     "libabsl-dev",
+    "libasio-dev",
     "libbenchmark-dev",
     "libboost-dev",
     "libcli11-dev",

@@ -11,8 +11,8 @@
 // lock; they may call any function of the ring and of the manager, but not destroy the ring, nor
 // call poll() or run(). What was had at once is called back too: never inside acquire() itself.
 //
-// In a loop of the author's own: wait until fd() is readable, at most for 100 ms while there is
-// something to wait for, and call poll(); also after acquire(), for it is poll() that submits.
+// In a loop of the author's own: wait until fd() is readable, at most for patience(), and call
+// poll(); also after acquire(), for it is poll() that submits.
 //
 // Contexts: a thread's own context waits for a resource once; tasks that run beside each other on
 // one ring need a context each (ResourceManager::create_context()).
@@ -45,6 +45,10 @@
 #include <hal/resource_manager.hpp>
 
 namespace hal {
+
+namespace detail {
+class AsioWait;
+}
 
 struct RingOptions {
   /// Of the submission queue, 1 to 4096; more only mean fewer calls. Waits are not bounded by it.
@@ -94,12 +98,17 @@ class HAL_EXPORT Ring {
   /// Calls `work` inside poll() or run(). Errors: InvalidArgument (nothing to call), System
   /// (ENOMEM).
   Result<void> post(std::move_only_function<void()> work);
-  /// Readable when poll() would find something.
+  /// Readable when poll() would find something, but for what patience() knows of.
   [[nodiscard]] int fd() const noexcept;
+  /// How long fd() may be waited for: not at all if poll() has something to do; until a deadline
+  /// that fd() does not tell; 100 ms at most while there is anything to wait for, as AsyncAcquire
+  /// says why; for ever (nanoseconds::max()) otherwise.
+  [[nodiscard]] std::chrono::nanoseconds patience() const noexcept;
   /// Acquisitions that have no outcome yet, or were not told theirs.
   [[nodiscard]] std::size_t pending() const noexcept;
 
  private:
+  friend class detail::AsioWait;
   /// What waits on a ring; at one address while it does.
   struct Pending {
     Pending(ResourceManager& manager, Handle handle, const AcquireOptions& options,
