@@ -73,6 +73,10 @@ void LockInspection::wait_is_served_or_blocked(const rm_node& node) const {
     return;
   }
   EXPECT_EQ(word.state(), unsigned{RM_NODE_GRANTED}) << "I6";
+  if (load(node.wake_target) != 0) {
+    const std::uint32_t index = t_.link_of(&node) - 1;
+    EXPECT_NE(load(t_.nodes_ready[index / 64]) >> index % 64 & 1, 0u) << "R4: its ring is not told";
+  }
   if (load(node.mode) != RM_WAIT_SHARED) {
     EXPECT_EQ(held.owner(), load(node.context)) << "I2";
   }

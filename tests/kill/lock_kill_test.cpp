@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "resmgr/lock/recovery.hpp"
+#include "resmgr/lock/wait.hpp"
 #include "tests/kill/lock_inspection.hpp"
 #include "tests/lock/fixture.hpp"
 #include "tests/registry/stepper.hpp"
@@ -53,6 +54,21 @@ class Scene {
     return node;
   }
   [[nodiscard]] const std::vector<rm_node*>& waits() const { return waits_; }
+  /// The victim asks for the resource, and a ring waits: on the node's futex, or on the doorbell of
+  /// the victim's process.
+  void begin(Wait& wait, Handle handle, HoldKind kind = HoldKind::Exclusive,
+             std::uint32_t wake_target = 0) {
+    wait.wake_target = wake_target;
+    Grant grant;
+    const auto at_once = domain.engine.begin(victim(), handle, blocking(kind), wait, grant);
+    ASSERT_TRUE(at_once && !*at_once);
+    (void)domain.engine.sleep_on(wait);
+  }
+  void give_up(Wait& wait, unsigned outcome) {
+    (void)domain.engine.give_up(wait, outcome);
+    finish(wait);
+  }
+  void finish(Wait& wait) { (void)domain.engine.finish(victim(), wait); }
   [[nodiscard]] std::span<std::byte> region() {
     return {reinterpret_cast<std::byte*>(domain.tables().region),
             domain.region.header().region_bytes};
@@ -61,6 +77,8 @@ class Scene {
   Domain domain{tiny_capacities(kVictim)};
   Handle r = domain.arm(1);
   Handle s = domain.arm(2);
+  Wait first;   ///< of the victim's, that no thread sleeps for
+  Wait second;  ///< likewise
 
  private:
   Context* victim_ = nullptr;
@@ -261,7 +279,116 @@ const Operation kOperations[] = {
      3},
 };
 
+// Waits that no thread sleeps for: from the request to what becomes of it.
+
+constexpr std::uint32_t kDoorbell = kVictim + 1;  ///< as rm_node.wake_target
+
+// The victim waits beside somebody who holds, and before another.
+void waits_before_another(Scene& s, HoldKind kind, std::uint32_t wake_target) {
+  s.hold(s.peer(), s.r);
+  s.begin(s.first, s.r, kind, wake_target);
+  s.wait(s.other(), s.r, RM_WAIT_EXCLUSIVE, 1000);
+}
+
+std::function<void(Scene&)> waiting_before_another(HoldKind kind, std::uint32_t wake_target = 0) {
+  return [=](Scene& s) { waits_before_another(s, kind, wake_target); };
+}
+
+// He has been granted it, and does not know.
+std::function<void(Scene&)> granted_before_another(HoldKind kind, std::uint32_t wake_target = 0) {
+  return [=](Scene& s) {
+    waits_before_another(s, kind, wake_target);
+    ASSERT_TRUE(s.domain.engine.release(s.peer(), s.r, HoldKind::Exclusive));
+    ASSERT_TRUE(s.domain.engine.is_decided(s.first));
+  };
+}
+
+void waits_for_both(Scene& s) {
+  s.hold(s.peer(), s.r);
+  s.hold(s.peer(), s.s);
+  s.begin(s.first, s.r);
+  s.begin(s.second, s.s);
+}
+
+const Operation kAsyncOperations[] = {
+    {"begin", [](Scene& s) { s.hold(s.peer(), s.r); }, [](Scene& s) { s.begin(s.first, s.r); }, 20},
+    {"begin_behind_another_on_a_doorbell",
+     [](Scene& s) {
+       s.hold(s.peer(), s.r);
+       s.wait(s.other(), s.r, RM_WAIT_EXCLUSIVE, 1);
+     },
+     [](Scene& s) { s.begin(s.first, s.r, HoldKind::Exclusive, kDoorbell); }, 20},
+    {"begin_to_share", [](Scene& s) { s.hold(s.peer(), s.r); },
+     [](Scene& s) { s.begin(s.first, s.r, HoldKind::Shared); }, 20},
+    {"begin_in_a_cycle",
+     [](Scene& s) {
+       s.hold(s.victim(), s.s);
+       s.hold(s.peer(), s.r);
+       s.wait(s.peer(), s.s, RM_WAIT_EXCLUSIVE, 1);
+     },
+     [](Scene& s) {
+       s.begin(s.first, s.r);
+       s.finish(s.first);
+     },
+     20},
+    {"begin_beside_another_wait",
+     [](Scene& s) {
+       s.hold(s.peer(), s.r);
+       s.hold(s.peer(), s.s);
+       s.begin(s.first, s.r);
+     },
+     [](Scene& s) { s.begin(s.second, s.s); }, 20},
+    {"cancel", waiting_before_another(HoldKind::Exclusive),
+     [](Scene& s) { s.give_up(s.first, RM_NODE_CANCELLED); }, 8},
+    {"cancel_on_a_doorbell", waiting_before_another(HoldKind::Exclusive, kDoorbell),
+     [](Scene& s) { s.give_up(s.first, RM_NODE_CANCELLED); }, 10},
+    {"cancel_sharing", waiting_before_another(HoldKind::Shared),
+     [](Scene& s) { s.give_up(s.first, RM_NODE_CANCELLED); }, 8},
+    {"cancel_the_older_of_two", waits_for_both,
+     [](Scene& s) { s.give_up(s.first, RM_NODE_CANCELLED); }, 8},
+    {"time_out_on_a_doorbell", waiting_before_another(HoldKind::Exclusive, kDoorbell),
+     [](Scene& s) { s.give_up(s.first, RM_NODE_TIMED_OUT); }, 8},
+    {"cancel_what_was_granted", granted_before_another(HoldKind::Exclusive),
+     [](Scene& s) {
+       s.give_up(s.first, RM_NODE_CANCELLED);
+       (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Exclusive);
+     },
+     10},
+    {"finish", granted_before_another(HoldKind::Exclusive), [](Scene& s) { s.finish(s.first); }, 5},
+    {"finish_on_a_doorbell", granted_before_another(HoldKind::Exclusive, kDoorbell),
+     [](Scene& s) { s.finish(s.first); }, 5},
+    {"finish_sharing", granted_before_another(HoldKind::Shared),
+     [](Scene& s) { s.finish(s.first); }, 5},
+    {"finish_the_older_of_two",
+     [](Scene& s) {
+       waits_for_both(s);
+       ASSERT_TRUE(s.domain.engine.release(s.peer(), s.r, HoldKind::Exclusive));
+     },
+     [](Scene& s) { s.finish(s.first); }, 5},
+    {"hand_off_to_a_doorbell",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r);
+       rm_node& node = s.wait(s.peer(), s.r, RM_WAIT_EXCLUSIVE, 1);
+       store(node.wake_target, 1u);
+       store(node.word, load(node.word) | RM_NODE_ASLEEP);
+     },
+     [](Scene& s) { (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Exclusive); }, 12},
+    {"thread_ends_while_it_waits",
+     [](Scene& s) {
+       waits_for_both(s);
+       ASSERT_TRUE(s.domain.engine.release(s.peer(), s.r, HoldKind::Exclusive));
+     },
+     [](Scene& s) {
+       s.domain.engine.abandon_waits(s.victim(), ErrorCode::Cancelled);
+       s.domain.contexts.close(s.victim(), true);
+     },
+     15},
+};
+
 INSTANTIATE_TEST_SUITE_P(Operations, LockKill, ::testing::ValuesIn(kOperations),
+                         [](const auto& operation) { return std::string(operation.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(Waits, LockKill, ::testing::ValuesIn(kAsyncOperations),
                          [](const auto& operation) { return std::string(operation.param.name); });
 
 }  // namespace
