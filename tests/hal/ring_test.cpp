@@ -25,7 +25,6 @@ namespace {
 using std::chrono::hours;
 using std::chrono::milliseconds;
 
-constexpr AcquireOptions kBlocking{.mode = AcquisitionMode::Blocking};
 
 class RingTest : public ManagerTest, public ::testing::WithParamInterface<AsyncPath> {
  protected:
