@@ -57,14 +57,12 @@ void AsyncAcquire::begin(ResourceManager& manager, Handle handle, const AcquireO
   resmgr::client::Domain& domain = *manager.domain_;
   Waiting& made = *::new (room_.data()) Waiting(domain, **context);
   if (path == AsyncPath::Auto) path = async::usual_path(domain.async_path());
-  if (path == AsyncPath::Doorbell) {
-    made.doorbell = domain.doorbell();
-    made.wait.wake_target = made.doorbell->target();
-  }
+  if (path == AsyncPath::Doorbell) made.wait.wake_target = domain.doorbell()->target();
   state_ = State::Waiting;
   Grant grant;
   const auto at_once = domain.engine().begin(**context, handle, *request, made.wait, grant);
   if (at_once && !*at_once) {
+    if (path == AsyncPath::Doorbell) made.doorbell = domain.doorbell();
     // The victim of a cycle, say.
     if (domain.engine().is_decided(made.wait)) conclude();
     return;

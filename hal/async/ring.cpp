@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "hal/async/submission.hpp"
+#include "hal/src/convert.hpp"
 #include "hal/src/guard.hpp"
 #include "resmgr/base/clock.hpp"
 #include "resmgr/base/unique_fd.hpp"
@@ -361,8 +362,8 @@ Result<std::unique_ptr<Ring>> Ring::create(RingOptions options) {
   if (options.entries == 0 || options.entries > kMaxEntries) {
     return fail(ErrorCode::InvalidArgument, "entries of a ring");
   }
-  if (options.async_path > AsyncPath::Doorbell) {
-    return fail(ErrorCode::InvalidArgument, "asynchronous path");
+  if (auto path = convert::check(options.async_path); !path) {
+    return std::unexpected(std::move(path.error()));
   }
   return guard("ring", [&]() -> Result<std::unique_ptr<Ring>> {
     auto impl = std::make_unique<Impl>();

@@ -6,6 +6,13 @@
 
 namespace hal::convert {
 
+Result<void> check(AsyncPath path) noexcept {
+  if (path > AsyncPath::Doorbell) {
+    return resmgr::fail(ErrorCode::InvalidArgument, "asynchronous path");
+  }
+  return {};
+}
+
 bool is_valid(const AcquireOptions& options) noexcept {
   return options.mode <= AcquisitionMode::Emergency && options.kind <= HoldKind::Shared &&
          (!options.has_priority || options.priority <= ResourcePriority::Critical);

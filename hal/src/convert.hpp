@@ -16,6 +16,8 @@
 
 namespace hal::convert {
 
+/// Errors: InvalidArgument (it has none of its values).
+[[nodiscard]] Result<void> check(AsyncPath path) noexcept;
 /// Whether every enumeration has one of its values.
 [[nodiscard]] bool is_valid(const AcquireOptions& options) noexcept;
 /// Options as a request of the engine. Errors: InvalidArgument (an enumeration out of range).

@@ -113,8 +113,8 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions 
   if (options.order_policy > OrderPolicy::Refuse) {
     return fail(ErrorCode::InvalidArgument, "order policy");
   }
-  if (options.async_path > AsyncPath::Doorbell) {
-    return fail(ErrorCode::InvalidArgument, "asynchronous path");
+  if (auto path = convert::check(options.async_path); !path) {
+    return std::unexpected(std::move(path.error()));
   }
   return guard("manager", [&]() -> Result<std::unique_ptr<ResourceManager>> {
     resmgr::client::DomainOptions to;
@@ -137,8 +137,8 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions 
 }
 
 Result<std::unique_ptr<ResourceManager>> ResourceManager::connect(ConnectOptions options) {
-  if (options.async_path > AsyncPath::Doorbell) {
-    return fail(ErrorCode::InvalidArgument, "asynchronous path");
+  if (auto path = convert::check(options.async_path); !path) {
+    return std::unexpected(std::move(path.error()));
   }
   return guard("connect", [&]() -> Result<std::unique_ptr<ResourceManager>> {
     const std::vector<std::string> paths = options.socket.empty()
