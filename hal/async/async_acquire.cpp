@@ -30,6 +30,8 @@ struct AsyncAcquire::Waiting final : resmgr::client::DoorbellListener {
   resmgr::lock::Context* context;
   resmgr::lock::Wait wait;
   __kernel_timespec deadline{};  ///< read by the kernel when the requests are submitted
+  bool refused = false;          ///< one of the submissions in flight was
+  bool hopeless = false;         ///< whatever it was
   // Where a thread waits:
   std::shared_ptr<resmgr::client::Doorbell> doorbell{};
   const resmgr::client::DoorbellListener* listener = nullptr;  ///< who is told; null: nobody yet
@@ -97,6 +99,7 @@ Result<void> AsyncAcquire::prepare(std::span<io_uring_sqe* const> sqes,
     return fail(ErrorCode::CapacityExceeded, "submissions");
   }
   Waiting& self = waiting();
+  if (self.hopeless) return fail(ErrorCode::Unsupported, "what this ring allows");
   if (!self.doorbell && !async::has_futex_operations()) {
     return fail(ErrorCode::Unsupported, "io_uring's futex operations");
   }
@@ -127,6 +130,7 @@ Result<void> AsyncAcquire::prepare(std::span<io_uring_sqe* const> sqes,
       async::put_deadline(*sqes[0], *sqes[1], self.deadline, user_data);
     }
   }
+  self.refused = false;
   user_data_ = user_data;
   in_flight_ = static_cast<std::uint8_t>(needed);
   return {};
@@ -152,8 +156,24 @@ std::uint64_t AsyncAcquire::deadline_ns() noexcept { return waiting().wait.deadl
 
 AsyncAcquire::Step AsyncAcquire::complete(const io_uring_cqe* completion) noexcept {
   if (!completion || in_flight_ == 0 || completion->user_data != user_data_) return Step::NotMine;
+  Waiting& self = waiting();
+  if (async::is_refusal(completion->res)) self.refused = true;
   if (--in_flight_ != 0) return Step::More;
-  return settle();
+  const bool refused = self.refused;
+  const Step step = settle();
+  if (refused && step == Step::Rearm) fall_back();
+  return step;
+}
+
+// Submitting the same once more would be refused for ever.
+void AsyncAcquire::fall_back() noexcept {
+  Waiting& self = waiting();
+  if (self.doorbell) {
+    self.hopeless = true;
+    return;
+  }
+  self.doorbell = self.domain->doorbell();
+  self.wait.call_at(self.doorbell->target());
 }
 
 AsyncAcquire::Step AsyncAcquire::settle() noexcept {

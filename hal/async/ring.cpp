@@ -152,7 +152,9 @@ struct [[gnu::visibility("hidden")]] Ring::Impl final : resmgr::client::Doorbell
     if (::io_uring_sq_space_left(&ring) < needed) return defer(pending);
     std::array<io_uring_sqe*, 2> entries{};
     for (unsigned i = 0; i < needed; ++i) entries[i] = ::io_uring_get_sqe(&ring);
-    (void)pending.wait.prepare(entries, pending.id);
+    if (pending.wait.prepare(entries, pending.id)) return;
+    // They are submitted in any case. The wait is looked at when all are.
+    for (unsigned i = 0; i < needed; ++i) async::put_nothing(*entries[i], pending.id);
   }
   void listen_for(Pending& pending) noexcept;
   /// By the doorbell's thread.

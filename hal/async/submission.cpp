@@ -3,6 +3,7 @@
 
 #include <poll.h>
 
+#include <cerrno>
 #include <memory>
 
 namespace hal::async {
@@ -31,6 +32,19 @@ bool ask_for_futex_operations() noexcept {
 bool has_futex_operations() noexcept {
   static const bool has = ask_for_futex_operations();
   return has;
+}
+
+bool is_refusal(int result) noexcept {
+  switch (-result) {
+    case EACCES:  // restricted
+    case EINVAL:
+    case ENOSYS:
+    case EOPNOTSUPP:
+    case EPERM:
+      return true;
+    default:
+      return false;
+  }
 }
 
 void put_poll(io_uring_sqe& sqe, int fd, std::uint64_t user_data) noexcept {

@@ -25,6 +25,9 @@ namespace hal::async {
   if (asked != AsyncPath::Auto) return asked;
   return has_futex_operations() ? AsyncPath::Futex : AsyncPath::Doorbell;
 }
+/// Whether a completion says that the kernel has no such operation, or none for this ring. What was
+/// woken, cancelled or is over says other things.
+[[nodiscard]] bool is_refusal(int result) noexcept;
 /// Completes when the descriptor is readable.
 void put_poll(io_uring_sqe& sqe, int fd, std::uint64_t user_data) noexcept;
 /// Completes when the futex is woken, or at once if it does not say `value`.

@@ -302,7 +302,8 @@ bool LockEngine::decide(const Waiter& waiter, unsigned outcome, Wakeup& owed) no
 
 // Should the node be somebody else's by now, he is woken for nothing.
 void LockEngine::call(rm_node& node, Wakeup& owed) noexcept {
-  const std::uint32_t target = load_acquire(node.wake_target);
+  // Seq_cst, as the decision before it: see Wait::call_at().
+  const std::uint32_t target = load(node.wake_target);
   rm_client* const client = target != 0 ? t_.client(target - 1) : nullptr;
   if (!client) {
     owed.owe(&node.word);

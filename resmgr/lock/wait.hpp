@@ -39,6 +39,12 @@ struct Wait {
   [[nodiscard]] bool timed() const noexcept {
     return request.mode == AcquisitionMode::Timeout || request.mode == AcquisitionMode::Emergency;
   }
+  /// From here on it is to be called elsewhere, as rm_node.wake_target. REQUIRES: it is begun, and
+  /// sleep_on() follows. (Seq_cst, as that and who decides: either finds what the other did.)
+  void call_at(std::uint32_t target) noexcept {
+    wake_target = target;
+    store(waiter.node->wake_target, target);
+  }
 };
 
 }  // namespace resmgr::lock

@@ -25,7 +25,6 @@ namespace {
 using std::chrono::hours;
 using std::chrono::milliseconds;
 
-
 class RingTest : public ManagerTest, public ::testing::WithParamInterface<AsyncPath> {
  protected:
   void SetUp() override {

@@ -7,9 +7,9 @@
 // checks, and one completion on the ring says that there is an outcome. What it is not: a ring; see
 // hal::Ring for one. Nor a shortcut past the queue.
 //
-// What wakes it: the kernel waits on the request's own futex (Linux 6.7). Where it can't, or
-// ManagerOptions::async_path says so, a thread of the manager's, one for all waits, tells an
-// eventfd that the request then has, and the ring polls. All else is the same.
+// What wakes it: the kernel waits on the request's own futex (Linux 6.7). Where it can't, or the
+// ring is not allowed to, or ManagerOptions::async_path says so, a thread of the manager's, one for
+// all waits, tells an eventfd that the request then has, and the ring polls. All else is the same.
 //
 // One submission for each wait, two where there is a deadline, with the author's user_data, which
 // no other request in flight may have: the kernel finds what a deadline ends by it. Each brings a
@@ -93,9 +93,10 @@ class HAL_EXPORT AsyncAcquire {
   [[nodiscard]] unsigned submissions() const noexcept;
   /// Fills them; the first ones of `sqes` if those are more. They must be submitted together, in
   /// this order, with nothing between. Errors: CapacityExceeded (too few of them, or null, as they
-  /// are when the submission queue is full), InvalidArgument (submissions() is 0); where a thread
-  /// does the waiting also Unsupported (it was to be the kernel, which can't), CapacityExceeded
-  /// (descriptors), System. On an error none was touched.
+  /// are when the submission queue is full), InvalidArgument (submissions() is 0), Unsupported (the
+  /// kernel has no futex operations, and no other path may be taken; or the ring refused whatever
+  /// was tried); where a thread does the waiting also CapacityExceeded (descriptors), System. On an
+  /// error none was touched: fill what the ring gave out with a NOP, for it will submit it.
   Result<void> prepare(std::span<io_uring_sqe* const> sqes, std::uint64_t user_data) noexcept;
   /// Tells it a completion. Null is NotMine.
   Step complete(const io_uring_cqe* completion) noexcept;
@@ -150,6 +151,7 @@ class HAL_EXPORT AsyncAcquire {
   void conclude() noexcept;
   void end_with(Result<resmgr::lock::Grant> grant) noexcept;
   Step settle() noexcept;
+  void fall_back() noexcept;
   void clear() noexcept;
   [[nodiscard]] Waiting& waiting() noexcept;
   [[nodiscard]] Error& error() noexcept;
