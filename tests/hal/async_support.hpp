@@ -28,8 +28,12 @@ namespace hal::test {
 
 class AuthorsRing {
  public:
-  explicit AuthorsRing(unsigned entries = 64) {
-    open_ = ::io_uring_queue_init(entries, &ring_, 0) == 0;
+  /// `completions`: how many have room; 0: as many as the kernel thinks fit.
+  explicit AuthorsRing(unsigned entries = 64, unsigned completions = 0, unsigned flags = 0) {
+    io_uring_params params{};
+    params.flags = flags | (completions != 0 ? IORING_SETUP_CQSIZE : 0u);
+    params.cq_entries = completions;
+    open_ = ::io_uring_queue_init_params(entries, &ring_, &params) == 0;
   }
   ~AuthorsRing() {
     if (open_) ::io_uring_queue_exit(&ring_);
