@@ -49,20 +49,25 @@ struct AsyncAcquire::Waiting final : resmgr::client::DoorbellListener {
 
 void AsyncAcquire::begin(ResourceManager& manager, Handle handle, const AcquireOptions& options,
                          std::source_location where, AsyncPath path) noexcept {
-  static_assert(sizeof(Waiting) <= kRoom && sizeof(Error) <= kRoom && alignof(Waiting) <= 8 &&
-                alignof(Error) <= 8);
   // Whoever goes on when it is granted is run by this thread, as far as anybody knows.
   const auto context = manager.acquirer(options.context, true);
   if (!context) return fail_with(context.error());
   const auto request = convert::request(options, where);
   if (!request) return fail_with(request.error());
-  resmgr::client::Domain& domain = *manager.domain_;
-  Waiting& made = *::new (room_.data()) Waiting(domain, **context);
+  begin(*manager.domain_, **context, handle, *request, path);
+}
+
+void AsyncAcquire::begin(resmgr::client::Domain& domain, resmgr::lock::Context& context,
+                         Handle handle, const resmgr::lock::Request& request,
+                         AsyncPath path) noexcept {
+  static_assert(sizeof(Waiting) <= kRoom && sizeof(Error) <= kRoom && alignof(Waiting) <= 8 &&
+                alignof(Error) <= 8);
+  Waiting& made = *::new (room_.data()) Waiting(domain, context);
   if (path == AsyncPath::Auto) path = async::usual_path(domain.async_path());
   if (path == AsyncPath::Doorbell) made.wait.wake_target = domain.doorbell()->target();
   state_ = State::Waiting;
   Grant grant;
-  const auto at_once = domain.engine().begin(**context, handle, *request, made.wait, grant);
+  const auto at_once = domain.engine().begin(context, handle, request, made.wait, grant);
   if (at_once && !*at_once) {
     if (path == AsyncPath::Doorbell) made.doorbell = domain.doorbell();
     // The victim of a cycle, say.

@@ -40,10 +40,18 @@ namespace {
 constexpr unsigned kMaxEntries = 4096;
 /// Of the completion that says that something was posted. No place is as high.
 constexpr std::uint64_t kPosted = ~std::uint64_t{0};
+// An id: uses of the place:32 | round:8 | place:24. Who waits for one thing after the other does so
+// under an id of another round each time, for what was in flight for the last may still complete.
 constexpr unsigned kUsesShift = 32;
+constexpr std::uint64_t kOneRound = 1u << 24;
+constexpr std::uint64_t kRounds = 0xff * kOneRound;
+constexpr std::size_t kMaxPlaces = kOneRound - 1;
 
 constexpr std::uint32_t place_of(std::uint64_t id) noexcept {
-  return static_cast<std::uint32_t>(id);
+  return static_cast<std::uint32_t>(id % kOneRound);
+}
+constexpr std::uint64_t next_round(std::uint64_t id) noexcept {
+  return (id & ~kRounds) | ((id + kOneRound) & kRounds);
 }
 
 // Whether it passes: a signal, a timeout, memory, a full queue.
@@ -97,13 +105,19 @@ struct [[gnu::visibility("hidden")]] Ring::Impl final : resmgr::client::Doorbell
     return {};
   }
 
+  /// Of whatever round.
   [[nodiscard]] Pending* find(std::uint64_t id) const noexcept {
     const std::uint32_t at = place_of(id);
     if (at >= places.size() || places[at].uses != id >> kUsesShift) return nullptr;
     return places[at].pending;
   }
+  [[nodiscard]] Pending* find_now(std::uint64_t id) const noexcept {
+    Pending* const pending = find(id);
+    return pending && pending->id == id ? pending : nullptr;
+  }
   [[nodiscard]] std::uint64_t put(Pending& pending) {
     if (free.empty()) {
+      if (places.size() == kMaxPlaces) throw std::bad_alloc();
       places.emplace_back();
       // So that what follows needs no memory.
       for (auto* list : {&free, &due, &turn}) list->reserve(places.capacity());
@@ -172,10 +186,16 @@ struct [[gnu::visibility("hidden")]] Ring::Impl final : resmgr::client::Doorbell
   }
   void ring_the_bell() const noexcept { (void)::eventfd_write(bell.get(), 1); }
   void look_at(std::uint64_t id) {
-    Pending* const pending = find(id);
+    Pending* const pending = find_now(id);
     if (pending && pending->wait.check()) tell(*pending);
   }
+  /// Of what is done.
   void tell(Pending& pending) {
+    if (!pending.is_all()) {
+      pending.id = next_round(pending.id);
+      arm(pending);
+      return;
+    }
     const auto own = take_out(pending);
     ++told;
     pending.tell();
@@ -248,7 +268,7 @@ void Ring::Impl::complete(const io_uring_cqe& completion) {
     do_posted();
     return;
   }
-  Pending* const pending = find(completion.user_data);
+  Pending* const pending = find_now(completion.user_data);
   if (!pending) return;
   switch (pending->wait.complete(&completion)) {
     case AsyncAcquire::Step::Done:
@@ -379,18 +399,21 @@ Result<std::unique_ptr<Ring>> Ring::create(RingOptions options) {
 Ring::Ring(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
 Ring::~Ring() = default;
 
+Ring::Token Ring::own(std::unique_ptr<Pending> made) {
+  Pending& pending = *made;
+  pending.id = impl_->put(pending);
+  impl_->places[place_of(pending.id)].own = std::move(made);
+  impl_->arm(pending);
+  return Token{pending.id};
+}
+
 Result<Ring::Token> Ring::acquire(ResourceManager& manager, Handle handle,
                                   const AcquireOptions& options, Callback callback,
                                   std::source_location where) {
   if (!callback) return fail(ErrorCode::InvalidArgument, "no callback");
   return guard("ring", [&]() -> Result<Token> {
-    auto made =
-        std::make_unique<Called>(manager, handle, options, where, impl_->path, std::move(callback));
-    Pending& pending = *made;
-    pending.id = impl_->put(pending);
-    impl_->places[place_of(pending.id)].own = std::move(made);
-    impl_->arm(pending);
-    return Token{pending.id};
+    return own(std::make_unique<Called>(manager, handle, options, where, impl_->path,
+                                        std::move(callback)));
   });
 }
 
@@ -402,7 +425,7 @@ bool Ring::add(Pending& pending) noexcept try {
   return true;
 } catch (const std::bad_alloc&) {
   // It goes on at once, and finds that it was cancelled.
-  (void)pending.wait.cancel();
+  pending.cancel();
   return false;
 }
 
@@ -411,7 +434,7 @@ void Ring::forget(Pending& pending) noexcept { (void)impl_->take_out(pending); }
 bool Ring::cancel(Token token) noexcept {
   Pending* const pending = impl_->find(token.value);
   if (!pending) return false;
-  (void)pending->wait.cancel();
+  pending->cancel();
   // Where nothing was in flight no completion will come.
   if (pending->wait.done()) impl_->defer(*pending);
   return true;

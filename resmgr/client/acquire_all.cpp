@@ -2,6 +2,7 @@
 #include "resmgr/client/acquire_all.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <compare>
 #include <cstdint>
 #include <utility>
@@ -68,11 +69,13 @@ Result<void> AcquireAll::refused(Error error) noexcept {
   return {};
 }
 
-// The last first, as scopes do it.
+// The last first, as scopes do it. Of a context that was closed meanwhile nothing is left to let go
+// of.
 void AcquireAll::let_go() noexcept {
+  lock::LockEngine* const engine = context_->engine.load(std::memory_order_acquire);
   for (; !acquired_.empty(); acquired_.pop_back()) {
     const Acquired& last = acquired_.back();
-    (void)domain_->engine().release(*context_, last.handle, last.kind);
+    if (engine) (void)engine->release(*context_, last.handle, last.kind);
   }
 }
 

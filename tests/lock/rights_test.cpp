@@ -53,7 +53,7 @@ TEST_F(RightsOfContexts, TheFastPathLeavesItToOthers) {
     EXPECT_FALSE(take_fast(domain.engine, stranger, restricted, kind));
   }
   std::uint8_t tenure = 0;
-  EXPECT_EQ(FastPath::try_exclusive_beside(user, domain.engine.order(), restricted, {}, tenure),
+  EXPECT_EQ(FastPath::try_exclusive_beside(user, &domain.engine.order(), restricted, {}, tenure),
             FastPath::Outcome::NotMine);
 }
 

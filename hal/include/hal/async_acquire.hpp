@@ -54,12 +54,15 @@ struct io_uring_sqe;
 // NOLINTEND(readability-identifier-naming)
 
 namespace resmgr::client {
+class Domain;
 class Doorbell;
 class DoorbellListener;
 }  // namespace resmgr::client
 namespace resmgr::lock {
+struct Context;
 struct Grant;
-}
+struct Request;
+}  // namespace resmgr::lock
 
 namespace hal {
 
@@ -120,6 +123,8 @@ class HAL_EXPORT AsyncAcquire {
   struct Waiting;
   static constexpr std::size_t kRoom = 400;
 
+  /// Nothing yet; see begin().
+  AsyncAcquire() noexcept {}  // NOLINT(cppcoreguidelines-pro-type-member-init): as below
   /// `path`: not Auto: instead of the manager's.
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): room_ is for who waits
   AsyncAcquire(ResourceManager& manager, Handle handle, const AcquireOptions& options,
@@ -146,6 +151,9 @@ class HAL_EXPORT AsyncAcquire {
   [[nodiscard]] std::uint64_t deadline_ns() noexcept;
   void begin(ResourceManager& manager, Handle handle, const AcquireOptions& options,
              std::source_location where, AsyncPath path) noexcept;
+  /// REQUIRES: it is new, or was taken.
+  void begin(resmgr::client::Domain& domain, resmgr::lock::Context& context, Handle handle,
+             const resmgr::lock::Request& request, AsyncPath path) noexcept;
   [[nodiscard]] Result<ScopedResource> failure() noexcept;
   void fail_with(Error error) noexcept;
   void conclude() noexcept;

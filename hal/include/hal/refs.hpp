@@ -106,11 +106,17 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
  private:
   friend class AsyncAcquire;
   friend class ResourceManager;
+  friend class Ring;
   friend class WeakResource;
   ScopedResource(Handle handle, resmgr::lock::Context* context, HoldKind kind) noexcept
       : handle_(handle),
         context_(reinterpret_cast<std::uintptr_t>(context) |
                  (kind == HoldKind::Shared ? kSharedBit : 0)) {}
+  /// The hold is somebody else's to let go of.
+  Handle hand_on() noexcept {
+    context_ = 0;
+    return std::exchange(handle_, Handle());
+  }
   static void let_go(Handle handle, std::uintptr_t context) noexcept;
   [[gnu::noinline]] static void let_go_slowly(Handle handle, std::uintptr_t context,
                                               bool ended) noexcept;

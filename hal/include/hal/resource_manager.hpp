@@ -434,6 +434,7 @@ class HAL_EXPORT ResourceManager {
 
   friend class AsyncAcquire;
   friend class Queue;
+  friend class Ring;
   struct FileResource {
     std::string_view name;
     const ResourceMetadata& metadata;

@@ -37,7 +37,9 @@
 #include <functional>
 #include <memory>
 #include <source_location>
+#include <span>
 #include <utility>
+#include <vector>
 
 #include <hal/async_acquire.hpp>
 #include <hal/export.hpp>
@@ -60,7 +62,9 @@ struct RingOptions {
 class HAL_EXPORT Ring {
  public:
   using Callback = std::move_only_function<void(Result<ScopedResource>)>;
+  using AllCallback = std::move_only_function<void(Result<std::vector<ScopedResource>>)>;
   class Acquisition;
+  class AllAcquisition;
   /// Names a callback's acquisition until it was called back.
   struct Token {
     std::uint64_t value = 0;
@@ -82,6 +86,15 @@ class HAL_EXPORT Ring {
   /// coroutine, say, gives the wait up.
   [[nodiscard]] Acquisition acquire(
       ResourceManager& manager, Handle handle, const AcquireOptions& options = {},
+      std::source_location where = std::source_location::current()) noexcept;
+  /// Acquires all of them or none, as ResourceManager::acquire_all(): one is waited for at a time.
+  /// `wanted` is read before this returns. Errors: as acquire().
+  Result<Token> acquire_all(ResourceManager& manager, std::span<const Wanted> wanted,
+                            const AcquireOptions& options, AllCallback callback,
+                            std::source_location where = std::source_location::current());
+  /// The same for coroutines. (No list in braces: g++ 12 compiles none beside co_await.)
+  [[nodiscard]] AllAcquisition acquire_all(
+      ResourceManager& manager, std::span<const Wanted> wanted, const AcquireOptions& options = {},
       std::source_location where = std::source_location::current()) noexcept;
   /// Gives an acquisition up; its callback is called with Cancelled, or with what was faster. False
   /// if it has been called.
@@ -114,21 +127,41 @@ class HAL_EXPORT Ring {
     Pending(ResourceManager& manager, Handle handle, const AcquireOptions& options,
             std::source_location where, AsyncPath path) noexcept
         : wait(manager, handle, options, where, path) {}
+    Pending() noexcept = default;
     Pending(const Pending&) = delete;
     Pending& operator=(const Pending&) = delete;
     virtual ~Pending() = default;
     /// Tells the outcome. The ring knows it no more.
     virtual void tell() = 0;
+    /// Of what is done: whether that is all. If not, it waits for something else by now.
+    [[nodiscard]] virtual bool is_all() noexcept { return true; }
+    virtual void cancel() noexcept { (void)wait.cancel(); }
 
     AsyncAcquire wait;
     std::uint64_t id = 0;  ///< what the ring knows it by; 0: it does not
   };
   struct Called;
+  /// Several, which are waited for in turn.
+  struct Several : Pending {
+    Several(Ring& ring, ResourceManager& manager, std::span<const Wanted> wanted,
+            const AcquireOptions& options, std::source_location where) noexcept;
+    ~Several() override;
+    [[nodiscard]] bool is_all() noexcept final;
+    void cancel() noexcept final;
+    [[nodiscard]] Result<std::vector<ScopedResource>> take() noexcept;
+
+   private:
+    struct [[gnu::visibility("hidden")]] Steps;
+    std::unique_ptr<Steps> steps_;  ///< null: no memory for them
+  };
+  struct CalledAll;
   struct [[gnu::visibility("hidden")]] Impl;
 
   explicit Ring(std::unique_ptr<Impl> impl) noexcept;
   [[nodiscard]] AsyncPath path() const noexcept;
   [[nodiscard]] bool add(Pending& pending) noexcept;
+  /// Adds a callback's. May throw std::bad_alloc.
+  [[nodiscard]] Token own(std::unique_ptr<Pending> made);
   void forget(Pending& pending) noexcept;
 
   std::unique_ptr<Impl> impl_;
@@ -158,10 +191,41 @@ class [[nodiscard]] Ring::Acquisition final : private Ring::Pending {
   std::coroutine_handle<> waiting_;
 };
 
+/// What acquire_all() of a coroutine is: await it, once.
+class [[nodiscard]] Ring::AllAcquisition final : private Ring::Several {
+ public:
+  AllAcquisition(Ring& ring, ResourceManager& manager, std::span<const Wanted> wanted,
+                 const AcquireOptions& options, std::source_location where) noexcept
+      : Several(ring, manager, wanted, options, where), ring_(ring) {}
+  ~AllAcquisition() override {
+    if (id != 0) ring_.forget(*this);
+  }
+
+  [[nodiscard]] bool await_ready() const noexcept { return wait.done(); }
+  [[nodiscard]] bool await_suspend(std::coroutine_handle<> waiting) noexcept {
+    waiting_ = waiting;
+    return ring_.add(*this);
+  }
+  [[nodiscard]] Result<std::vector<ScopedResource>> await_resume() noexcept { return take(); }
+
+ private:
+  void tell() override { waiting_.resume(); }
+
+  Ring& ring_;
+  std::coroutine_handle<> waiting_;
+};
+
 inline Ring::Acquisition Ring::acquire(ResourceManager& manager, Handle handle,
                                        const AcquireOptions& options,
                                        std::source_location where) noexcept {
   return {*this, manager, handle, options, where};
+}
+
+inline Ring::AllAcquisition Ring::acquire_all(ResourceManager& manager,
+                                              std::span<const Wanted> wanted,
+                                              const AcquireOptions& options,
+                                              std::source_location where) noexcept {
+  return {*this, manager, wanted, options, where};
 }
 
 }  // namespace hal
