@@ -5,7 +5,7 @@
 #include <liburing.h>
 
 #include <array>
-#include <optional>
+#include <memory>
 
 #include <hal/async_acquire.hpp>
 
@@ -36,8 +36,9 @@ class Server {
   bool go_on(const io_uring_cqe& completion) {
     if (completion.user_data == kReceived) {
       if (completion.res != sizeof(message_)) return false;
-      wait_.emplace(line_.manager(), line_.buffer(),
-                    hal::AcquireOptions{.mode = hal::AcquisitionMode::Blocking});
+      wait_ = std::make_unique<hal::AsyncAcquire>(
+          line_.manager(), line_.buffer(),
+          hal::AcquireOptions{.mode = hal::AcquisitionMode::Blocking});
       wait_->done() ? send() : wait();
     } else if (completion.user_data == kAcquired) {
       const auto step = wait_->complete(&completion);
@@ -65,7 +66,7 @@ class Server {
 
   example::EchoLine& line_;
   io_uring ring_{};
-  std::optional<hal::AsyncAcquire> wait_;
+  std::unique_ptr<hal::AsyncAcquire> wait_;
   hal::ScopedResource hold_;
   int message_ = 0;
 };

@@ -84,10 +84,11 @@ Domain::Domain(Parts parts, DomainOptions options)
       view_(registry_),
       locks_(std::move(parts.locks)),
       engine_(locks_.tables(), *this),
-      // NOLINTNEXTLINE(bugprone-unchecked-optional-access): what is not served has a writer
+      // NOLINTBEGIN(bugprone-unchecked-optional-access): what is not served has a writer
       authority_(parts.served
                      ? std::move(parts.served)
                      : std::make_unique<EmbeddedAuthority>(*parts.writer, view_, locks_, engine_)),
+      // NOLINTEND(bugprone-unchecked-optional-access)
       client_(parts.client),
       ticker_(engine_),
       async_path_(options.async_path),

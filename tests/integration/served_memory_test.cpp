@@ -20,7 +20,7 @@
 namespace hal::test {
 namespace {
 
-constexpr std::size_t kBytes = 4 * 4096;
+constexpr std::size_t kBytes = std::size_t{4} * 4096;
 const ResourceMetadata kShareable{.size_bytes = kBytes, .flags = ResourceFlags::Shareable};
 constexpr const char* kForeign = "of-its-owner";
 

@@ -58,7 +58,7 @@ Outcome<void> ServedHardware::start_processes() {
        {std::pair(&timer_, Role::Timer), {&checker_, Role::Checker}, {&dma_, Role::Dma}}) {
     auto process = RoleProcess::start(role, options_, daemon_.socket());
     if (!process) return std::unexpected(std::move(process.error()));
-    to->emplace(std::move(*process));
+    *to = std::make_unique<RoleProcess>(std::move(*process));
   }
   for (const auto& process : {&timer_, &checker_, &dma_}) {
     const auto ready = (*process)->hear<Ready>();
@@ -133,7 +133,7 @@ Outcome<void> ServedHardware::restart_dma() {
   if (status != -SIGKILL) return failed(role_name(Role::Dma), fate_text(status));
   auto process = RoleProcess::start(Role::Dma, options_, daemon_.socket());
   if (!process) return std::unexpected(std::move(process.error()));
-  dma_.emplace(std::move(*process));
+  dma_ = std::make_unique<RoleProcess>(std::move(*process));
   if (auto ready = dma_->hear<Ready>(); !ready) return std::unexpected(std::move(ready.error()));
   return {};
 }
@@ -156,7 +156,7 @@ void ServedHardware::describe(Screen& screen) const {
 
 std::vector<std::string> ServedHardware::close() {
   std::vector<std::string> left;
-  const auto stop = [&](std::optional<RoleProcess>& process) {
+  const auto stop = [&](std::unique_ptr<RoleProcess>& process) {
     if (auto trouble = process->stop()) left.push_back(*std::move(trouble));
     process.reset();
   };

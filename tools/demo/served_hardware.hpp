@@ -19,7 +19,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -55,10 +54,8 @@ class ServedHardware {
   [[nodiscard]] hal::Handle stream() const noexcept { return stream_; }
   [[nodiscard]] std::uint64_t frame_bytes() const noexcept { return frame_bytes_; }
   [[nodiscard]] Pool pool();
-  // NOLINTBEGIN(bugprone-unchecked-optional-access): there since they were started
   [[nodiscard]] RoleProcess& checker() noexcept { return *checker_; }
   [[nodiscard]] RoleProcess& dma() noexcept { return *dma_; }
-  // NOLINTEND(bugprone-unchecked-optional-access)
   /// A new link to the DMA driver that runs now, in place of the last one, which was buried.
   Outcome<void> open_link();
   /// REQUIRES: open_link() went well.
@@ -89,9 +86,9 @@ class ServedHardware {
   hal::DriverId checker_driver_;
   hal::DriverId dma_driver_;
   // Empty once they were stopped.
-  std::optional<RoleProcess> timer_;
-  std::optional<RoleProcess> checker_;
-  std::optional<RoleProcess> dma_;
+  std::unique_ptr<RoleProcess> timer_;
+  std::unique_ptr<RoleProcess> checker_;
+  std::unique_ptr<RoleProcess> dma_;
   std::unique_ptr<DmaLink> link_;
   std::uint32_t links_ = 0;  ///< made so far
   std::uint64_t frame_bytes_ = 0;

@@ -52,7 +52,7 @@ ServedStream::~ServedStream() {
 
 hal::Result<drivers::dma::Ticket> ServedStream::submit(
     std::span<const drivers::dma::Descriptor> work, std::uint64_t number) {
-  ChildProcess& driver = hardware_.dma().process();
+  const ChildProcess& driver = hardware_.dma().process();
   if (fate_.killed != 0 || number != fate_.frame || !driver.freeze()) {
     return Stream::submit(work, number);
   }

@@ -66,7 +66,7 @@ Result<std::uint64_t> ask(Source& source, const Request& request) {
 
 /// What an operator does next, where that does not depend on the verb.
 std::string advice(const Source& source, const std::string& subject, const Error& error) {
-  const std::string said = subject + ": " + error.message();
+  std::string said = subject + ": " + error.message();
   switch (error.code()) {
     case ErrorCode::NotPermitted:
       return said + ": ask as root, or have [operators] in its configuration name this user";
@@ -184,7 +184,7 @@ std::string drain_text(const Options& options, std::uint64_t resources,
                  {"drained", left.empty()},
                  {"holders", std::move(holders)}});
   }
-  std::string text =
+  const std::string text =
       fmt::format("{}: nobody acquires its resources ({}) any more\n", options.driver, resources);
   if (left.empty()) return text + "nobody holds any\n";
   Table table({"RESOURCE", "DRIVER", "PID", "KIND", "AGE"});

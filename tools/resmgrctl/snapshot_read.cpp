@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "resmgr/abi/layout.h"
+#include "tools/resmgrctl/close_file.hpp"
 #include "tools/resmgrctl/region_copy.hpp"
 #include "tools/resmgrctl/snapshot.hpp"
 #include "tools/resmgrctl/snapshot_format.hpp"
@@ -25,10 +26,6 @@ constexpr std::uint64_t kMaxRegionBytes = std::uint64_t{1} << 40;
 constexpr std::string_view kForeign =
     "is no snapshot of a domain: make one with 'resmgrctl snapshot FILE'";
 constexpr std::string_view kDamaged = "is damaged: make another with 'resmgrctl snapshot FILE'";
-
-struct Close {
-  void operator()(std::FILE* file) const noexcept { (void)std::fclose(file); }
-};
 
 class Reader {
  public:
@@ -50,7 +47,7 @@ class Reader {
   [[nodiscard]] bool at_end() { return std::fgetc(file_.get()) == EOF; }
 
  private:
-  std::unique_ptr<std::FILE, Close> file_;
+  OpenFile file_;
   SnapshotSum sum_;
 };
 

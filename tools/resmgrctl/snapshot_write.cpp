@@ -13,16 +13,13 @@
 #include <utility>
 
 #include "resmgr/base/error.hpp"
+#include "tools/resmgrctl/close_file.hpp"
 #include "tools/resmgrctl/region_copy.hpp"
 #include "tools/resmgrctl/snapshot.hpp"
 #include "tools/resmgrctl/snapshot_format.hpp"
 
 namespace resmgrctl {
 namespace {
-
-struct Close {
-  void operator()(std::FILE* file) const noexcept { (void)std::fclose(file); }
-};
 
 /// A file in the making, beside the one that it will become.
 class Draft {
@@ -65,7 +62,7 @@ class Draft {
  private:
   std::string path_;
   std::string draft_;
-  std::unique_ptr<std::FILE, Close> file_;
+  OpenFile file_;
   SnapshotSum sum_;
   std::uint64_t written_ = 0;
 };
