@@ -222,7 +222,7 @@ TEST_P(AsyncFaultTest, ARefusedSubmissionIsNotAnOutcome) {
 /// A ring that may do NOP and these.
 class RestrictedRing : public AuthorsRing {
  public:
-  explicit RestrictedRing(std::initializer_list<int> operations)
+  explicit RestrictedRing(const std::vector<int>& operations)
       : AuthorsRing(64, 0, IORING_SETUP_R_DISABLED) {
     std::vector<io_uring_restriction> rules;
     const auto allow = [&rules](std::uint16_t what, int value) {
@@ -251,7 +251,7 @@ class RestrictedRing : public AuthorsRing {
 };
 
 TEST_P(AsyncFaultTest, WhereFutexesAreRefusedAThreadWaits) {
-  RestrictedRing ring{IORING_OP_POLL_ADD, IORING_OP_LINK_TIMEOUT};
+  RestrictedRing ring({IORING_OP_POLL_ADD, IORING_OP_LINK_TIMEOUT});
   ASSERT_TRUE(ring.is_restricted());
   hold(50);
   begin_all();
@@ -273,7 +273,7 @@ TEST_P(AsyncFaultTest, WhereFutexesAreRefusedAThreadWaits) {
 }
 
 TEST_P(AsyncFaultTest, WhereFutexesAreRefusedDeadlinesAreKept) {
-  RestrictedRing ring{IORING_OP_POLL_ADD, IORING_OP_LINK_TIMEOUT};
+  RestrictedRing ring({IORING_OP_POLL_ADD, IORING_OP_LINK_TIMEOUT});
   ASSERT_TRUE(ring.is_restricted());
   hold(1);
   AcquireOptions options = wanted(1);
@@ -284,7 +284,7 @@ TEST_P(AsyncFaultTest, WhereFutexesAreRefusedDeadlinesAreKept) {
 }
 
 TEST_P(AsyncFaultTest, WhereAllIsRefusedSubmittingEnds) {
-  RestrictedRing ring{};
+  RestrictedRing ring({});
   ASSERT_TRUE(ring.is_restricted());
   hold(2);
   begin_all();
