@@ -160,6 +160,7 @@ TEST_P(AsioCoroutineTest, AStrandServesThreads) {
 }
 
 #if defined(HAL_ASIO_HAS_SLOTS)
+// NOLINTNEXTLINE(misc-unused-using-decls): the races use it
 using net::experimental::awaitable_operators::operator||;
 
 TEST_P(AsioCoroutineTest, ATimerThatWinsARaceCancelsTheWait) {

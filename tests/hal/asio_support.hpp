@@ -18,7 +18,6 @@
 #include <chrono>
 #include <memory>
 #include <optional>
-#include <utility>
 
 #include <hal/asio.hpp>
 

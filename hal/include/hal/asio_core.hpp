@@ -122,6 +122,7 @@ class AsioCore;
 /// Knows the rings of an execution context, and ends their waits with it.
 class AsioRings final : public net::execution_context::service {
  public:
+  // NOLINTNEXTLINE(readability-identifier-naming): Asio looks for this name
   inline static net::execution_context::id id;
 
   explicit AsioRings(net::execution_context& context) : service(context) {}
@@ -147,27 +148,19 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
   using Executor = net::any_io_executor;
 
   AsioCore(std::unique_ptr<Ring> ring, const Executor& executor)
-      : ring_(std::move(ring)),
-        executor_(executor),
-        descriptor_(std::in_place, executor),
-        timer_(std::in_place, executor),
+      : executor_(executor),
+        open_(std::make_unique<Open>(std::move(ring), executor)),
         // Made after those of what it uses, it is shut down before them.
         rings_(net::use_service<AsioRings>(net::query(executor, net::execution::context))) {
     rings_.add(*this);
-    try {
-      descriptor_->assign(ring_->fd());
-    } catch (...) {
-      rings_.remove(*this);
-      throw;
-    }
   }
   AsioCore(const AsioCore&) = delete;
   AsioCore& operator=(const AsioCore&) = delete;
 
   [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
-  [[nodiscard]] std::size_t pending() const noexcept { return ring_ ? ring_->pending() : 0; }
+  [[nodiscard]] std::size_t pending() const noexcept { return open_ ? open_->ring->pending() : 0; }
   /// Null: it is closed.
-  [[nodiscard]] Ring* ring() const noexcept { return ring_.get(); }
+  [[nodiscard]] Ring* ring() const noexcept { return open_ ? open_->ring.get() : nullptr; }
   /// Has it wait. False: there is an outcome.
   [[nodiscard]] bool begin(AsioWait& wait) {
     if (!wait.begin(waits_)) return false;
@@ -175,19 +168,21 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
     return true;
   }
   void cancel(Ring::Token token) {
-    if (ring_ && ring_->cancel(token)) poll_soon();
+    if (open_ && open_->ring->cancel(token)) poll_soon();
   }
   void cancel_all() {
     if (!waits_) return;
-    for (const AsioWait* wait = waits_; wait; wait = wait->next()) (void)ring_->cancel({wait->id});
+    for (const AsioWait* wait = waits_; wait; wait = wait->next()) {
+      (void)open_->ring->cancel({wait->id});
+    }
     poll_soon();
   }
   /// Gives all waits up, and calls back.
   void close() noexcept {
-    if (!ring_) return;
+    if (!open_) return;
     rings_.remove(*this);
     while (waits_) end(*waits_, nullptr);
-    stop();
+    open_.reset();
   }
   /// The execution context is being destroyed: nobody can be called any more.
   void shut_down() noexcept {
@@ -196,10 +191,22 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
       first.unlink();
       first.discard();
     }
-    stop();
+    open_.reset();
   }
 
  private:
+  struct Open {
+    Open(std::unique_ptr<Ring> polled, const Executor& executor)
+        : ring(std::move(polled)), descriptor(executor, ring->fd()), timer(executor) {}
+    Open(const Open&) = delete;
+    Open& operator=(const Open&) = delete;
+    ~Open() { (void)descriptor.release(); }  // it is the ring's
+
+    std::unique_ptr<Ring> ring;
+    net::posix::stream_descriptor descriptor;
+    net::steady_timer timer;
+  };
+
   /// What was had goes to who asked, whatever `why` others get instead of Cancelled.
   static void end(AsioWait& wait, const Error* why) noexcept {
     auto outcome = wait.give_up();
@@ -210,12 +217,6 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
     } catch (const std::bad_alloc&) {
       // The handler is gone without being called.
     }
-  }
-  void stop() noexcept {
-    timer_.reset();
-    if (descriptor_) (void)descriptor_->release();  // it is the ring's
-    descriptor_.reset();
-    ring_.reset();
   }
   // Never from inside a handler or what begins a wait: poll() is not to be called by who is called
   // from it.
@@ -228,9 +229,9 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
     poll_is_due_ = true;
   }
   void poll() {
-    if (!ring_) return;
+    if (!open_) return;
     try {
-      if (const auto told = ring_->poll(); !told) {
+      if (const auto told = open_->ring->poll(); !told) {
         // Nobody will hear of anything from this ring.
         while (waits_) end(*waits_, &told.error());
       }
@@ -243,26 +244,25 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
   /// Has itself called when there is something to poll for. While nothing waits it has nothing in
   /// flight, which would keep run() going.
   void watch() {
-    if (!ring_) return;
-    if (ring_->pending() == 0) {
+    if (pending() == 0) {
       NetErrorCode ignored;
-      if (is_reading_) descriptor_->cancel(ignored);
-      if (timer_ends_) timer_->cancel();
+      if (open_ && is_reading_) (void)open_->descriptor.cancel(ignored);
+      if (open_ && timer_ends_) open_->timer.cancel();
       return;
     }
     if (!is_reading_) {
-      descriptor_->async_wait(net::posix::stream_descriptor::wait_read,
-                              [self = shared_from_this()](const NetErrorCode& error) {
-                                self->is_reading_ = false;
-                                self->go_on(error);
-                              });
+      open_->descriptor.async_wait(net::posix::stream_descriptor::wait_read,
+                                   [self = shared_from_this()](const NetErrorCode& error) {
+                                     self->is_reading_ = false;
+                                     self->go_on(error);
+                                   });
       is_reading_ = true;
     }
-    const auto until = std::chrono::steady_clock::now() + ring_->patience();
+    const auto until = std::chrono::steady_clock::now() + open_->ring->patience();
     if (timer_ends_ && *timer_ends_ <= until) return;
-    timer_->expires_at(until);
+    open_->timer.expires_at(until);
     timer_ends_ = until;
-    timer_->async_wait([self = shared_from_this(), until](const NetErrorCode& error) {
+    open_->timer.async_wait([self = shared_from_this(), until](const NetErrorCode& error) {
       // Else it was set to an earlier time since.
       if (self->timer_ends_ != until) return;
       self->timer_ends_.reset();
@@ -278,10 +278,8 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
     }
   }
 
-  std::unique_ptr<Ring> ring_;
   Executor executor_;
-  std::optional<net::posix::stream_descriptor> descriptor_;  ///< of the ring, which owns it
-  std::optional<net::steady_timer> timer_;
+  std::unique_ptr<Open> open_;  ///< null: it is closed
   AsioRings& rings_;
   AsioWait* waits_ = nullptr;
   bool poll_is_due_ = false;
