@@ -30,6 +30,10 @@ def _deadlock(name, defines, **more):
     return Run(f"deadlock-{name}", "deadlock", tuple(defines.split()), **more)
 
 
+def _group(name, defines, **more):
+    return Run(f"group-{name}", "group", tuple(defines.split()), **more)
+
+
 def _control(make, name, breaks, defines, **more):
     """One rule removed. HARM_ONLY leaves out what only asks for tidiness."""
     if "TIDY" in defines:
@@ -296,6 +300,17 @@ _DEADLOCK_CONTROLS = [
     ]
 ]
 
+_GROUP_CONTROLS = [
+    _control(_group, name, breaks, defines)
+    for name, breaks, defines in [
+        ("each-decides-alone", "I2_words_say_who_holds", "NEG_OWN_WORDS"),
+        ("any-sequence", "I11_exactly_one", "NEG_ANY_SEQUENCE TIMED NARROW"),
+        ("no-undo", "I2_words_say_who_holds", "NEG_NO_UNDO TIMED"),
+        ("trusts-the-dead", "I2_words_say_who_holds", "NEG_TRUST_DEAD KILLS=1 V0=1"),
+        ("offers-of-the-dead-stay", "I2_words_say_who_holds", "NEG_KEEP_OFFERS TIMED KILLS=1 V1=1"),
+    ]
+]
+
 # The protocol as it is, and its variants. Where contexts die, each kind of victim has a run:
 # V1=0 is the better waiter, V1=1 the other one.
 _LOCK = [
@@ -344,6 +359,23 @@ _DEADLOCK = [
     _deadlock("several-holders", "NCTX=3 COARSE ONE_VICTIM SCRIPT A0=1 B0=6 A1=1 B1=3 A2=3 B2=0"),
     _deadlock("bystander-serves", f"NCTX=3 {OFFER}"),
     _deadlock("nothing-goes-round", "SHARED=3", cycles=True),
+]
+
+_GROUP = [
+    _group("any", ""),
+    _group("timed", "TIMED NARROW"),
+    _group("killed", "TIMED NOPS=1 KILLS=1 V0=1"),
+    _group("killed-granter", "TIMED NOPS=1 KILLS=1 V1=1"),
+]
+
+_GROUP_FULL = [
+    _group(name, defines, tier="full", megabytes=8000, hash_bits=24, seconds=7200)
+    for name, defines in [
+        ("two-each", "TIMED NARROW POPS=2"),
+        ("killed-narrow", "TIMED NARROW KILLS=1 V0=1"),
+        ("killed-granter-narrow", "TIMED NARROW KILLS=1 V1=1"),
+        ("killed-both", "TIMED NOPS=1 KILLS=2 V0=1 V1=1"),
+    ]
 ]
 
 _LOCK_FULL = [
@@ -409,7 +441,10 @@ TABLE = [
     *_LOCK_CONTROLS,
     *_DEADLOCK,
     *_DEADLOCK_CONTROLS,
+    *_GROUP,
+    *_GROUP_CONTROLS,
     *_LOCK_FULL,
     *_LOCK_CONTROLS_FULL,
     *_DEADLOCK_FULL,
+    *_GROUP_FULL,
 ]
