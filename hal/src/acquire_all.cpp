@@ -63,25 +63,39 @@ bool ResourceManager::all_at_once(resmgr::client::Domain& domain, resmgr::lock::
   return true;
 }
 
+Result<void> ResourceManager::acquire_all_into(std::span<ScopedResource> holds,
+                                               std::span<const Wanted> wanted,
+                                               const AcquireOptions& options,
+                                               std::source_location where) {
+  const bool fits = holds.size() == wanted.size() &&
+                    std::ranges::none_of(holds, [](const auto& hold) { return bool(hold); });
+  if (!fits) return fail(ErrorCode::InvalidArgument, "room for what is wanted");
+  const bool plain = domain_ && !options.context && are_plain(options, options.kind);
+  if (resmgr::lock::Context* const known = plain ? domain_->known_thread_context() : nullptr) {
+    if (all_at_once(*domain_, *known, wanted, where, holds)) return {};
+  }
+  auto context = acquirer(options.context, ExecutorScope::inside());
+  if (!context) return std::unexpected(std::move(context.error()));
+  auto request = convert::request(options, where);
+  if (!request) return std::unexpected(std::move(request.error()));
+  return guard("acquire_all", [&]() -> Result<void> {
+    auto acquired = domain_->acquire_all(**context, wanted, *request);
+    if (!acquired) return std::unexpected(std::move(acquired.error()));
+    std::ranges::transform(*acquired, holds.begin(), [](const resmgr::client::Acquired& one) {
+      return ScopedResource(one.handle, one.context, one.kind);
+    });
+    return {};
+  });
+}
+
 Result<std::vector<ScopedResource>> ResourceManager::acquire_all(std::span<const Wanted> wanted,
                                                                  const AcquireOptions& options,
                                                                  std::source_location where) {
   return guard("acquire_all", [&]() -> Result<std::vector<ScopedResource>> {
-    // Nothing may fail once they are acquired.
     Result<std::vector<ScopedResource>> holds(std::in_place, wanted.size());
-    const bool plain = domain_ && !options.context && are_plain(options, options.kind);
-    if (resmgr::lock::Context* const known = plain ? domain_->known_thread_context() : nullptr) {
-      if (all_at_once(*domain_, *known, wanted, where, *holds)) return holds;
+    if (auto done = acquire_all_into(*holds, wanted, options, where); !done) {
+      return std::unexpected(std::move(done.error()));
     }
-    auto context = acquirer(options.context, ExecutorScope::inside());
-    if (!context) return std::unexpected(std::move(context.error()));
-    auto request = convert::request(options, where);
-    if (!request) return std::unexpected(std::move(request.error()));
-    auto acquired = domain_->acquire_all(**context, wanted, *request);
-    if (!acquired) return std::unexpected(std::move(acquired.error()));
-    std::ranges::transform(*acquired, holds->begin(), [](const resmgr::client::Acquired& one) {
-      return ScopedResource(one.handle, one.context, one.kind);
-    });
     return holds;
   });
 }

@@ -110,7 +110,8 @@ void acquire_all4(Run& run) {
   const std::array<hal::Wanted, kSet> wanted{handles[0], handles[1], handles[2], handles[3]};
   const Batch ours = [&](std::uint64_t operations) {
     for (; operations != 0; --operations) {
-      const auto holds = must(manager.acquire_all(wanted));
+      std::array<hal::ScopedResource, kSet> holds;
+      must(manager.acquire_all_into(holds, wanted));
     }
   };
   const Batch peer = [&](std::uint64_t operations) {
@@ -305,7 +306,7 @@ constexpr Benchmark kBenchmarks[] = {
      .unit = "ns",
      .peer = "four pairs of acquire_scoped_resource()",
      .target = "<= 1.3",
-     .about = "acquire_all() of four that are free, and their release",
+     .about = "acquire_all_into() of four that are free, and their release",
      .run = acquire_all4},
     {.name = "async/arm_100k_vs_raw",
      .unit = "ns",

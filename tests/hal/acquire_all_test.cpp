@@ -9,6 +9,7 @@
 #include <chrono>
 #include <future>
 #include <random>
+#include <span>
 #include <string>
 #include <thread>
 #include <utility>
@@ -173,6 +174,26 @@ TEST_F(AcquireAllTest, TheSetTeachesNoOrderButLearnsThatOfWhatIsHeld) {
   const auto hold = manager_->try_acquire(buffer);
   EXPECT_EQ(code_of(manager_->acquire_scoped_resource(timer, kBlocking)), ErrorCode::OrderViolation)
       << "timer before buffer was seen";
+}
+
+TEST_F(AcquireAllTest, TheCallerMayBringTheRoom) {
+  const std::array wanted{Wanted(y_), Wanted(x_, HoldKind::Shared)};
+  std::array<ScopedResource, 2> holds;
+  ASSERT_TRUE(manager_->acquire_all_into(holds, wanted));
+  EXPECT_TRUE(holds[0]);
+  EXPECT_TRUE(holds[1]);
+  EXPECT_EQ(code_of(manager_->acquire_all_into(holds, wanted)), ErrorCode::InvalidArgument)
+      << "they are not empty";
+  EXPECT_TRUE(holds[0]) << "and stay what they are";
+  for (ScopedResource& hold : holds) ASSERT_TRUE(hold.release());
+  EXPECT_EQ(code_of(manager_->acquire_all_into(std::span(holds).first(1), wanted)),
+            ErrorCode::InvalidArgument);
+  const auto busy = manager_->try_acquire_shared(x_);
+  EXPECT_EQ(code_of(manager_->acquire_all_into(holds, std::array{Wanted(y_), Wanted(x_)})),
+            ErrorCode::Deadlock)
+      << "this context holds it";
+  EXPECT_FALSE(holds[0]);
+  EXPECT_TRUE(is_free(y_));
 }
 
 TEST_F(AcquireAllTest, AKindOutOfRangeIsRefused) {

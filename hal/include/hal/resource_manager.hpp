@@ -299,6 +299,12 @@ class HAL_EXPORT ResourceManager {
       std::source_location where = std::source_location::current()) {
     return acquire_all(std::span(wanted.begin(), wanted.size()), options, where);
   }
+  /// The same into memory of the caller's: `holds`, as many as are wanted, and all empty, in the
+  /// order in which they were had. Of what is free no memory is taken from the heap. Errors: as
+  /// acquire_all(); InvalidArgument (another number of them, or one is not empty).
+  Result<void> acquire_all_into(std::span<ScopedResource> holds, std::span<const Wanted> wanted,
+                                const AcquireOptions& options = {},
+                                std::source_location where = std::source_location::current());
   /// The same of handles, each held as options.kind says.
   [[nodiscard]] Result<std::vector<ScopedResource>> acquire_all(
       std::span<const Handle> wanted, const AcquireOptions& options = {},
