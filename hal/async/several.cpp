@@ -30,7 +30,7 @@ struct [[gnu::visibility("hidden")]] Ring::Several::Steps {
     if (!made) return std::unexpected(std::move(made.error()));
     domain = std::move(from);
     context = &by;
-    all.emplace(std::move(*made));
+    all = std::make_unique<AcquireAll>(std::move(*made));
     return {};
   }
   /// Asks until it has to wait. False: it need not any more.
@@ -70,7 +70,7 @@ struct [[gnu::visibility("hidden")]] Ring::Several::Steps {
   AsyncPath path;
   std::shared_ptr<resmgr::client::Domain> domain{};
   resmgr::lock::Context* context = nullptr;
-  std::optional<AcquireAll> all{};  ///< none if it was refused at once
+  std::unique_ptr<AcquireAll> all{};  ///< none if it was refused at once
   std::optional<Error> refusal{};
   std::vector<ScopedResource> holds{};  ///< none yet; room for all
   bool waits = false;                   ///< for next(); its outcome was not heeded
