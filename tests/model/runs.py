@@ -22,16 +22,23 @@ class Run:
     seconds: int = 900
 
 
-def _lock(name, defines, **more):
-    return Run(f"lock-{name}", "lock", tuple(defines.split()), **more)
+def _runs_of(model):
+    """Returns what makes a row of this model."""
+
+    def make(name, defines, **more):
+        return Run(f"{model}-{name}", model, tuple(defines.split()), **more)
+
+    return make
 
 
-def _deadlock(name, defines, **more):
-    return Run(f"deadlock-{name}", "deadlock", tuple(defines.split()), **more)
+_lock = _runs_of("lock")
+_deadlock = _runs_of("deadlock")
+_group = _runs_of("group")
 
 
-def _group(name, defines, **more):
-    return Run(f"group-{name}", "group", tuple(defines.split()), **more)
+def _full(make, name, defines, **more):
+    """A row of the long tier: more memory, and more time."""
+    return make(name, defines, tier="full", megabytes=8000, hash_bits=24, seconds=7200, **more)
 
 
 def _control(make, name, breaks, defines, **more):
@@ -369,7 +376,7 @@ _GROUP = [
 ]
 
 _GROUP_FULL = [
-    _group(name, defines, tier="full", megabytes=8000, hash_bits=24, seconds=7200)
+    _full(_group, name, defines)
     for name, defines in [
         ("two-each", "TIMED NARROW POPS=2"),
         ("killed-narrow", "TIMED NARROW KILLS=1 V0=1"),
@@ -379,7 +386,7 @@ _GROUP_FULL = [
 ]
 
 _LOCK_FULL = [
-    _lock(name, defines, tier="full", megabytes=8000, hash_bits=24, seconds=7200, **more)
+    _full(_lock, name, defines, **more)
     for name, defines, more in [
         ("all-two-operations", f"{ALL} NOPS=2", {}),
         ("all-three-operations", f"{ANY2} NOPS=3 NODES=3 TRY PATHB", {}),
@@ -423,16 +430,16 @@ _LOCK_FULL = [
 ]
 
 _DEADLOCK_FULL = [
-    _deadlock(name, defines, tier="full", megabytes=8000, hash_bits=24, seconds=7200, **more)
-    for name, defines, more in [
-        ("shared-three-requests", "ONE_VICTIM SHARED=3 NOPS=3", {}),
-        ("timeouts-three-requests", "TIMED=3 NOPS=3", {}),
-        ("emergency-shared", "ONE_VICTIM EMERGENCY=1 PRIO1=1 SHARED=3", {}),
-        ("ring-of-three", f"NCTX=3 NRES=3 ONE_VICTIM SCRIPT A0=0 B0=3 A1=3 B1=6 A2=6 B2=0", {}),
-        ("three-step-by-step", "NCTX=3 ONE_VICTIM SCRIPT A0=0 B0=3 A1=3 B1=0 A2=0 B2=3", {}),
-        ("two-cycles", "NCTX=3 COARSE SCRIPT A0=1 B0=3 A1=1 B1=3 A2=3 B2=0", {}),
-        ("two-cycles-priority", "NCTX=3 COARSE PRIO2=1 SCRIPT A0=1 B0=3 A1=1 B1=3 A2=3 B2=0", {}),
-        ("offer-taken-back-walked-again", f"NCTX=3 TAKE_BACK WALK_AGAIN {OFFER}", {}),
+    _full(_deadlock, name, defines)
+    for name, defines in [
+        ("shared-three-requests", "ONE_VICTIM SHARED=3 NOPS=3"),
+        ("timeouts-three-requests", "TIMED=3 NOPS=3"),
+        ("emergency-shared", "ONE_VICTIM EMERGENCY=1 PRIO1=1 SHARED=3"),
+        ("ring-of-three", f"NCTX=3 NRES=3 ONE_VICTIM SCRIPT A0=0 B0=3 A1=3 B1=6 A2=6 B2=0"),
+        ("three-step-by-step", "NCTX=3 ONE_VICTIM SCRIPT A0=0 B0=3 A1=3 B1=0 A2=0 B2=3"),
+        ("two-cycles", "NCTX=3 COARSE SCRIPT A0=1 B0=3 A1=1 B1=3 A2=3 B2=0"),
+        ("two-cycles-priority", "NCTX=3 COARSE PRIO2=1 SCRIPT A0=1 B0=3 A1=1 B1=3 A2=3 B2=0"),
+        ("offer-taken-back-walked-again", f"NCTX=3 TAKE_BACK WALK_AGAIN {OFFER}"),
     ]
 ]
 
