@@ -63,7 +63,6 @@ Result<void> AcquireAll::refused(Error error) noexcept {
   const auto in_the_way = static_cast<std::ptrdiff_t>(acquired_.size());
   let_go();
   if (!retreats) return std::unexpected(std::move(error));
-  ++retreats_;
   const auto first = wanted_.begin();
   std::rotate(first, first + in_the_way, first + in_the_way + 1);
   return {};

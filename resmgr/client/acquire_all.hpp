@@ -73,8 +73,6 @@ class AcquireAll {
   /// It was refused. Success: to be asked for again, after the others were let go of. Errors: this
   /// one; nothing is held then.
   Result<void> refused(Error error) noexcept;
-  /// How often the others were let go of.
-  [[nodiscard]] unsigned retreats() const noexcept { return retreats_; }
   /// The holds, which are the caller's now. REQUIRES: next() is null.
   [[nodiscard]] std::vector<Acquired> take() noexcept;
 
@@ -88,7 +86,6 @@ class AcquireAll {
   lock::Request request_;
   std::vector<Wanted> wanted_;      ///< in the order in which they are asked for
   std::vector<Acquired> acquired_;  ///< of the first ones; room for all
-  unsigned retreats_ = 0;
 };
 
 }  // namespace resmgr::client
