@@ -60,11 +60,18 @@ struct RingOptions {
 };
 
 class HAL_EXPORT Ring {
+  struct Single;
+  struct Several;
+  template <typename Waits>
+  class Awaited;
+
  public:
   using Callback = std::move_only_function<void(Result<ScopedResource>)>;
   using AllCallback = std::move_only_function<void(Result<std::vector<ScopedResource>>)>;
-  class Acquisition;
-  class AllAcquisition;
+  /// What acquire() of a coroutine is: await it, once.
+  using Acquisition = Awaited<Single>;
+  /// What acquire_all() of a coroutine is: await it, once.
+  using AllAcquisition = Awaited<Several>;
   /// Names a callback's acquisition until it was called back.
   struct Token {
     std::uint64_t value = 0;
@@ -140,6 +147,13 @@ class HAL_EXPORT Ring {
     AsyncAcquire wait;
     std::uint64_t id = 0;  ///< what the ring knows it by; 0: it does not
   };
+  /// One.
+  struct Single : Pending {
+    Single(Ring& ring, ResourceManager& manager, Handle handle, const AcquireOptions& options,
+           std::source_location where) noexcept
+        : Pending(manager, handle, options, where, ring.path()) {}
+    [[nodiscard]] Result<ScopedResource> take() noexcept { return wait.take(); }
+  };
   struct Called;
   /// Several, which are waited for in turn.
   struct Several : Pending {
@@ -167,46 +181,23 @@ class HAL_EXPORT Ring {
   std::unique_ptr<Impl> impl_;
 };
 
-/// What acquire() of a coroutine is: await it, once.
-class [[nodiscard]] Ring::Acquisition final : private Ring::Pending {
+/// A wait of the ring's, and the coroutine to resume when it is over.
+template <typename Waits>
+class [[nodiscard]] Ring::Awaited final : private Waits {
  public:
-  Acquisition(Ring& ring, ResourceManager& manager, Handle handle, const AcquireOptions& options,
-              std::source_location where) noexcept
-      : Pending(manager, handle, options, where, ring.path()), ring_(ring) {}
-  ~Acquisition() override {
-    if (id != 0) ring_.forget(*this);
+  template <typename... Request>
+  explicit Awaited(Ring& ring, ResourceManager& manager, const Request&... request) noexcept
+      : Waits(ring, manager, request...), ring_(ring) {}
+  ~Awaited() override {
+    if (this->id != 0) ring_.forget(*this);
   }
 
-  [[nodiscard]] bool await_ready() const noexcept { return wait.done(); }
+  [[nodiscard]] bool await_ready() const noexcept { return this->wait.done(); }
   [[nodiscard]] bool await_suspend(std::coroutine_handle<> waiting) noexcept {
     waiting_ = waiting;
     return ring_.add(*this);
   }
-  [[nodiscard]] Result<ScopedResource> await_resume() noexcept { return wait.take(); }
-
- private:
-  void tell() override { waiting_.resume(); }
-
-  Ring& ring_;
-  std::coroutine_handle<> waiting_;
-};
-
-/// What acquire_all() of a coroutine is: await it, once.
-class [[nodiscard]] Ring::AllAcquisition final : private Ring::Several {
- public:
-  AllAcquisition(Ring& ring, ResourceManager& manager, std::span<const Wanted> wanted,
-                 const AcquireOptions& options, std::source_location where) noexcept
-      : Several(ring, manager, wanted, options, where), ring_(ring) {}
-  ~AllAcquisition() override {
-    if (id != 0) ring_.forget(*this);
-  }
-
-  [[nodiscard]] bool await_ready() const noexcept { return wait.done(); }
-  [[nodiscard]] bool await_suspend(std::coroutine_handle<> waiting) noexcept {
-    waiting_ = waiting;
-    return ring_.add(*this);
-  }
-  [[nodiscard]] Result<std::vector<ScopedResource>> await_resume() noexcept { return take(); }
+  [[nodiscard]] auto await_resume() noexcept { return this->take(); }
 
  private:
   void tell() override { waiting_.resume(); }
@@ -218,14 +209,14 @@ class [[nodiscard]] Ring::AllAcquisition final : private Ring::Several {
 inline Ring::Acquisition Ring::acquire(ResourceManager& manager, Handle handle,
                                        const AcquireOptions& options,
                                        std::source_location where) noexcept {
-  return {*this, manager, handle, options, where};
+  return Acquisition(*this, manager, handle, options, where);
 }
 
 inline Ring::AllAcquisition Ring::acquire_all(ResourceManager& manager,
                                               std::span<const Wanted> wanted,
                                               const AcquireOptions& options,
                                               std::source_location where) noexcept {
-  return {*this, manager, wanted, options, where};
+  return AllAcquisition(*this, manager, wanted, options, where);
 }
 
 }  // namespace hal
