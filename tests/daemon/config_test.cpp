@@ -275,6 +275,7 @@ const std::vector<Wrong> kNoToml{
     {"NoQuotes", "[domain]\nname = main\nslots = 1\n", 2, "could not determine value type"},
     {"NoEndOfText", "[domain]\nname = \"main\nslots = 1\n", 2, "parsing string"},
     {"NoEndOfAHeading", "[domain\nslots = 1\nspeed = 1\n[limits]\n", 1, "expected ']'"},
+    {"NoKeyInAHeading", "[domain]\nslots = 1\n[!]\n", 3, "expected bare key starting character"},
     {"NoEndOfAList", "[[attach]]\nusers = [\"root\",\nallow = true\n[log]\n", 2,
      "what begins here has no end; in line 3:"},
     {"NoEndOfALongText", "[domain]\nname = \"\"\"main\n[limits]\n\nfds = 1\n", 2,
