@@ -119,7 +119,7 @@ Result<void> AsyncAcquire::prepare(std::span<io_uring_sqe* const> sqes,
       if (auto told = self.doorbell->watch(self.wait, self, 0); !told) return told;
       self.listener = &self;
     }
-    value = engine->sleep_on(self.wait);
+    value = engine->sleep_on(*self.context, self.wait);
   }
   if (!value) {
     // Decided by now; they are the author's, and may as well say so.
@@ -150,7 +150,7 @@ Result<bool> AsyncAcquire::listen(resmgr::client::DoorbellListener& listener,
     return std::unexpected(std::move(told.error()));
   }
   self.listener = &listener;
-  return engine->sleep_on(self.wait).has_value();
+  return engine->sleep_on(*self.context, self.wait).has_value();
 }
 
 const std::shared_ptr<resmgr::client::Doorbell>& AsyncAcquire::doorbell() noexcept {

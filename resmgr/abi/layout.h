@@ -103,6 +103,16 @@ enum rm_wait_mode { RM_WAIT_EXCLUSIVE = 0, RM_WAIT_SHARED = 1, RM_WAIT_UPGRADE =
 
 #define RM_NODE_FLAG_EMERGENCY 1u
 #define RM_NODE_FLAG_TIMED 2u
+#define RM_NODE_FLAG_GROUP 4u /* of a whole group, see below */
+
+/* A wait for any of several is a group: a waiter in the queue of each, and one node
+ * more, in no queue, that stands for the wait. Its word is the outcome of all: it waits
+ * while they do, and the swap that grants one of them names it there, by its link, in
+ * the low bits of the sequence number, which are 0 before. A waiter of a group that says
+ * WAITING waits only as long as the group's node does; that one can't be used again
+ * before none of them says so. `cell_link` of the group's node: the waiter that comes
+ * first in the context's list, behind which the others stand, once all of them do. */
+#define RM_GROUP_LINK_BITS 21
 
 /* A waiter. 64 bytes, one cache line. Fields other than `word`, `next_link`,
  * `priority` and `refs` are written by the owning context before it publishes
@@ -122,7 +132,7 @@ struct rm_node {
   uint16_t base_priority; /* as asked for */
   uint8_t mode;           /* enum rm_wait_mode */
   uint8_t flags;          /* RM_NODE_FLAG_* */
-  uint32_t group;         /* acquire_any group, 0 for a single wait */
+  uint32_t group;         /* link of the group's node, 0 for a single wait */
   uint32_t wake_target;   /* 0: own word; otherwise index + 1 of the client whose doorbell it is */
 };
 

@@ -17,23 +17,16 @@ namespace resmgr::lock {
 
 // I7: after the node is visible. Victims are decided before anybody sleeps on a cycle.
 void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
-  if (HoldList(context).empty() && !wait.older && !ExecutorScope::inside()) {
-    // Nobody waits for a context that holds nothing, waits for nothing else, and keeps no task from
-    // going on, but those it overtakes in this queue, and they wait for the same holders anyway: no
-    // new cycle. It only matters whether there is anyone to lend a priority to.
-    const StateWord seen{load(wait.slot->word)};
-    const rm_context* owner = t_.context(seen.owner());
-    if (!seen.has(RM_WORD_SHARED) && (!owner || load(owner->wait_link) == 0)) return;
-  }
+  if (changes_nothing(context, wait)) return;
   // Its other waits were looked at when they began. Unless it overtakes somebody here, who waits
   // for it from now on: then those who wait for him wait for what its other waits are stuck in.
-  const bool alone = wait.older == nullptr || overtakes(wait);
+  const bool alone = wait.is_for_any() || wait.older == nullptr || overtakes(wait);
   // A borrower's own chain may have grown before he had the loan to pass on: so again, until
   // nothing is left to lend. Each round raises somebody; the bound is for memory that others write.
   for (std::uint32_t round = 0; round < t_.context_count; ++round) {
     if (!break_cycles(context, wait, context.id, !alone) || planted::kNoLoan) return;
     Loans loans;
-    lend(context, wait.waiter, loans);
+    lend(context, rank_now(wait), loans);
     if (loans.view().empty()) return;
     for (const Loan& loan : loans.view()) {
       if (recorder_.enabled(RM_TRACE_CONTENDED)) {
@@ -44,6 +37,21 @@ void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
       if (!break_cycles(context, wait, loan.context, false)) return;
     }
   }
+}
+
+// Nobody waits for a context that holds nothing, waits for nothing else, and keeps no task from
+// going on, but those it overtakes in this queue, and they wait for the same holders anyway: no new
+// cycle. It only matters whether there is anyone to lend a priority to.
+bool LockEngine::changes_nothing(Context& context, const Wait& wait) const noexcept {
+  const Wait& oldest = wait.is_for_any() ? wait.members.front() : wait;
+  if (oldest.older || ExecutorScope::inside() || !HoldList(context).empty()) return false;
+  const auto has_a_waiting_holder = [&](const Wait& in) {
+    const StateWord seen{load(in.slot->word)};
+    const rm_context* owner = t_.context(seen.owner());
+    return seen.has(RM_WORD_SHARED) || (owner && load(owner->wait_link) != 0);
+  };
+  if (!wait.is_for_any()) return !has_a_waiting_holder(wait);
+  return std::ranges::none_of(wait.members, has_a_waiting_holder);
 }
 
 // Whether somebody waits in this queue behind a wait that came after his.
@@ -67,7 +75,7 @@ bool LockEngine::break_cycles(Context& context, Wait& wait, std::uint16_t start,
   const Waiter* const only = only_this ? &own : nullptr;
   // As it is by now: its rank may have been raised.
   const auto find = [&] {
-    return (!only || read_waiter(*wait.waiter.node, own)) &&
+    return (!only || read_waiter(t_, *wait.waiter.node, own)) &&
            graph_.find_cycle(context.scratch, start, nullptr, wait.deadline_ns, only);
   };
   while (find()) {
@@ -76,7 +84,8 @@ bool LockEngine::break_cycles(Context& context, Wait& wait, std::uint16_t start,
     const Waiter victim = members[chosen].waiter;
     const bool emergency = std::any_of(members.begin(), members.end(),
                                        [](const auto& m) { return m.waiter.emergency; });
-    const bool self = victim.node == wait.waiter.node;
+    const rm_node* const decided = victim.group != 0 ? t_.node(victim.group) : victim.node;
+    const bool self = decided == wait.waiter.node;
     if (self) report_cycle(context, wait);
     const unsigned outcome = emergency && !victim.emergency ? RM_NODE_PREEMPTED : RM_NODE_DEADLOCK;
     if (decide(victim, outcome)) {
@@ -101,8 +110,8 @@ void LockEngine::note_if_late(std::span<const WaitGraph::Member> members,
   for (std::size_t i = 0; i < members.size(); ++i) {
     const Waiter& then = members[i].waiter;
     Waiter now;
-    late = late || (i != victim &&
-                    (!read_waiter(*then.node, now) || now.word.sequence() != then.word.sequence()));
+    late = late || (i != victim && (!read_waiter(t_, *then.node, now) ||
+                                    now.word.sequence() != then.word.sequence()));
   }
   if (late) atomic(t_.region->late_victims).fetch_add(1, std::memory_order_relaxed);
 }
@@ -111,9 +120,13 @@ void LockEngine::note_if_late(std::span<const WaitGraph::Member> members,
 // was broken by others too. (Where a place in a queue closed it, perhaps by one who was served past
 // that place since: counted as late as well, for the two look the same from here.)
 void LockEngine::look_back(Context& context, Wait& wait) noexcept {
-  Waiter mine = wait.waiter;
-  mine.rank.priority = load_relaxed(mine.node->priority);
-  if (graph_.find_cycle(context.scratch, context.id, &mine)) {
+  const auto is_in_a_cycle = [&](const Wait& in) {
+    Waiter mine = in.waiter;
+    mine.rank.priority = load_relaxed(mine.node->priority);
+    return graph_.find_cycle(context.scratch, context.id, &mine);
+  };
+  // Of several that he waited for, one of the cycles.
+  if (wait.is_for_any() ? std::ranges::any_of(wait.members, is_in_a_cycle) : is_in_a_cycle(wait)) {
     report_cycle(context, wait);
   } else {
     atomic(t_.region->late_victims).fetch_add(1, std::memory_order_relaxed);
@@ -159,11 +172,19 @@ void LockEngine::inherit(Context& context, Waiter& own) noexcept {
   own.rank.priority = std::max(priority, best);
 }
 
+// By now, with what was lent to it.
+std::uint16_t LockEngine::rank_now(const Wait& wait) noexcept {
+  std::uint16_t rank = load_relaxed(wait.waiter.node->priority);
+  for (const Wait& member : wait.members) {
+    rank = std::max(rank, load_relaxed(member.waiter.node->priority));
+  }
+  return rank;
+}
+
 // Those who hold what we wait for, and wait themselves, get our rank; and so on along the chain. A
 // loan lasts until the borrower's wait ends. So many are raised in one go; the others when their
 // own chain is walked next.
-void LockEngine::lend(Context& context, const Waiter& waiter, Loans& loans) noexcept {
-  const std::uint16_t rank = load_relaxed(waiter.node->priority);
+void LockEngine::lend(Context& context, std::uint16_t rank, Loans& loans) noexcept {
   for (const WaitGraph::Step& step : graph_.steps(context.scratch).subspan(1)) {
     if (!step.by_holds || loans.full()) continue;
     graph_.for_each_wait(step.context, [&](const Waiter& other) {

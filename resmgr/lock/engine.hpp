@@ -146,11 +146,24 @@ class LockEngine {
   /// queued then.
   [[nodiscard]] Result<bool> begin(Context& context, Handle handle, const Request& request,
                                    Wait& wait, Grant& grant) noexcept;
+  /// begin() for any of `candidates`, which are tried in this order. Where all would have to wait,
+  /// the request stands in the queue of each that it may have, and takes one of them (I11).
+  /// `members`: as many, which stay where they are as long as `wait`, which is then used like any
+  /// other. Its `handle` is what was acquired. Errors: as acquire(), of the first where none can be
+  /// had; InvalidArgument (no candidate, or fewer members), CapacityExceeded (there is not a node
+  /// for each). Deadlock is what closes a cycle whichever of them is granted.
+  [[nodiscard]] Result<bool> begin_any(Context& context, std::span<const Handle> candidates,
+                                       const Request& request, Wait& wait, std::span<Wait> members,
+                                       Grant& grant) noexcept;
+  /// begin_any() and finish(), with a sleep between them.
+  [[nodiscard]] Result<Grant> acquire_any(Context& context, std::span<const Handle> candidates,
+                                          const Request& request, Wait& wait,
+                                          std::span<Wait> members) noexcept;
   /// Whether finish() may be called.
   [[nodiscard]] bool is_decided(const Wait& wait) const noexcept;
   /// What the futex says while the wait goes on; from here on whoever decides it wakes the futex.
   /// Nothing: it is decided.
-  [[nodiscard]] std::optional<std::uint32_t> sleep_on(Wait& wait) noexcept;
+  [[nodiscard]] std::optional<std::uint32_t> sleep_on(Context& context, Wait& wait) noexcept;
   /// The futex of a wait: 32 bits in memory that processes share.
   [[nodiscard]] static const std::uint32_t* futex_of(const Wait& wait) noexcept;
   /// Ends the wait with RM_NODE_TIMED_OUT or RM_NODE_CANCELLED, and wakes its futex. False if it
@@ -302,12 +315,34 @@ class LockEngine {
                                              const Request& request, Grant& grant) noexcept;
   [[nodiscard]] Result<void> publish(Context& context, rm_slot& slot, std::uint8_t mode,
                                      Wait& wait) noexcept;
+  [[nodiscard]] Result<void> join(Context& context, rm_slot& slot, std::uint8_t mode,
+                                  Wait& wait) noexcept;
   [[nodiscard]] Result<Grant> conclude(Context& context, Wait& wait, unsigned outcome) noexcept;
   [[nodiscard]] bool waits_here(const Context& context, rm_slot& slot,
                                 Handle handle) const noexcept;
   void link_wait(Context& context, Wait& wait) noexcept;
   void unlink_wait(Context& context, Wait& wait) noexcept;
   static void forget_wait(Context& context, Wait& wait) noexcept;
+
+  // any.cpp
+  [[nodiscard]] Result<bool> any_at_once(Context& context, std::span<const Handle> candidates,
+                                         const Request& request, Wait& wait, Grant& grant) noexcept;
+  [[nodiscard]] Result<void> publish_any(Context& context, std::span<const Handle> candidates,
+                                         Wait& wait, std::span<Wait> members) noexcept;
+  [[nodiscard]] bool publish_whole(Context& context, Wait& wait) noexcept;
+  void leave_whole(Context& context, Wait& wait) noexcept;
+  [[nodiscard]] Wait* take_member(Context& context, Wait& wait) noexcept;
+  void look_at_members(Context& context, Wait& wait) noexcept;
+  [[nodiscard]] static std::uint32_t count_waiting(const Wait& wait) noexcept;
+  bool decide_group(const Waiter& waiter, unsigned outcome, Wakeup& owed) noexcept;
+  void rouse(rm_node& whole, Wakeup& owed) noexcept;
+  void wake(rm_node& node, Wakeup& owed) noexcept;
+  bool swap_waiting(rm_node& node, std::uint64_t sequence, NodeWord outcome, Wakeup& owed) noexcept;
+  /// A node that says WAITING as one of a group that was decided says so itself from here on: what
+  /// the granter of it would have done next, or what is left to say of the others.
+  void settle_member(rm_node& node) noexcept;
+  /// Of one that stands for a group of the dead.
+  void end_group(rm_node& whole) noexcept;
 
   // deadlock.cpp
   struct Loan {
@@ -333,7 +368,9 @@ class LockEngine {
   void note_if_late(std::span<const WaitGraph::Member> members, std::size_t victim) noexcept;
   void look_back(Context& context, Wait& wait) noexcept;
   void report_cycle(Context& context, Wait& wait) noexcept;
-  void lend(Context& context, const Waiter& waiter, Loans& loans) noexcept;
+  void lend(Context& context, std::uint16_t rank, Loans& loans) noexcept;
+  [[nodiscard]] static std::uint16_t rank_now(const Wait& wait) noexcept;
+  [[nodiscard]] bool changes_nothing(Context& context, const Wait& wait) const noexcept;
   void inherit(Context& context, Waiter& own) noexcept;
 
   // service.cpp
@@ -368,7 +405,8 @@ class LockEngine {
   /// Wakes who sleeps for the node: on its own futex, or on its client's doorbell, if on that.
   void call(rm_node& node, Wakeup& owed) noexcept;
   /// The one decision about a waiter: WAITING with this sequence number becomes `outcome`. If he
-  /// sleeps, his wake is owed. False if it was decided otherwise (I6).
+  /// sleeps, his wake is owed. False if it was decided otherwise (I6). Of one of a group it is the
+  /// group that is decided (I11), but for what became of the resource: then it is one fewer.
   bool decide(const Waiter& waiter, unsigned outcome, Wakeup& owed) noexcept;
   /// The same, and wakes him at once.
   bool decide(const Waiter& waiter, unsigned outcome) noexcept;

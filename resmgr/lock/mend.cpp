@@ -77,7 +77,7 @@ bool Recovery::is_damaged(const rm_slot& slot, std::uint32_t index,
     if (in_list[i]) continue;
     if ((refs & RM_NODE_REF_QUEUED) != 0 && load_acquire(node.slot) == index) return true;
     Waiter waiter;
-    if (read_waiter(node, waiter) && waiter.slot == index && waiter.generation == generation &&
+    if (read_waiter(t_, node, waiter) && waiter.slot == index && waiter.generation == generation &&
         (refs & RM_NODE_REF_OWNER) != 0 && load(node.refs) == refs) {
       return true;
     }
@@ -117,7 +117,7 @@ bool Recovery::end_waits_of_the_dead(std::uint32_t index) noexcept {
   for (std::uint32_t i = 0; i < end; ++i) {
     rm_node& node = t_.nodes[i];
     Waiter waiter;
-    if (!t_.is_dead(taker_of(load(node.refs))) || !read_waiter(node, waiter)) continue;
+    if (!t_.is_dead(taker_of(load(node.refs))) || !read_waiter(t_, node, waiter)) continue;
     if (waiter.slot == index) ended |= engine_.decide(waiter, RM_NODE_CANCELLED);
   }
   return ended;

@@ -34,7 +34,7 @@ std::vector<Party> parties_of(const LockTables& tables, std::span<const Handle> 
   const std::uint32_t nodes = NodePool(tables).bits().high_water();
   for (std::uint32_t i = 0; i < nodes; ++i) {
     Waiter waiter;
-    if (!read_waiter(tables.nodes[i], waiter)) continue;
+    if (!read_waiter(tables, tables.nodes[i], waiter)) continue;
     note_at(waiter.slot, waiter.generation, waiter.context);
   }
   const std::uint32_t cells = CellPool(tables).bits().high_water();

@@ -91,6 +91,9 @@ inline const bool kNoLoan = kName == "no_loan";
 /// Who waits for our holds is asked before our own wait shows; some time before, so that one comes.
 inline const bool kInheritFirst = kName == "inherit_first";
 
+/// I11: each member of a group is decided by its own word.
+inline const bool kOwnWords = kName == "own_words";
+
 // ---- deadlocks ---------------------------------------------------------------------------------
 /// I7: the walk comes before the node is seen.
 inline const bool kCheckBeforePublish = kName == "check_before_publish";
@@ -110,6 +113,9 @@ inline const bool kOfferedWaits = kName == "offered_waits";
 inline const bool kTrustOffers = kName == "trust_offers";
 /// I8: a task whose thread is blocked is taken to go on.
 inline const bool kForgetTasks = kName == "forget_tasks";
+
+/// I11: a group is stuck if one of its members is.
+inline const bool kEveryAlternative = kName == "every_alternative";
 
 // ---- pools -------------------------------------------------------------------------------------
 /// A node is used again while a queue still links it.

@@ -117,7 +117,7 @@ class WaitQueue::Sorter {
       Waiter a;
       Waiter b;
       const bool turned =
-          read_waiter(*left, a) && read_waiter(*right, b) && goes_first(b.rank, a.rank);
+          read_waiter(t_, *left, a) && read_waiter(t_, *right, b) && goes_first(b.rank, a.rank);
       Run& from = turned ? other : one;
       const std::uint32_t next = load_relaxed((turned ? right : left)->next_link);
       append(all, from.head);
@@ -167,7 +167,7 @@ unsigned WaitQueue::settle() const noexcept {
       if (guard.closes(link)) return;
       const std::uint32_t next = load_relaxed(node->next_link);
       Waiter waiter;
-      if (read_waiter(*node, waiter) && ours(waiter)) {
+      if (read_waiter(t_, *node, waiter) && ours(waiter)) {
         sorter.add(link, waiter.rank);
         ++added;
       } else {
@@ -239,7 +239,7 @@ void WaitQueue::collect(rm_node& node, std::vector<Ranked>& room) const noexcept
   // LINKED alone: it came into the inbox since, or its owner is about to push it.
   if (load_acquire(node.slot) != slot_index_ || in_queue == RM_NODE_REF_LINKED) return;
   Waiter waiter;
-  const bool waits = read_waiter(node, waiter) && ours(waiter);
+  const bool waits = read_waiter(t_, node, waiter) && ours(waiter);
   if (in_queue == 0) {
     // A granter took it out and died before he decided; unless the wait ended otherwise, and its
     // owner uses the node again: one of the two swaps fails.
@@ -279,8 +279,8 @@ void WaitQueue::merge(const Run& run) const noexcept {
   Waiter other;
   // A decided node has no rank any more, but its place in the list is as good as any.
   const bool after_all =
-      !tail || (read_waiter(*tail, other) &&
-                !(read_waiter(*t_.node(run.head), waiter) && goes_first(waiter.rank, other.rank)));
+      !tail || (read_waiter(t_, *tail, other) && !(read_waiter(t_, *t_.node(run.head), waiter) &&
+                                                   goes_first(waiter.rank, other.rank)));
   if (after_all) {
     store_release(tail ? tail->next_link : slot_.queue_head_link, run.head);
     store_release(slot_.queue_tail_link, run.tail);
@@ -294,9 +294,9 @@ void WaitQueue::merge(const Run& run) const noexcept {
   for (std::uint32_t left = run.count; left != 0; --left) {
     rm_node* const node = t_.node(link);
     if (!node) return;
-    const bool waits = read_waiter(*node, waiter);
+    const bool waits = read_waiter(t_, *node, waiter);
     while (rm_node* const next = t_.node(at)) {
-      if (!waits || (read_waiter(*next, other) && goes_first(waiter.rank, other.rank))) break;
+      if (!waits || (read_waiter(t_, *next, other) && goes_first(waiter.rank, other.rank))) break;
       previous = next;
       at = guard.closes(at) ? 0 : load_relaxed(next->next_link);
     }
@@ -314,7 +314,7 @@ void WaitQueue::drop_decided() const noexcept {
   for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
     rm_node* node = t_.node(load_relaxed(slot_.queue_head_link));
     Waiter waiter;
-    if (!node || (read_waiter(*node, waiter) && ours(waiter))) return;
+    if (!node || (read_waiter(t_, *node, waiter) && ours(waiter))) return;
     unlink(*node);
   }
 }
@@ -323,7 +323,7 @@ bool WaitQueue::front(Waiter& out) const noexcept {
   for (std::uint32_t steps = 0; steps < t_.node_count; ++steps) {
     rm_node* node = t_.node(load_relaxed(slot_.queue_head_link));
     if (!node) return false;
-    if (read_waiter(*node, out) && ours(out) && !t_.is_dead(out.context)) return true;
+    if (read_waiter(t_, *node, out) && ours(out) && !t_.is_dead(out.context)) return true;
     unlink(*node);
   }
   return false;

@@ -51,10 +51,27 @@ struct Waiter {
   QueueRank rank;
   std::uint64_t enqueued_at = 0;
   std::uint32_t cell_link = 0;
+  std::uint32_t group = 0;  ///< link of the group's node; 0: it waits for this alone
+  NodeWord group_word{};    ///< what that said
 };
 
-/// Reads a node that says WAITING. False if it doesn't, or changed while it was read.
-[[nodiscard]] inline bool read_waiter(rm_node& node, Waiter& out) noexcept {
+/// What a node says: that it is WAITING counts no more than what its group says, if it is one of a
+/// group. What was read may be old by now, but belongs together as long as `word` is what the node
+/// says.
+[[nodiscard]] inline unsigned state_of(const LockTables& tables, const rm_node& node,
+                                       NodeWord word) noexcept {
+  const std::uint32_t group = word.waiting() ? load_acquire(node.group) : 0;
+  if (group == 0) return word.state();
+  const rm_node* const whole = tables.node(group);
+  const NodeWord said{whole ? load_acquire(whole->word) : 0};
+  if (said.waiting()) return RM_NODE_WAITING;
+  return said.grants(tables.link_of(&node)) ? RM_NODE_GRANTED : RM_NODE_CANCELLED;
+}
+
+/// Reads a node that says WAITING. False if it doesn't, or its group does not any more, or it
+/// changed while it was read, or stands for a group itself.
+[[nodiscard]] inline bool read_waiter(const LockTables& tables, rm_node& node,
+                                      Waiter& out) noexcept {
   const NodeWord word{load(node.word)};
   if (!word.waiting()) return false;
   out.node = &node;
@@ -64,10 +81,19 @@ struct Waiter {
   out.context = load_acquire(node.context);
   out.base_priority = load_acquire(node.base_priority);
   out.mode = load_acquire(node.mode);
-  out.emergency = (load_acquire(node.flags) & RM_NODE_FLAG_EMERGENCY) != 0;
+  const unsigned flags = load_acquire(node.flags);
+  if ((flags & RM_NODE_FLAG_GROUP) != 0) return false;
+  out.emergency = (flags & RM_NODE_FLAG_EMERGENCY) != 0;
   out.rank = {out.mode == RM_WAIT_UPGRADE, load_acquire(node.priority), load_acquire(node.ticket)};
   out.enqueued_at = load_acquire(node.enqueued_at);
   out.cell_link = load_acquire(node.cell_link);
+  out.group = load_acquire(node.group);
+  if (out.group != 0) {
+    const rm_node* const whole = tables.node(out.group);
+    if (!whole) return false;
+    out.group_word = NodeWord{load_acquire(whole->word)};
+    if (!out.group_word.waiting()) return false;
+  }
   // The fields are written before the word says WAITING with this sequence number, and not again
   // before the number changes: the same number afterwards means they belong together. Acquire loads
   // keep the reads between the two of the word without a fence.
@@ -170,7 +196,9 @@ class WaitQueue {
       rm_node* node = t_.node(link);
       if (!node) return true;
       Waiter waiter;
-      if (node != own && read_waiter(*node, waiter) && ours(waiter) && !visit(waiter)) return false;
+      if (node != own && read_waiter(t_, *node, waiter) && ours(waiter) && !visit(waiter)) {
+        return false;
+      }
       link = load_acquire(node->next_link);
     }
     return true;
@@ -180,7 +208,7 @@ class WaitQueue {
     const std::uint32_t mark = load(t_.region->nodes.high_water);
     for (std::uint32_t i = 0; i < mark && i < t_.node_count; ++i) {
       Waiter waiter;
-      if (read_waiter(t_.nodes[i], waiter) && ours(waiter) && !visit(waiter)) return;
+      if (read_waiter(t_, t_.nodes[i], waiter) && ours(waiter) && !visit(waiter)) return;
     }
   }
   class Edit;

@@ -92,9 +92,11 @@ void Recovery::cancel_waits(Report& report) noexcept {
     rm_node& node = t_.nodes[i];
     if (!t_.is_dead(taker_of(load(node.refs)))) continue;
     Waiter waiter;
-    if (read_waiter(node, waiter) && engine_.decide(waiter, RM_NODE_CANCELLED)) {
+    if (read_waiter(t_, node, waiter) && engine_.decide(waiter, RM_NODE_CANCELLED)) {
       ++report.waits_cancelled;
     }
+    engine_.end_group(node);
+    engine_.settle_member(node);
     // Swept from wherever it stands in the queue, as if he had given up; perhaps he just had.
     rm_slot* const slot = t_.slot(load(node.slot));
     if (slot) atomic(slot->attributes).fetch_or(static_cast<std::uint8_t>(RM_SLOT_ATTR_RESORT));
@@ -189,6 +191,7 @@ void Recovery::take_nodes_back(Report& report) noexcept {
 }
 
 bool Recovery::is_granted(const rm_node& node, std::uint16_t taker) const noexcept {
+  if ((load(node.flags) & RM_NODE_FLAG_GROUP) != 0) return false;
   const rm_slot* const slot = t_.slot(load(node.slot));
   const rm_cell* const cell = t_.cell(load(node.cell_link));
   if (slot && StateWord{load(slot->word)}.owner() == taker) return true;

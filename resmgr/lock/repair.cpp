@@ -158,7 +158,7 @@ void Recovery::settle_shares(rm_slot& slot, std::uint32_t index,
     const Request request = find_request(seen.context(), index, generation, true);
     bool granted = request.word.state() == RM_NODE_GRANTED;
     Waiter waiter;
-    if (request.node && !granted && read_waiter(*request.node, waiter) &&
+    if (request.node && !granted && read_waiter(t_, *request.node, waiter) &&
         waiter.word.sequence() == request.word.sequence() && !t_.is_dead(waiter.context)) {
       // GS2, GS3
       std::uint64_t word = load(slot.word);
@@ -181,6 +181,7 @@ Recovery::Request Recovery::find_request(std::uint16_t context, std::uint32_t sl
                                          std::uint32_t generation, bool shared) const noexcept {
   for (const NodeIndex::Entry& entry : index_.of(slot, context)) {
     rm_node& node = t_.nodes[entry.node];
+    engine_.settle_member(node);
     const NodeWord word{load(node.word)};
     if (!word.waiting() && word.state() != RM_NODE_GRANTED) continue;
     if (load_acquire(node.context) == context && load_acquire(node.slot) == slot &&

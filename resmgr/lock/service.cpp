@@ -201,6 +201,7 @@ bool LockEngine::take_grant_back(std::uint16_t dead, const rm_slot& slot, std::u
   for (int steps = 0; steps < kLongestLook; ++steps) {
     rm_node* const node = t_.node(link);
     if (!node) return false;
+    settle_member(*node);
     std::uint64_t word = load(node->word);
     const bool his = taker_of(load(node->refs)) == dead && load_acquire(node->context) == dead;
     const bool of_this = load_acquire(node->slot) == index &&

@@ -80,16 +80,20 @@ bool LockEngine::is_decided(const Wait& wait) const noexcept {
   return !NodeWord{load(wait.waiter.node->word)}.waiting() || over_.load();
 }
 
-std::optional<std::uint32_t> LockEngine::sleep_on(Wait& wait) noexcept {
+std::optional<std::uint32_t> LockEngine::sleep_on(Context& context, Wait& wait) noexcept {
   rm_node& node = *wait.waiter.node;
-  std::uint64_t word = load(node.word);
   for (;;) {
+    std::uint64_t word = load(node.word);
     if (!NodeWord{word}.waiting()) return std::nullopt;
-    if (NodeWord{word}.asleep() || cas(node.word, word, word | RM_NODE_ASLEEP)) break;
+    if (!NodeWord{word}.asleep() && !cas(node.word, word, word | RM_NODE_ASLEEP)) continue;
+    // Asleep first: end() wakes whom it finds so, and who says it later finds the end here.
+    if (over_.load()) return std::nullopt;
+    // And so does who takes a member away: what is waited for by now, was looked at.
+    if (count_waiting(wait) == wait.members_waiting) {
+      return static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
+    }
+    look_at_members(context, wait);
   }
-  // Asleep first: end() wakes whom it finds so, and who says it later finds the end here.
-  if (over_.load()) return std::nullopt;
-  return static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
 }
 
 const std::uint32_t* LockEngine::futex_of(const Wait& wait) noexcept {
@@ -107,6 +111,7 @@ bool LockEngine::give_up(Wait& wait, unsigned outcome) noexcept {
 }
 
 void LockEngine::look_again(Context& context, Wait& wait) noexcept {
+  if (wait.is_for_any()) return look_at_members(context, wait);
   // The gate may have closed since the walk, which made those who read beside him his blockers.
   if (wait.waiter.mode == RM_WAIT_SHARED &&
       StateWord{load(wait.slot->word)}.has(RM_WORD_QUARANTINED)) {
@@ -119,7 +124,8 @@ Result<Grant> LockEngine::finish(Context& context, Wait& wait) noexcept {
 }
 
 void LockEngine::abandon_waits(Context& context, ErrorCode why) noexcept {
-  while (Wait* const wait = context.waits) {
+  while (Wait* wait = context.waits) {
+    if (wait->whole) wait = wait->whole;
     (void)give_up(*wait, RM_NODE_CANCELLED);
     const auto grant = finish(context, *wait);
     if (grant) {
@@ -142,10 +148,18 @@ bool LockEngine::waits_here(const Context& context, rm_slot& slot, Handle handle
   return found;
 }
 
-// E1, E2: a node for the wait, visible, and checked for a cycle. Errors: CapacityExceeded, and
-// Deadlock where the context waits for this already; nothing is queued then.
+// E1, E2: as join(), and checked for a cycle.
 Result<void> LockEngine::publish(Context& context, rm_slot& slot, std::uint8_t mode,
                                  Wait& wait) noexcept {
+  auto joined = join(context, slot, mode, wait);
+  if (joined && !planted::kCheckBeforePublish) check_deadlock(context, wait);
+  return joined;
+}
+
+// A node for the wait, visible. Errors: CapacityExceeded, and Deadlock where the context waits for
+// this already; nothing is queued then.
+Result<void> LockEngine::join(Context& context, rm_slot& slot, std::uint8_t mode,
+                              Wait& wait) noexcept {
   const Handle handle = wait.handle;
   const Request& request = wait.request;
   wait.slot = &slot;
@@ -180,6 +194,8 @@ Result<void> LockEngine::publish(Context& context, rm_slot& slot, std::uint8_t m
   store_release(node->base_priority, rank);
   store_release(node->wake_target, wait.wake_target);
   store_release(node->mode, mode);
+  const Waiter* const whole = wait.whole ? &wait.whole->waiter : nullptr;
+  store_release(node->group, whole ? t_.link_of(whole->node) : 0);
   store_release(node->flags,
                 static_cast<std::uint8_t>(
                     (request.mode == AcquisitionMode::Emergency ? RM_NODE_FLAG_EMERGENCY : 0u) |
@@ -197,7 +213,9 @@ Result<void> LockEngine::publish(Context& context, rm_slot& slot, std::uint8_t m
                  .emergency = request.mode == AcquisitionMode::Emergency,
                  .rank = {mode == RM_WAIT_UPGRADE, rank, load_relaxed(node->ticket)},
                  .enqueued_at = load_relaxed(node->enqueued_at),
-                 .cell_link = load_relaxed(node->cell_link)};
+                 .cell_link = load_relaxed(node->cell_link),
+                 .group = load_relaxed(node->group),
+                 .group_word = whole ? whole->word : NodeWord{}};
   link_wait(context, wait);
   if (planted::kCheckBeforePublish) check_deadlock(context, wait);
   if (planted::kInheritFirst) {
@@ -217,7 +235,6 @@ Result<void> LockEngine::publish(Context& context, rm_slot& slot, std::uint8_t m
   if (knock(context, handle.slot(), handle.generation(), true) == Knock::Gone) {
     decide(wait.waiter, RM_NODE_REMOVED);
   }
-  if (!planted::kCheckBeforePublish) check_deadlock(context, wait);
   return {};
 }
 
@@ -225,13 +242,16 @@ Result<void> LockEngine::publish(Context& context, rm_slot& slot, std::uint8_t m
 Result<Grant> LockEngine::conclude(Context& context, Wait& wait, unsigned outcome) noexcept {
   // Even what was granted is nothing now; the node may be somebody else's.
   if (over_.load()) {
-    forget_wait(context, wait);
+    if (!wait.is_for_any()) forget_wait(context, wait);
+    for (Wait& member : wait.members) forget_wait(context, member);
     return fail(ErrorCode::Disconnected, "the domain is over");
   }
   if (outcome != RM_NODE_GRANTED) return failed(context, wait, outcome);
   Grant grant;
-  if (!accept(context, wait, grant)) {
-    forget_wait(context, wait);
+  Wait* const taken = wait.is_for_any() ? take_member(context, wait) : &wait;
+  if (!taken) return fail(ErrorCode::Cancelled, "granted what was not asked for");
+  if (!accept(context, *taken, grant)) {
+    forget_wait(context, *taken);
     return fail(ErrorCode::Cancelled, "taken for dead");
   }
   return grant;
@@ -260,7 +280,7 @@ unsigned LockEngine::await(Context& context, Wait& wait) noexcept {
       if (decide(wait.waiter, RM_NODE_TIMED_OUT)) return RM_NODE_TIMED_OUT;
       continue;
     }
-    const auto value = sleep_on(wait);
+    const auto value = sleep_on(context, wait);
     if (!value) return NodeWord{load(node.word)}.state();
     futex_wait(&node.word, *value, std::min(wait.deadline_ns, now + kBoundedSleepNs));
     look_again(context, wait);
@@ -286,22 +306,33 @@ bool LockEngine::decide(const Waiter& waiter, unsigned outcome) noexcept {
 }
 
 bool LockEngine::decide(const Waiter& waiter, unsigned outcome, Wakeup& owed) noexcept {
-  rm_node& node = *waiter.node;
+  if (waiter.group != 0) return decide_group(waiter, outcome, owed);
+  return swap_waiting(*waiter.node, waiter.word.sequence(), waiter.word.to(outcome), owed);
+}
+
+bool LockEngine::swap_waiting(rm_node& node, std::uint64_t sequence, NodeWord outcome,
+                              Wakeup& owed) noexcept {
   std::uint64_t word = load(node.word);
   for (;;) {
     const NodeWord seen{word};
-    if (!seen.waiting() || seen.sequence() != waiter.word.sequence()) return false;
-    if (!cas(node.word, word, seen.to(outcome).bits)) continue;
+    if (!seen.waiting() || seen.sequence() != sequence) return false;
+    if (!cas(node.word, word, outcome.bits)) continue;
     // The futex is the low half of the word: it holds the state. Who times out is awake.
-    if (seen.asleep() && outcome != RM_NODE_TIMED_OUT && !planted::kNoWake) {
+    if (seen.asleep() && outcome.state() != RM_NODE_TIMED_OUT && !planted::kNoWake) {
       call(node, owed);
     }
     return true;
   }
 }
 
-// Should the node be somebody else's by now, he is woken for nothing.
 void LockEngine::call(rm_node& node, Wakeup& owed) noexcept {
+  rm_node* const whole = t_.node(load(node.group));
+  if (whole) return rouse(*whole, owed);
+  wake(node, owed);
+}
+
+// Should the node be somebody else's by now, he is woken for nothing.
+void LockEngine::wake(rm_node& node, Wakeup& owed) noexcept {
   // Seq_cst, as the decision before it: see Wait::call_at().
   const std::uint32_t target = load(node.wake_target);
   rm_client* const client = target != 0 ? t_.client(target - 1) : nullptr;
@@ -373,6 +404,10 @@ void LockEngine::note_wait(rm_slot& slot, std::uint64_t waited_ns) noexcept {
 
 // T2, T3: the node goes, and whoever may now be served is.
 void LockEngine::withdraw(Context& context, Wait& wait) noexcept {
+  if (wait.is_for_any()) {
+    for (Wait& member : wait.members) withdraw(context, member);
+    return leave_whole(context, wait);
+  }
   rm_node& node = *wait.waiter.node;
   store(node.word, wait.waiter.word.to(RM_NODE_IDLE).bits);
   unlink_wait(context, wait);

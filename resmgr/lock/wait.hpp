@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 
 #include "resmgr/base/error.hpp"
 #include "resmgr/lock/engine.hpp"
@@ -31,11 +32,16 @@ struct Wait {
   Waiter waiter{};                        ///< as published
   rm_cell* cell = nullptr;                ///< of a shared request, or of the hold to upgrade
   std::unique_ptr<ErrorDetail> report{};  ///< the cycle, once it is known
+  /// Of a wait for any of several, whose own node stands in no queue: where it waits.
+  std::span<Wait> members{};
+  std::uint32_t members_waiting = 0;  ///< as looked at last
+  Wait* whole = nullptr;              ///< of a member
   /// The neighbours in the context's list of waits, which is that of the nodes: a wait that is
   /// somewhere in the middle leaves it without a walk.
   Wait* newer = nullptr;
   Wait* older = nullptr;
 
+  [[nodiscard]] bool is_for_any() const noexcept { return !members.empty(); }
   [[nodiscard]] bool timed() const noexcept {
     return request.mode == AcquisitionMode::Timeout || request.mode == AcquisitionMode::Emergency;
   }

@@ -7,33 +7,29 @@
 
 namespace resmgr::lock {
 
-// The start of a context's scratch mapping; the arrays follow it.
-struct WaitGraph::Scratch {
-  std::uint32_t step_count = 0;
-  std::uint32_t member_count = 0;
-  std::uint64_t* visited = nullptr;
-  Step* steps = nullptr;
-  Member* members = nullptr;
-};
-
 namespace {
 
 constexpr std::size_t align_line(std::size_t bytes) noexcept { return (bytes + 63) / 64 * 64; }
+constexpr std::size_t bitmap_bytes(std::size_t ids) noexcept {
+  return align_line((ids + 63) / 64 * 8);
+}
 
 }  // namespace
 
 std::size_t WaitGraph::scratch_bytes(std::uint32_t contexts) noexcept {
   const std::size_t ids = std::size_t{contexts} + 1;
-  return align_line(sizeof(Scratch)) + align_line((ids + 63) / 64 * 8) +
-         align_line(ids * sizeof(Step)) + ids * sizeof(Member);
+  return align_line(sizeof(Scratch)) + 3 * bitmap_bytes(ids) + align_line(ids * sizeof(Step)) +
+         ids * sizeof(Member);
 }
 
 WaitGraph::Scratch* WaitGraph::view(const Mapping& mapping) const noexcept {
   const std::size_t ids = std::size_t{t_.context_count} + 1;
   auto* scratch = reinterpret_cast<Scratch*>(mapping.data());
   std::byte* at = mapping.data() + align_line(sizeof(Scratch));
-  scratch->visited = reinterpret_cast<std::uint64_t*>(at);
-  at += align_line((ids + 63) / 64 * 8);
+  for (Contexts* contexts : {&scratch->visited, &scratch->stuck, &scratch->around}) {
+    *contexts = Contexts(reinterpret_cast<std::uint64_t*>(at));
+    at += bitmap_bytes(ids);
+  }
   scratch->steps = reinterpret_cast<Step*>(at);
   at += align_line(ids * sizeof(Step));
   scratch->members = reinterpret_cast<Member*>(at);
@@ -66,7 +62,8 @@ std::span<const WaitGraph::Step> WaitGraph::steps(const Mapping& scratch) const 
   const std::uint32_t generation = load_acquire(node->generation);
   // A shared request may have been offered a cell.
   if (!word.waiting() || !slot || load_acquire(node->context) != context ||
-      load_acquire(node->mode) == RM_WAIT_SHARED || load_acquire(node->context_next_link) != 0) {
+      load_acquire(node->mode) == RM_WAIT_SHARED || load_acquire(node->context_next_link) != 0 ||
+      load_acquire(node->group) != 0) {
     return {};
   }
   const std::uint32_t queue = load(slot->queue_seq);
@@ -94,27 +91,23 @@ WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* a
   s.steps[0] = {.context = start, .by_holds = true};
   Walk result = Walk::Acyclic;
   std::uint16_t from = start;
-  const auto is_new = [&](std::uint16_t to) {
-    std::uint64_t& bits = s.visited[to / 64];
-    const std::uint64_t bit = std::uint64_t{1} << (to % 64);
-    if ((bits & bit) != 0) return false;
-    bits |= bit;
-    return true;
-  };
+  bool reduces = false;
   for (std::uint32_t i = 0; i < s.step_count && result == Walk::Acyclic; ++i) {
     // Not at every step: the clock costs as much as an edge.
     if (i % 16 == 15 && deadline_ns != kNoDeadline && monotonic_ns() >= deadline_ns) break;
     const bool by_holds = s.steps[i].by_holds;
+    const bool by_any = s.steps[i].by_any;
     const Waiter* const first = i != 0 ? nullptr : as_if ? as_if : only;
     const SoleWait sole = as_if || first ? SoleWait{} : sole_wait(from);
     if (sole.holder != 0 && sole.holder != start && sole.holder <= t_.context_count) [[likely]] {
-      const bool reached = is_new(sole.holder);
+      const bool reached = s.visited.add(sole.holder);
       if (reached) {
         s.steps[s.step_count++] = {.node_word = sole.word.bits,
                                    .node_link = sole.link,
                                    .parent = i,
                                    .context = sole.holder,
-                                   .by_holds = by_holds};
+                                   .by_holds = by_holds,
+                                   .by_any = by_any};
       }
       // In a chain the next step is this one: what was just stored need not be loaded again.
       from = reached && i + 2 == s.step_count ? sole.holder : s.steps[i + 1].context;
@@ -125,18 +118,24 @@ WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* a
       continue;
     }
     const auto follow = [&](const Waiter& waiter) {
+      const bool any = by_any || waiter.group != 0;
       for_each_blocker_as_if(waiter, as_if, [&](std::uint16_t to, bool holder) {
+        if (to == start && any && !as_if) {
+          reduces = true;
+          return true;
+        }
         if (to == start) {
           result = confirm(s, i, waiter, as_if) ? Walk::Cycle : Walk::Moved;
           return false;
         }
         // Ids come from shared memory: one outside the table is nobody.
-        if (to > t_.context_count || !is_new(to)) return true;
+        if (to > t_.context_count || !s.visited.add(to)) return true;
         s.steps[s.step_count++] = {.node_word = waiter.word.bits,
                                    .node_link = t_.link_of(waiter.node),
                                    .parent = i,
                                    .context = to,
-                                   .by_holds = by_holds && holder};
+                                   .by_holds = by_holds && holder,
+                                   .by_any = any};
         return true;
       });
       return result == Walk::Acyclic;
@@ -148,9 +147,8 @@ WaitGraph::Walk WaitGraph::walk(Scratch& s, std::uint16_t start, const Waiter* a
     }
     from = s.steps[i + 1].context;  // of no use if this was the last
   }
-  for (std::uint32_t i = 1; i < s.step_count; ++i) {
-    s.visited[s.steps[i].context / 64] &= ~(std::uint64_t{1} << (s.steps[i].context % 64));
-  }
+  for (std::uint32_t i = 1; i < s.step_count; ++i) s.visited.remove(s.steps[i].context);
+  if (reduces && result == Walk::Acyclic) result = reduce(s, start, deadline_ns);
   return result;
 }
 
@@ -167,7 +165,7 @@ bool WaitGraph::confirm(Scratch& s, std::uint32_t last, const Waiter& closing,
     Waiter waiter;
     if (own) {
       waiter = *as_if;
-    } else if (!node || !read_waiter(*node, waiter) ||
+    } else if (!node || !read_waiter(t_, *node, waiter) ||
                waiter.word.sequence() != NodeWord{s.steps[at].node_word}.sequence()) {
       return false;
     }
@@ -179,7 +177,7 @@ bool WaitGraph::confirm(Scratch& s, std::uint32_t last, const Waiter& closing,
     const Member& member = s.members[i];
     Waiter again;
     const bool own = (as_if && i == 0) || planted::kNoSecondPass;
-    if (!own && (!read_waiter(*member.waiter.node, again) ||
+    if (!own && (!read_waiter(t_, *member.waiter.node, again) ||
                  again.word.sequence() != member.waiter.word.sequence())) {
       return false;
     }
@@ -196,7 +194,8 @@ bool WaitGraph::asks_for(std::uint16_t context, std::uint32_t slot,
   bool found = false;
   for_each_node(context, [&](const rm_node& node) {
     const NodeWord word{load(node.word)};
-    if (!word.waiting() && word.state() != RM_NODE_GRANTED) return true;
+    const unsigned state = state_of(t_, node, word);
+    if (state != RM_NODE_WAITING && state != RM_NODE_GRANTED) return true;
     found = load_acquire(node.context) == context && load_acquire(node.slot) == slot &&
             load_acquire(node.generation) == generation &&
             NodeWord{load_relaxed(node.word)}.sequence() == word.sequence();
@@ -231,14 +230,15 @@ bool WaitGraph::find_cycle(const Mapping& scratch, std::uint16_t start, const Wa
 std::size_t WaitGraph::choose_victim(std::span<const Member> cycle) noexcept {
   std::size_t victim = 0;
   for (std::size_t i = 1; i < cycle.size(); ++i) {
-    const Waiter& a = cycle[i].waiter;
-    const Waiter& b = cycle[victim].waiter;
-    bool better = a.rank.ticket > b.rank.ticket;
-    if (a.base_priority != b.base_priority) better = a.base_priority < b.base_priority;
-    if (a.emergency != b.emergency && !planted::kEmergencyVictim) better = !a.emergency;
-    if (better) victim = i;
+    if (is_better_victim(cycle[i].waiter, cycle[victim].waiter)) victim = i;
   }
   return victim;
+}
+
+bool WaitGraph::is_better_victim(const Waiter& one, const Waiter& other) noexcept {
+  if (one.emergency != other.emergency && !planted::kEmergencyVictim) return !one.emergency;
+  if (one.base_priority != other.base_priority) return one.base_priority < other.base_priority;
+  return one.rank.ticket > other.rank.ticket;
 }
 
 }  // namespace resmgr::lock

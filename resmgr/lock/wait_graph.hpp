@@ -5,9 +5,10 @@
 // What it is: a breadth-first walk over contexts. A waiting context waits for every conflicting
 // holder and every conflicting earlier waiter of the resource (I8); a cycle found is confirmed by a
 // second pass over its edges; its victim is the member with the lowest priority, then the youngest
-// ticket, an Emergency request only when all are (I7), so that every detector names the same. What
-// it is not: a lock; nothing stops while it walks, and nothing is allocated: a context brings its
-// own scratch memory. There is no limit to the depth.
+// ticket, an Emergency request only when all are (I7), so that every detector names the same. Where
+// a cycle leads over a wait for any of several, what was reached is reduced: who can go on goes,
+// and what is left is stuck (I11). What it is not: a lock; nothing stops while it walks, and
+// nothing is allocated: a context brings its own scratch memory. There is no limit to the depth.
 //
 // Thread-safety: any thread, one walk at a time for each context's scratch.
 #pragma once
@@ -41,8 +42,10 @@ class WaitGraph {
     std::uint32_t parent = 0;  ///< index of the step whose context waits
     std::uint16_t context = 0;
     bool by_holds = false;  ///< every edge from the start leads to a holder
+    bool by_any = false;    ///< one of them is of a wait for any of several
   };
-  /// A member of a cycle: it waits, with `waiter`, for the next member.
+  /// A member of a cycle: it waits, with `waiter`, for the next member. Where one waits for any of
+  /// several, the members are all who are stuck with each other, the start first.
   struct Member {
     Waiter waiter;
     std::uint16_t blocked_by = 0;
@@ -75,6 +78,7 @@ class WaitGraph {
 
  private:
   struct Scratch;
+  class Contexts;
   /// Calls `visit(rm_node&)` for each node in the context's list, and perhaps for others, until it
   /// returns false.
   template <typename Visit>
@@ -145,7 +149,59 @@ class WaitGraph {
   [[nodiscard]] Walk walk(Scratch& scratch, std::uint16_t start, const Waiter* as_if,
                           const Waiter* only, std::uint64_t deadline_ns) noexcept;
 
+  // reduction.cpp
+  [[nodiscard]] Walk reduce(Scratch& scratch, std::uint16_t start,
+                            std::uint64_t deadline_ns) const noexcept;
+  [[nodiscard]] bool release_the_free(Scratch& scratch, std::uint64_t deadline_ns) const noexcept;
+  void collect_around(Scratch& scratch, std::uint16_t start) const noexcept;
+  [[nodiscard]] bool is_stuck_in(std::uint16_t context, const Contexts& stuck,
+                                 const Contexts& in) const noexcept;
+  [[nodiscard]] std::uint16_t blocker_in(const Waiter& waiter,
+                                         const Contexts& contexts) const noexcept;
+  [[nodiscard]] bool is_group_stuck(const Waiter& member, const Contexts& stuck) const noexcept;
+  template <typename Visit>
+  void for_each_stuck_wait(std::uint16_t context, const Contexts& stuck,
+                           Visit&& visit) const noexcept;
+  [[nodiscard]] bool find_members(Scratch& scratch) const noexcept;
+  [[nodiscard]] bool confirm_members(const Scratch& scratch) const noexcept;
+  [[nodiscard]] static bool is_better_victim(const Waiter& one, const Waiter& other) noexcept;
+
   const LockTables& t_;
+};
+
+/// Which contexts: a bit for each id. A view.
+class WaitGraph::Contexts {
+ public:
+  explicit Contexts(std::uint64_t* bits = nullptr) noexcept : bits_(bits) {}
+  [[nodiscard]] bool has(std::uint16_t context) const noexcept {
+    return (bits_[context / 64] >> (context % 64) & 1) != 0;
+  }
+  /// Whether it is new.
+  bool add(std::uint16_t context) noexcept {
+    std::uint64_t& bits = bits_[context / 64];
+    const std::uint64_t bit = std::uint64_t{1} << (context % 64);
+    if ((bits & bit) != 0) return false;
+    bits |= bit;
+    return true;
+  }
+  void remove(std::uint16_t context) noexcept {
+    bits_[context / 64] &= ~(std::uint64_t{1} << (context % 64));
+  }
+
+ private:
+  std::uint64_t* bits_;
+};
+
+/// The start of a context's scratch mapping; the arrays follow it.
+struct WaitGraph::Scratch {
+  std::uint32_t step_count = 0;
+  std::uint32_t member_count = 0;
+  // Empty between two walks:
+  Contexts visited;
+  Contexts stuck;
+  Contexts around;
+  Step* steps = nullptr;
+  Member* members = nullptr;
 };
 
 template <typename Visit>
@@ -177,7 +233,7 @@ template <typename Visit>
 void WaitGraph::for_each_wait(std::uint16_t context, Visit&& visit) const noexcept {
   for_each_node(context, [&](rm_node& node) {
     Waiter waiter;
-    return !read_waiter(node, waiter) || waiter.context != context || visit(waiter);
+    return !read_waiter(t_, node, waiter) || waiter.context != context || visit(waiter);
   });
 }
 

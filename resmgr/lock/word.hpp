@@ -83,6 +83,23 @@ struct NodeWord {
   [[nodiscard]] constexpr NodeWord to(unsigned state) const noexcept {
     return {sequence() << RM_NODE_SEQ_SHIFT | state};
   }
+  // Of a group's node:
+
+  /// Whether the group was granted the waiter of this link.
+  [[nodiscard]] constexpr bool grants(std::uint32_t link) const noexcept {
+    return state() == RM_NODE_GRANTED && (sequence() & kGroupLinkMask) == link;
+  }
+  /// It is granted that one.
+  [[nodiscard]] constexpr NodeWord to_grant_of(std::uint32_t link) const noexcept {
+    return {(sequence() | link) << RM_NODE_SEQ_SHIFT | RM_NODE_GRANTED};
+  }
+  /// WAITING, as its next group.
+  [[nodiscard]] constexpr NodeWord next_group() const noexcept {
+    return {((sequence() | kGroupLinkMask) + 1) << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING};
+  }
+  static constexpr std::uint64_t kGroupLinkMask = (std::uint64_t{1} << RM_GROUP_LINK_BITS) - 1;
+  static_assert(RM_MAX_WAITS <= kGroupLinkMask);
+
   friend constexpr bool operator==(NodeWord, NodeWord) noexcept = default;
 };
 

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <functional>
 #include <ostream>
 #include <span>
@@ -62,7 +63,22 @@ class Scene {
     Grant grant;
     const auto at_once = domain.engine.begin(victim(), handle, blocking(kind), wait, grant);
     ASSERT_TRUE(at_once && !*at_once);
-    (void)domain.engine.sleep_on(wait);
+    (void)domain.engine.sleep_on(victim(), wait);
+  }
+  /// `who` asks for any of the two.
+  void begin_any(Context& who, Wait& wait, std::span<Wait, 2> places,
+                 HoldKind kind = HoldKind::Exclusive) {
+    Grant grant;
+    const std::array any{r, s};
+    const auto at_once = domain.engine.begin_any(who, any, blocking(kind), wait, places, grant);
+    ASSERT_TRUE(at_once && !*at_once);
+    (void)domain.engine.sleep_on(who, wait);
+  }
+  /// A peer does so: he has no thread, but waits.
+  void wait_for_any(Context& who, HoldKind kind = HoldKind::Exclusive) {
+    begin_any(who, peers_, peers_members_, kind);
+    waits_.push_back(peers_.waiter.node);
+    for (const Wait& member : peers_members_) waits_.push_back(member.waiter.node);
   }
   void give_up(Wait& wait, unsigned outcome) {
     (void)domain.engine.give_up(wait, outcome);
@@ -79,12 +95,15 @@ class Scene {
   Handle s = domain.arm(2);
   Wait first;   ///< of the victim's, that no thread sleeps for
   Wait second;  ///< likewise
+  std::array<Wait, 2> members;
 
  private:
   Context* victim_ = nullptr;
   Context* peer_ = nullptr;
   Context* other_ = nullptr;
   std::vector<rm_node*> waits_;
+  Wait peers_;
+  std::array<Wait, 2> peers_members_;
 };
 
 /// What must be true once the dead are gone.
@@ -385,7 +404,91 @@ const Operation kAsyncOperations[] = {
      15},
 };
 
+// Waits for any of the two.
+
+void both_are_held(Scene& s) {
+  s.hold(s.peer(), s.r);
+  s.hold(s.peer(), s.s);
+}
+
+void waits_for_any(Scene& s) {
+  both_are_held(s);
+  s.begin_any(s.victim(), s.first, s.members);
+  s.wait(s.other(), s.r, RM_WAIT_EXCLUSIVE, 1000);
+}
+
+const Operation kAnyOperations[] = {
+    {"begin_any", both_are_held, [](Scene& s) { s.begin_any(s.victim(), s.first, s.members); }, 40},
+    {"begin_any_to_share", both_are_held,
+     [](Scene& s) { s.begin_any(s.victim(), s.first, s.members, HoldKind::Shared); }, 40},
+    {"begin_any_in_a_cycle",
+     [](Scene& s) {
+       const Handle third = s.domain.arm(3);
+       s.hold(s.victim(), third);
+       both_are_held(s);
+       s.wait(s.peer(), third, RM_WAIT_EXCLUSIVE, 1);
+     },
+     [](Scene& s) {
+       s.begin_any(s.victim(), s.first, s.members);
+       s.finish(s.first);
+     },
+     40},
+    {"wait_for_any_until_the_time_is_up", both_are_held,
+     [](Scene& s) {
+       const std::array any{s.r, s.s};
+       (void)s.domain.engine.acquire_any(s.victim(), any, timed(2'000'000), s.first, s.members);
+     },
+     40},
+    {"cancel_any", waits_for_any, [](Scene& s) { s.give_up(s.first, RM_NODE_CANCELLED); }, 16},
+    {"finish_any",
+     [](Scene& s) {
+       waits_for_any(s);
+       ASSERT_TRUE(s.domain.engine.release(s.peer(), s.r, HoldKind::Exclusive));
+     },
+     [](Scene& s) { s.finish(s.first); }, 14},
+    {"hand_off_to_a_group",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r);
+       s.hold(s.other(), s.s);
+       s.wait_for_any(s.peer());
+       s.wait(s.other(), s.r, RM_WAIT_EXCLUSIVE, 1000);
+     },
+     [](Scene& s) { (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Exclusive); }, 12},
+    {"hand_off_two_to_a_group",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r);
+       s.hold(s.victim(), s.s);
+       s.wait_for_any(s.peer());
+       s.wait(s.other(), s.s, RM_WAIT_EXCLUSIVE, 1000);
+     },
+     [](Scene& s) {
+       (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Exclusive);
+       (void)s.domain.engine.release(s.victim(), s.s, HoldKind::Exclusive);
+     },
+     20},
+    {"hand_off_to_a_group_that_shares",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r);
+       s.hold(s.other(), s.s);
+       s.wait_for_any(s.peer(), HoldKind::Shared);
+     },
+     [](Scene& s) { (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Exclusive); }, 12},
+    {"thread_ends_while_it_waits_for_any",
+     [](Scene& s) {
+       waits_for_any(s);
+       ASSERT_TRUE(s.domain.engine.release(s.peer(), s.s, HoldKind::Exclusive));
+     },
+     [](Scene& s) {
+       s.domain.engine.abandon_waits(s.victim(), ErrorCode::Cancelled);
+       s.domain.contexts.close(s.victim(), true);
+     },
+     20},
+};
+
 INSTANTIATE_TEST_SUITE_P(Operations, LockKill, ::testing::ValuesIn(kOperations),
+                         [](const auto& operation) { return std::string(operation.param.name); });
+
+INSTANTIATE_TEST_SUITE_P(WaitsForAny, LockKill, ::testing::ValuesIn(kAnyOperations),
                          [](const auto& operation) { return std::string(operation.param.name); });
 
 INSTANTIATE_TEST_SUITE_P(Waits, LockKill, ::testing::ValuesIn(kAsyncOperations),

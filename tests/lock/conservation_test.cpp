@@ -4,6 +4,7 @@
 // queued, no node and no cell is lost, and the counters say what was done.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <memory>
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "resmgr/lock/wait.hpp"
 #include "tests/lock/fast.hpp"
 #include "tests/lock/fixture.hpp"
 
@@ -48,6 +50,7 @@ struct Scene {
   std::array<Parcel, kThreads> parcels;
   std::atomic<std::uint64_t> tenants = 0;
   std::atomic<std::uint64_t> ended_elsewhere = 0;
+  std::atomic<std::uint64_t> any = 0;
 };
 
 /// What one thread does.
@@ -77,6 +80,10 @@ class Worker {
         break;
       case 4:
         change_kind(Handle(roll(kResources), 1));
+        break;
+      case 5:
+      case 6:
+        take_any();
         break;
       default:
         take_or_give(roll(3) == 0 ? Handle::from_bits(scene_.moving.at(roll(2)).load())
@@ -118,6 +125,22 @@ class Worker {
       auto& counts = request.kind == HoldKind::Shared ? scene_.shared : scene_.exclusive;
       ++counts.at(handle.slot());
     }
+  }
+  void take_any() {
+    std::array<Handle, 3> any;
+    for (Handle& handle : any) handle = Handle(roll(kResources), 1);
+    if (roll(2) == 0) any[2] = Handle::from_bits(scene_.moving.at(roll(2)).load());
+    if (std::ranges::any_of(any, [&](Handle handle) { return promised(handle); })) return;
+    const Request request = any_request();
+    Wait wait;
+    std::array<Wait, any.size()> members;
+    if (!engine().acquire_any(*context_, any, request, wait, members)) return;
+    EXPECT_TRUE(std::ranges::find(any, wait.handle) != any.end());
+    EXPECT_EQ(*engine().held_kind(*context_, wait.handle), request.kind);
+    ++scene_.any;
+    if (wait.handle.slot() >= kResources) return;
+    auto& counts = request.kind == HoldKind::Shared ? scene_.shared : scene_.exclusive;
+    ++counts.at(wait.handle.slot());
   }
   [[nodiscard]] bool take(Handle handle, const Request& request) {
     Grant grant;
@@ -230,6 +253,7 @@ TEST_P(Conservation, NothingIsLostWhateverIsDone) {
   EXPECT_LT(load(t.region->nodes.high_water), 4 * kThreads) << "nodes pile up";
   EXPECT_GT(scene.tenants.load(), 0u);
   EXPECT_GT(scene.ended_elsewhere.load(), 0u);
+  EXPECT_GT(scene.any.load(), 0u);
 }
 
 }  // namespace

@@ -17,6 +17,7 @@
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/recovery.hpp"
 #include "resmgr/lock/region.hpp"
+#include "resmgr/lock/wait.hpp"
 #include "tests/fuzz/region_damage.hpp"
 #include "tests/lock/fast.hpp"
 
@@ -143,6 +144,7 @@ class Run {
     store(node->priority, static_cast<std::uint16_t>(number));
     store(node->context, context.id);
     store(node->mode, static_cast<std::uint8_t>(number % 3));
+    store(node->group, number == 2 ? 1u : 0u);  // of a group that is none
     store(node->word, std::uint64_t{1} << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING);
     store(context.record->wait_link, region_.tables().link_of(node));
     WaitQueue(region_.tables(), region_.tables().slots[slot], slot, 1).push(*node);
@@ -243,9 +245,18 @@ class Run {
       case 13:
         recover();
         break;
+      case 14:
+        acquire_any(me, handle);
+        break;
       default:
         (void)engine_.acquire(me, handle, any_request());
     }
+  }
+  void acquire_any(Context& me, Handle handle) {
+    const std::array any{handle, Handle(kSlots.at(script_.next() % kSlots.size()), 1)};
+    Wait wait;
+    std::array<Wait, any.size()> members;
+    (void)engine_.acquire_any(me, any, any_request(), wait, members);
   }
   void recover() {
     Recovery recovery(engine_);

@@ -112,7 +112,7 @@ class Performer {
     if (finished()) return true;
     bool asleep = false;
     engine().graph().for_each_wait(id(), [&](const Waiter& waiter) {
-      asleep = waiter.word.asleep();
+      asleep = (waiter.group != 0 ? waiter.group_word : waiter.word).asleep();
       return !asleep;
     });
     return asleep;

@@ -277,14 +277,14 @@ TEST_F(WaitQueueTest, NodesOfAnotherTenantAreThrownOut) {
 TEST_F(WaitQueueTest, ReadWaiterTakesAWholeNodeOrNone) {
   rm_node& node = push({.ticket = 5, .priority = 3, .mode = RM_WAIT_SHARED, .context = 7});
   Waiter waiter;
-  ASSERT_TRUE(read_waiter(node, waiter));
+  ASSERT_TRUE(read_waiter(domain.tables(), node, waiter));
   EXPECT_EQ(waiter.rank.ticket, 5u);
   EXPECT_EQ(waiter.rank.priority, 3);
   EXPECT_EQ(waiter.mode, RM_WAIT_SHARED);
   EXPECT_EQ(waiter.context, 7);
   EXPECT_EQ(waiter.slot, handle.slot());
   decide(node);
-  EXPECT_FALSE(read_waiter(node, waiter));
+  EXPECT_FALSE(read_waiter(domain.tables(), node, waiter));
 }
 
 TEST_F(WaitQueueTest, WalkersLookAtAllNodesWhileTheHolderIsStoppedInAnEdit) {

@@ -33,10 +33,10 @@ TEST_F(WakeTarget, WhoDecidesCallsWhereItWasLastSaid) {
     Wait wait;
     Grant grant;
     ASSERT_FALSE(domain.engine.begin(waiter, r, blocking(), wait, grant).value());
-    ASSERT_TRUE(domain.engine.sleep_on(wait));
+    ASSERT_TRUE(domain.engine.sleep_on(waiter, wait));
     if (elsewhere) {
       wait.call_at(1);
-      ASSERT_TRUE(domain.engine.sleep_on(wait));
+      ASSERT_TRUE(domain.engine.sleep_on(waiter, wait));
     }
     ASSERT_TRUE(domain.engine.release(holder, r, HoldKind::Exclusive));
     EXPECT_EQ(rang(wait), elsewhere);

@@ -89,7 +89,7 @@ class Queues {
     const std::uint16_t taker = resmgr::lock::taker_of(refs);
     check_taker(node, refs, taker);
     Waiter waiter;
-    if (!resmgr::lock::read_waiter(node, waiter)) return;
+    if (!resmgr::lock::read_waiter(t_, node, waiter)) return;
     Evidence evidence;
     evidence.add(node);
     if (waiter.context != taker || waiter.mode > RM_WAIT_UPGRADE ||

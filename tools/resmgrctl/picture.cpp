@@ -55,7 +55,7 @@ class Painter {
   void collect_waits() {
     for (std::uint32_t i = 0; i < used_nodes(t_); ++i) {
       Queued queued{};
-      if (!resmgr::lock::read_waiter(t_.nodes[i], queued.waiter)) continue;
+      if (!resmgr::lock::read_waiter(t_, t_.nodes[i], queued.waiter)) continue;
       queued.timed = (load(t_.nodes[i].flags) & RM_NODE_FLAG_TIMED) != 0;
       queues_[Handle(queued.waiter.slot, queued.waiter.generation)].push_back(queued);
     }

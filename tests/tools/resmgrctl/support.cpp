@@ -129,7 +129,7 @@ Waiting::~Waiting() {
     const auto& t = world_.tables();
     for (std::uint32_t i = 0; i < t.node_count; ++i) {
       resmgr::lock::Waiter waiter;
-      if (resmgr::lock::read_waiter(t.nodes[i], waiter) && waiter.context == context_.id) {
+      if (resmgr::lock::read_waiter(t, t.nodes[i], waiter) && waiter.context == context_.id) {
         (void)world_.engine().decide(waiter, RM_NODE_CANCELLED);
       }
     }
@@ -142,7 +142,7 @@ rm_node& Waiting::node() const {
   const auto& t = world_.tables();
   const auto waits = [&](rm_node& node) {
     resmgr::lock::Waiter waiter;
-    return resmgr::lock::read_waiter(node, waiter) && waiter.context == context_.id;
+    return resmgr::lock::read_waiter(t, node, waiter) && waiter.context == context_.id;
   };
   return *std::find_if(t.nodes, t.nodes + t.node_count, waits);
 }
