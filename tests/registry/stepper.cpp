@@ -187,6 +187,25 @@ std::optional<int> stop_after(std::size_t instructions, const std::function<int(
   return WEXITSTATUS(status);
 }
 
+std::vector<std::size_t> moments_of(std::span<const std::byte> memory,
+                                    const std::function<int()>& operation) {
+  const OnOneProcessor here;
+  const auto child = start_traced(operation);
+  if (!child) return {};
+  std::vector<std::byte> image(memory.begin(), memory.end());
+  std::vector<std::size_t> moments{0};
+  for (std::size_t done = 1;; ++done) {
+    int status = 0;
+    if (::ptrace(PTRACE_SINGLESTEP, *child, nullptr, nullptr) != 0) return {};
+    if (::waitpid(*child, &status, 0) != *child) return {};
+    if (!WIFSTOPPED(status)) return WIFEXITED(status) ? moments : std::vector<std::size_t>();
+    if (std::memcmp(image.data(), memory.data(), memory.size()) == 0) continue;
+    std::memcpy(image.data(), memory.data(), memory.size());
+    if (moments.back() < done - 1) moments.push_back(done - 1);
+    moments.push_back(done);
+  }
+}
+
 std::optional<bool> kill_where(const std::function<void()>& prepare,
                                const std::function<void()>& operation,
                                const std::function<bool(std::uintptr_t)>& here) {

@@ -18,6 +18,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace resmgr::registry::test {
 
@@ -46,6 +47,12 @@ namespace resmgr::registry::test {
 [[nodiscard]] std::optional<int> stop_after(std::size_t instructions,
                                             const std::function<int()>& operation,
                                             const std::function<void()>& meanwhile);
+
+/// The moments of `operation` that matter to who shares the memory: at first, and before and after
+/// each instruction that changed it, as numbers for stop_after(). Empty if the child could not be
+/// run to its end.
+[[nodiscard]] std::vector<std::size_t> moments_of(std::span<const std::byte> memory,
+                                                  const std::function<int()>& operation);
 
 /// Called once by the operation of stop_after(): what came before is run, not stepped through.
 void step_from_here();
