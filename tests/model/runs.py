@@ -34,6 +34,7 @@ def _runs_of(model):
 _lock = _runs_of("lock")
 _deadlock = _runs_of("deadlock")
 _group = _runs_of("group")
+_doorbell = _runs_of("doorbell")
 
 
 def _full(make, name, defines, **more):
@@ -318,6 +319,23 @@ _GROUP_CONTROLS = [
     ]
 ]
 
+_DOORBELL_CONTROLS = [
+    _control(_doorbell, name, breaks, defines)
+    for name, breaks, defines in [
+        ("rings-before-the-bit", "I6_no_wake_is_lost", "NEG_RING_FIRST"),
+        ("calls-before-deciding", "I6_no_wake_is_lost", "NEG_CALLS_FIRST"),
+        ("looks-before-it-is-asleep", "I6_no_wake_is_lost", "NEG_LOOK_FIRST"),
+        ("sleeps-on-what-it-did-not-look-at", "I6_no_wake_is_lost", "NEG_VALUE_LATE"),
+        ("bit-taken-after-telling", "I6_no_wake_is_lost", "NEG_TAKEN_LATE NOPS=2"),
+        ("watched-when-asleep", "I6_no_wake_is_lost", "NEG_WATCHED_LATE"),
+        ("moved-without-a-look", "I6_no_wake_is_lost", "NEG_MOVED_WITHOUT_A_LOOK CALL_AT"),
+        ("stays-asleep", "nobody_wakes_the_awake", "NEG_STAYS_ASLEEP"),
+        ("killed-and-not-mended", "I6_no_wake_is_lost", "KILLS"),
+        ("who-wakes-says-awake", "I6_no_wake_is_lost", "NEG_WHO_WAKES_CLEARS KILLS RECOVERY"),
+        ("watched-silently", "I6_no_wake_is_lost", "NEG_WATCHED_SILENTLY KILLS BOUNDED"),
+    ]
+]
+
 # The protocol as it is, and its variants. Where contexts die, each kind of victim has a run:
 # V1=0 is the better waiter, V1=1 the other one.
 _LOCK = [
@@ -382,6 +400,21 @@ _GROUP_FULL = [
         ("killed-narrow", "TIMED NARROW KILLS=1 V0=1"),
         ("killed-granter-narrow", "TIMED NARROW KILLS=1 V1=1"),
         ("killed-both", "TIMED NOPS=1 KILLS=2 V0=1 V1=1"),
+    ]
+]
+
+_DOORBELL = [
+    _doorbell("told", "SPURIOUS"),
+    _doorbell("looks", "LOOKS CALL_AT"),
+    _doorbell("killed-recovered", "KILLS RECOVERY"),
+    _doorbell("killed-bounded", "KILLS BOUNDED"),
+]
+
+_DOORBELL_FULL = [
+    _full(_doorbell, name, defines)
+    for name, defines in [
+        ("twice", "NOPS=2"),
+        ("killed-moved", "KILLS RECOVERY CALL_AT"),
     ]
 ]
 
@@ -450,8 +483,11 @@ TABLE = [
     *_DEADLOCK_CONTROLS,
     *_GROUP,
     *_GROUP_CONTROLS,
+    *_DOORBELL,
+    *_DOORBELL_CONTROLS,
     *_LOCK_FULL,
     *_LOCK_CONTROLS_FULL,
     *_DEADLOCK_FULL,
     *_GROUP_FULL,
+    *_DOORBELL_FULL,
 ]
