@@ -6,6 +6,7 @@
 #include <limits>
 #include <new>
 #include <system_error>
+#include <utility>
 
 #include "resmgr/base/atomic.hpp"
 #include "resmgr/base/clock.hpp"
@@ -39,8 +40,8 @@ Result<void> Doorbell::watch(const lock::Wait& wait, DoorbellListener& listener,
     watched_[index / 64] |= bit_of(index);
     ++count_;
   }
-  // The thread may be asleep for good: from now on it looks around. Only the first has to say so.
-  if (count_ == 1) {
+  // From now on it looks around.
+  if (std::exchange(sleeps_for_ever_, false)) {
     atomic(record_->doorbell).fetch_add(RM_DOORBELL_RING);
     futex_wake(&record_->doorbell, std::numeric_limits<int>::max());
   }
@@ -76,20 +77,32 @@ void Doorbell::stop() noexcept {
 
 void Doorbell::run() noexcept {
   std::uint32_t& bell = record_->doorbell;
-  for (FutexResult woken = FutexResult::Woken;;) {
+  for (Look look = Look::Bits;;) {
+    // Awake, and it says so: who decides meanwhile wakes nobody.
+    while (tell(look)) look = Look::Bits;
     // Asleep first, then a look: who decides sets the bit first, then looks whether to wake. Both
     // seq_cst, so one of the two sees the other.
     const std::uint32_t word = atomic(bell).fetch_or(RM_DOORBELL_ASLEEP) | RM_DOORBELL_ASLEEP;
-    const bool told = tell(woken == FutexResult::TimedOut ? Look::Nodes : Look::Bits);
-    std::uint64_t until = kNoDeadline;
-    {
-      const std::lock_guard lock(mutex_);
-      if (stopping_) break;
-      if (count_ != 0) until = Clock::now() + lock::kBoundedSleepNs;
+    FutexResult woken = FutexResult::Woken;
+    if (!tell(Look::Bits)) {
+      const auto until = sleeps_until();
+      if (!until) break;
+      woken = futex_wait(&bell, word, *until);
     }
-    woken = told ? FutexResult::Woken : futex_wait(&bell, word, until);
+    // By the one who slept, not by the one who wakes him: he may be killed in between, and whoever
+    // calls in his place has to find that it is asleep.
+    atomic(bell).fetch_and(~RM_DOORBELL_ASLEEP);
+    look = woken == FutexResult::TimedOut ? Look::Nodes : Look::Bits;
   }
   atomic(bell).fetch_and(~RM_DOORBELL_ASLEEP);
+}
+
+// Nothing: it is to end.
+std::optional<std::uint64_t> Doorbell::sleeps_until() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (stopping_) return std::nullopt;
+  sleeps_for_ever_ = count_ == 0;
+  return sleeps_for_ever_ ? kNoDeadline : Clock::now() + lock::kBoundedSleepNs;
 }
 
 // Returns whether anybody was told.

@@ -5,10 +5,11 @@
 //
 // What it is: the process's side of rm_client.doorbell. Whoever decides a node that is watched here
 // sets its bit and rings; the thread wakes, takes the bits of its own nodes, and tells who listens
-// for them. What it is not: the outcome, which the node says; being told too often does no harm.
-// The thread is made with the first watch, and sleeps without a time limit while there is none.
-// While there are some it looks at them itself every 100 ms, for those who were stopped or killed
-// between deciding and ringing.
+// for them, until there are no more. Who decides meanwhile finds it awake, and has no call of the
+// kernel to pay for. What it is not: the outcome, which the node says; being told too often does no
+// harm. The thread is made with the first watch, and sleeps without a time limit while there is
+// none. While there are some it looks at them itself every 100 ms, for those who were stopped or
+// killed between deciding and ringing. tests/model/doorbell.pml is its model.
 //
 // Lifetime: the region outlives the thread, which stop() ends; the object may live longer. Thread-
 // safety: any thread; listeners are called by the doorbell's own, under its lock.
@@ -20,6 +21,7 @@
 
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -74,6 +76,7 @@ class Doorbell {
   enum class Look : std::uint8_t { Bits, Nodes, All };
 
   void run() noexcept;
+  [[nodiscard]] std::optional<std::uint64_t> sleeps_until() noexcept;
   bool tell(Look look) noexcept;
 
   lock::LockTables t_;  ///< a copy: unwatch() may be called when the region is gone
@@ -84,6 +87,7 @@ class Doorbell {
   std::vector<Watch> watches_;          ///< by number of the node
   std::vector<std::uint64_t> watched_;  ///< a bit each
   std::uint32_t count_ = 0;
+  bool sleeps_for_ever_ = false;  ///< for there was nothing to look at
   bool stopping_ = false;
   std::thread thread_;
 };
