@@ -92,7 +92,8 @@ Domain::Domain(Parts parts, DomainOptions options)
       client_(parts.client),
       ticker_(engine_),
       async_path_(options.async_path),
-      doorbell_(std::make_shared<Doorbell>(locks_.tables(), client_)),
+      doorbell_(
+          std::make_shared<Doorbell>(locks_.tables(), client_, DoorbellThreads::of_this_process())),
       contexts_(locks_.tables(), engine_) {
   // A served domain has its daemon's.
   if (!is_served()) engine_.order().set_policy(options.order_policy);

@@ -179,8 +179,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   }
   /// How waits without a thread are woken.
   [[nodiscard]] AsyncPath async_path() const noexcept { return async_path_; }
-  /// Where that is by a thread of the domain's own. It may outlive the domain, and tells nothing
-  /// then.
+  /// Where that is by a thread of the process's. It may outlive the domain, and tells nothing then.
   [[nodiscard]] const std::shared_ptr<Doorbell>& doorbell() const noexcept { return doorbell_; }
   /// All or nothing; see AcquireAll. `request` says how, but for the kind. Errors: as acquire(),
   /// and AcquireAll::make(). May throw std::bad_alloc; nothing is held then.

@@ -5,11 +5,9 @@
 #include <cerrno>
 #include <limits>
 #include <new>
-#include <system_error>
 #include <utility>
 
 #include "resmgr/base/atomic.hpp"
-#include "resmgr/base/clock.hpp"
 #include "resmgr/base/futex.hpp"
 #include "resmgr/lock/wait.hpp"
 
@@ -22,15 +20,23 @@ constexpr std::uint64_t bit_of(std::uint32_t index) noexcept {
 
 }  // namespace
 
-Doorbell::Doorbell(const lock::LockTables& tables, std::uint32_t client) noexcept
-    : t_(tables), client_(client), record_(tables.client(client)) {}
+Doorbell::Doorbell(const lock::LockTables& tables, std::uint32_t client,
+                   std::shared_ptr<DoorbellThreads> threads) noexcept
+    : t_(tables), client_(client), record_(tables.client(client)), threads_(std::move(threads)) {}
 
 Result<void> Doorbell::watch(const lock::Wait& wait, DoorbellListener& listener,
                              std::uint64_t cookie) try {
   const std::uint32_t index = t_.link_of(wait.waiter.node) - 1;
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (stopping_ || !record_) return fail(ErrorCode::Disconnected);
-  if (!thread_.joinable()) thread_ = std::thread([this] { run(); });
+  if (!thread_) {
+    // Their lock comes before this one.
+    const auto threads = threads_;
+    lock.unlock();
+    if (auto added = threads->add(*this); !added) return added;
+    lock.lock();
+    if (stopping_) return fail(ErrorCode::Disconnected);
+  }
   if (index >= watches_.size()) {
     watches_.resize(index + std::size_t{1});
     watched_.resize(watches_.size() / 64 + 1);
@@ -38,18 +44,11 @@ Result<void> Doorbell::watch(const lock::Wait& wait, DoorbellListener& listener,
   watches_[index] = {&listener, cookie};
   if ((watched_[index / 64] & bit_of(index)) == 0) {
     watched_[index / 64] |= bit_of(index);
-    ++count_;
-  }
-  // From now on it looks around.
-  if (std::exchange(sleeps_for_ever_, false)) {
-    atomic(record_->doorbell).fetch_add(RM_DOORBELL_RING);
-    futex_wake(&record_->doorbell, std::numeric_limits<int>::max());
+    if (++count_ == 1) DoorbellThreads::look_around(*thread_);
   }
   return {};
 } catch (const std::bad_alloc&) {
   return fail_errno(ENOMEM, "a wait");
-} catch (const std::system_error& error) {
-  return fail_errno(error.code().value(), "doorbell thread");
 }
 
 void Doorbell::unwatch(const lock::Wait& wait, const DoorbellListener& listener) noexcept {
@@ -63,46 +62,32 @@ void Doorbell::unwatch(const lock::Wait& wait, const DoorbellListener& listener)
 }
 
 void Doorbell::stop() noexcept {
+  std::shared_ptr<DoorbellThreads> threads;
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return;
     stopping_ = true;
+    threads = std::move(threads_);
   }
-  if (!thread_.joinable()) return;
-  atomic(record_->doorbell).fetch_add(RM_DOORBELL_RING);
-  futex_wake(&record_->doorbell, std::numeric_limits<int>::max());
-  thread_.join();
+  if (!threads->remove(*this)) return;
+  wake_up();
   (void)tell(Look::All);
 }
 
-void Doorbell::run() noexcept {
-  std::uint32_t& bell = record_->doorbell;
-  for (Look look = Look::Bits;;) {
-    // Awake, and it says so: who decides meanwhile wakes nobody.
-    while (tell(look)) look = Look::Bits;
-    // Asleep first, then a look: who decides sets the bit first, then looks whether to wake. Both
-    // seq_cst, so one of the two sees the other.
-    const std::uint32_t word = atomic(bell).fetch_or(RM_DOORBELL_ASLEEP) | RM_DOORBELL_ASLEEP;
-    FutexResult woken = FutexResult::Woken;
-    if (!tell(Look::Bits)) {
-      const auto until = sleeps_until();
-      if (!until) break;
-      woken = futex_wait(&bell, word, *until);
-    }
-    // By the one who slept, not by the one who wakes him: he may be killed in between, and whoever
-    // calls in his place has to find that it is asleep.
-    atomic(bell).fetch_and(~RM_DOORBELL_ASLEEP);
-    look = woken == FutexResult::TimedOut ? Look::Nodes : Look::Bits;
-  }
-  atomic(bell).fetch_and(~RM_DOORBELL_ASLEEP);
+std::uint32_t Doorbell::fall_asleep() noexcept {
+  return atomic(record_->doorbell).fetch_or(RM_DOORBELL_ASLEEP) | RM_DOORBELL_ASLEEP;
 }
 
-// Nothing: it is to end.
-std::optional<std::uint64_t> Doorbell::sleeps_until() noexcept {
+void Doorbell::wake_up() noexcept { atomic(record_->doorbell).fetch_and(~RM_DOORBELL_ASLEEP); }
+
+void Doorbell::ring() noexcept {
+  atomic(record_->doorbell).fetch_add(RM_DOORBELL_RING);
+  futex_wake(&record_->doorbell, std::numeric_limits<int>::max());
+}
+
+bool Doorbell::is_watching() noexcept {
   const std::lock_guard lock(mutex_);
-  if (stopping_) return std::nullopt;
-  sleeps_for_ever_ = count_ == 0;
-  return sleeps_for_ever_ ? kNoDeadline : Clock::now() + lock::kBoundedSleepNs;
+  return count_ != 0;
 }
 
 // Returns whether anybody was told.

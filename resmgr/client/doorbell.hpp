@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Doorbell: one thread that sleeps for all waits of a process, where io_uring can't wait on their
+// Doorbell: how a domain hears that its waits are decided, where io_uring can't wait on their
 // futexes.
 //
 // What it is: the process's side of rm_client.doorbell. Whoever decides a node that is watched here
-// sets its bit and rings; the thread wakes, takes the bits of its own nodes, and tells who listens
-// for them, until there are no more. Who decides meanwhile finds it awake, and has no call of the
-// kernel to pay for. What it is not: the outcome, which the node says; being told too often does no
-// harm. The thread is made with the first watch, and sleeps without a time limit while there is
-// none. While there are some it looks at them itself every 100 ms, for those who were stopped or
-// killed between deciding and ringing. tests/model/doorbell.pml is its model.
+// sets its bit and rings; a thread that sleeps for the doorbell (see DoorbellThreads) wakes, takes
+// the bits of its nodes, and tells who listens for them. What it is not: the outcome, which the
+// node says; being told too often does no harm.
 //
-// Lifetime: the region outlives the thread, which stop() ends; the object may live longer. Thread-
-// safety: any thread; listeners are called by the doorbell's own, under its lock.
+// Lifetime: the region outlives what is done until stop(); the object may live longer. Thread-
+// safety: any thread; listeners are called by the doorbell's thread, or who looks, under its lock.
 //
 //   auto watched = doorbell->watch(wait, listener, 7);   // then LockEngine::sleep_on(wait)
 //   ...listener.ready(7)...
@@ -20,12 +17,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
-#include <optional>
-#include <thread>
 #include <vector>
 
 #include "resmgr/base/error.hpp"
+#include "resmgr/client/doorbell_threads.hpp"
 #include "resmgr/lock/tables.hpp"
 
 namespace resmgr::lock {
@@ -46,8 +43,9 @@ class DoorbellListener {
 
 class Doorbell {
  public:
-  /// `client`: which record of the lock region this process is.
-  Doorbell(const lock::LockTables& tables, std::uint32_t client) noexcept;
+  /// `client`: which record of the lock region this process is. `threads`: not null.
+  Doorbell(const lock::LockTables& tables, std::uint32_t client,
+           std::shared_ptr<DoorbellThreads> threads) noexcept;
   Doorbell(const Doorbell&) = delete;
   Doorbell& operator=(const Doorbell&) = delete;
   ~Doorbell() { stop(); }
@@ -62,22 +60,29 @@ class Doorbell {
   /// Does the thread's work now, for who is about to sleep until he is told: saves him two switches
   /// where the outcome is there already.
   void look() noexcept { (void)tell(Look::Bits); }
-  /// Tells all who listen once more, and ends the thread; idempotent.
+  /// Tells all who listen once more, and has the thread leave it alone; idempotent.
   void stop() noexcept;
   // A child of fork() has no such thread, but may unwatch.
   void before_fork() noexcept { mutex_.lock(); }
   void after_fork() noexcept { mutex_.unlock(); }
 
  private:
+  friend class DoorbellThreads;
   struct Watch {
     DoorbellListener* listener = nullptr;
     std::uint64_t cookie = 0;
   };
   enum class Look : std::uint8_t { Bits, Nodes, All };
 
-  void run() noexcept;
-  [[nodiscard]] std::optional<std::uint64_t> sleeps_until() noexcept;
+  // For the thread.
   bool tell(Look look) noexcept;
+  [[nodiscard]] const std::uint32_t* word() const noexcept { return &record_->doorbell; }
+  /// Returns what the word says while the thread may sleep on.
+  std::uint32_t fall_asleep() noexcept;
+  void wake_up() noexcept;
+  /// Wakes it, though nothing is decided.
+  void ring() noexcept;
+  [[nodiscard]] bool is_watching() noexcept;
 
   lock::LockTables t_;  ///< a copy: unwatch() may be called when the region is gone
   std::uint32_t client_;
@@ -87,9 +92,9 @@ class Doorbell {
   std::vector<Watch> watches_;          ///< by number of the node
   std::vector<std::uint64_t> watched_;  ///< a bit each
   std::uint32_t count_ = 0;
-  bool sleeps_for_ever_ = false;  ///< for there was nothing to look at
   bool stopping_ = false;
-  std::thread thread_;
+  std::shared_ptr<DoorbellThreads> threads_;   ///< null: it was stopped
+  DoorbellThreads::Thread* thread_ = nullptr;  ///< null: nothing was watched yet
 };
 
 }  // namespace resmgr::client

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "resmgr/client/domain.hpp"
+#include "resmgr/client/doorbell_threads.hpp"
 #include "resmgr/lock/context_table.hpp"
 
 namespace resmgr::client {
@@ -29,6 +30,7 @@ List& list() {
 // come along.
 void prepare() {
   list().mutex.lock();
+  DoorbellThreads::before_fork();
   for (Domain* domain : list().domains) domain->before_fork();
   lock::ContextTable::lock_objects();
 }
@@ -36,12 +38,14 @@ void prepare() {
 void in_parent() {
   lock::ContextTable::unlock_objects();
   for (Domain* domain : list().domains) domain->after_fork_in_parent();
+  DoorbellThreads::after_fork_in_parent();
   list().mutex.unlock();
 }
 
 void in_child() {
   lock::ContextTable::unlock_objects();
   for (Domain* domain : list().domains) domain->after_fork_in_child();
+  DoorbellThreads::after_fork_in_child();
   list().domains.clear();
   list().mutex.unlock();
 }

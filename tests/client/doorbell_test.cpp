@@ -3,12 +3,15 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "resmgr/base/atomic.hpp"
 #include "resmgr/lock/wait.hpp"
@@ -83,10 +86,20 @@ class Waits {
   std::deque<lock::Wait> waits_;
 };
 
-TEST(DoorbellTest, WhoListensIsTold) {
+/// By how many doorbells a thread sleeps for: with one it does without futex_waitv.
+class DoorbellTest : public ::testing::TestWithParam<std::size_t> {
+ protected:
+  void SetUp() override {
+    if (GetParam() != 1 && !has_futex_wait_any()) GTEST_SKIP() << "no futex_waitv here";
+  }
+
+  const std::shared_ptr<DoorbellThreads> threads_ = std::make_shared<DoorbellThreads>(GetParam());
+};
+
+TEST_P(DoorbellTest, WhoListensIsTold) {
   Waits waits(3);
   Listener listener;
-  Doorbell doorbell(waits.tables(), 0);
+  Doorbell doorbell(waits.tables(), 0, threads_);
   for (int i = 0; i < 3; ++i) waits.begin(doorbell, listener);
   waits.grant(1);
   wait_until([&] { return listener.told(1); });
@@ -99,10 +112,10 @@ TEST(DoorbellTest, WhoListensIsTold) {
 }
 
 // Each decision that found it asleep would have cost a call of the kernel.
-TEST(DoorbellTest, WhoDecidesWhileItIsAwakeWakesNobody) {
+TEST_P(DoorbellTest, WhoDecidesWhileItIsAwakeWakesNobody) {
   Waits waits(kMost);
   Listener listener;
-  Doorbell doorbell(waits.tables(), 0);
+  Doorbell doorbell(waits.tables(), 0, threads_);
   for (std::size_t i = 0; i < kMost; ++i) waits.begin(doorbell, listener);
   wait_until([&] { return waits.says_asleep(); });
   listener.keep(true);
@@ -119,10 +132,10 @@ TEST(DoorbellTest, WhoDecidesWhileItIsAwakeWakesNobody) {
   wait_until([&] { return waits.says_asleep(); });
 }
 
-TEST(DoorbellTest, WhatNobodyRangForIsFoundAfterABoundedSleep) {
+TEST_P(DoorbellTest, WhatNobodyRangForIsFoundAfterABoundedSleep) {
   Waits waits(2);
   Listener listener;
-  Doorbell doorbell(waits.tables(), 0);
+  Doorbell doorbell(waits.tables(), 0, threads_);
   waits.begin(doorbell, listener);
   waits.begin(doorbell, listener);
   wait_until([&] { return waits.says_asleep(); });
@@ -132,10 +145,10 @@ TEST(DoorbellTest, WhatNobodyRangForIsFoundAfterABoundedSleep) {
 }
 
 // It has nothing to look at, and sleeps for ever, until there is something again.
-TEST(DoorbellTest, ItLooksAroundAgainWhenSomethingIsWatchedAgain) {
+TEST_P(DoorbellTest, ItLooksAroundAgainWhenSomethingIsWatchedAgain) {
   Waits waits(2);
   Listener listener;
-  Doorbell doorbell(waits.tables(), 0);
+  Doorbell doorbell(waits.tables(), 0, threads_);
   waits.begin(doorbell, listener);
   waits.grant(0);
   wait_until([&] { return listener.told(0); });
@@ -146,10 +159,10 @@ TEST(DoorbellTest, ItLooksAroundAgainWhenSomethingIsWatchedAgain) {
   wait_until([&] { return listener.told(1); });
 }
 
-TEST(DoorbellTest, StoppedItTellsAllAndWatchesNothingMore) {
+TEST_P(DoorbellTest, StoppedItTellsAllAndWatchesNothingMore) {
   Waits waits(2);
   Listener listener;
-  Doorbell doorbell(waits.tables(), 0);
+  Doorbell doorbell(waits.tables(), 0, threads_);
   waits.begin(doorbell, listener);
   waits.begin(doorbell, listener);
   doorbell.stop();
@@ -159,6 +172,96 @@ TEST(DoorbellTest, StoppedItTellsAllAndWatchesNothingMore) {
   const auto again = doorbell.watch(waits[0], listener, 0);
   ASSERT_FALSE(again);
   EXPECT_EQ(again.error(), ErrorCode::Disconnected);
+}
+
+TEST_P(DoorbellTest, ThereIsNoThreadWhileNothingIsWatched) {
+  Waits waits(1);
+  Listener listener;
+  Doorbell doorbell(waits.tables(), 0, threads_);
+  EXPECT_EQ(threads_->count(), 0u);
+  waits.begin(doorbell, listener);
+  EXPECT_EQ(threads_->count(), 1u);
+  doorbell.stop();
+  EXPECT_EQ(threads_->count(), 0u);
+}
+
+// Each is told of its own, by as few threads as it takes, whoever comes and goes meanwhile.
+TEST_P(DoorbellTest, SeveralShareAThread) {
+  constexpr std::size_t kDomains = 5;
+  const std::size_t expected = (kDomains + GetParam() - 1) / GetParam();
+  std::deque<Waits> waits;
+  std::array<Listener, kDomains> listeners;
+  std::deque<Doorbell> doorbells;
+  for (std::size_t i = 0; i < kDomains; ++i) {
+    waits.emplace_back(2);
+    doorbells.emplace_back(waits[i].tables(), 0, threads_);
+    waits[i].begin(doorbells[i], listeners[i]);
+    wait_until([&] { return waits[i].says_asleep(); });
+  }
+  EXPECT_EQ(threads_->count(), expected);
+  for (std::size_t i = 0; i < kDomains; i += 2) {
+    waits[i].grant(0);
+    wait_until([&] { return listeners.at(i).told(0); });
+    EXPECT_FALSE(listeners.at(1).told(0));
+  }
+  for (std::size_t i = 0; i < kDomains; i += 2) doorbells[i].stop();
+  EXPECT_EQ(threads_->count(), std::min<std::size_t>(expected, 2));
+  // Of those that stayed, and of one that nobody rang for.
+  waits[1].grant(0);
+  waits[3].grant_and_die(0);
+  wait_until([&] { return listeners[1].told(0) && listeners[3].told(0); });
+}
+
+// A thread that has nothing to look at sleeps for ever, until something is watched at any of its
+// doorbells.
+TEST_P(DoorbellTest, ItLooksAroundForWhoeverHasSomethingToWatch) {
+  if (GetParam() == 1) GTEST_SKIP() << "it never sleeps for ever";
+  Waits idle(1);
+  Waits busy(1);
+  Listener listener;
+  Doorbell first(idle.tables(), 0, threads_);
+  Doorbell second(busy.tables(), 0, threads_);
+  for (Doorbell* const doorbell : {&first, &second}) {
+    Waits& waits = doorbell == &first ? idle : busy;
+    waits.begin(*doorbell, listener);
+    doorbell->unwatch(waits[0], listener);
+    wait_until([&] { return threads_->idle() == 1; });
+  }
+  ASSERT_TRUE(second.watch(busy[0], listener, 0));
+  busy.grant_and_die(0);
+  wait_until([&] { return listener.told(0); });
+}
+
+INSTANTIATE_TEST_SUITE_P(OfAThread, DoorbellTest, ::testing::Values(1, 2, DoorbellThreads::kMost));
+
+TEST(DoorbellThreadsTest, AProcessHasOneWhileSomebodyUsesThem) {
+  auto threads = DoorbellThreads::of_this_process();
+  EXPECT_EQ(DoorbellThreads::of_this_process(), threads);
+  const std::weak_ptr<DoorbellThreads> old = threads;
+  threads.reset();
+  EXPECT_TRUE(old.expired());
+}
+
+// Sets come and go while others are told.
+TEST(DoorbellThreadsTest, DoorbellsComeAndGoAtOnce) {
+  constexpr int kRounds = 200;
+  const auto threads = std::make_shared<DoorbellThreads>(has_futex_wait_any() ? 3 : 1);
+  std::vector<std::jthread> users;
+  for (int user = 0; user < 4; ++user) {
+    users.emplace_back([&] {
+      for (int round = 0; round < kRounds; ++round) {
+        Waits waits(2);
+        Listener listener;
+        Doorbell doorbell(waits.tables(), 0, threads);
+        waits.begin(doorbell, listener);
+        waits.begin(doorbell, listener);
+        waits.grant(1);
+        wait_until([&] { return listener.told(1); });
+      }
+    });
+  }
+  users.clear();
+  EXPECT_EQ(threads->count(), 0u);
 }
 
 }  // namespace

@@ -3,36 +3,20 @@
 // A process that may have no io_uring, as in many a container.
 #include <gtest/gtest.h>
 #include <liburing.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 #include <array>
 #include <cerrno>
-#include <cstddef>
-#include <cstdint>
 #include <cstdlib>
 #include <iostream>
 #include <utility>
 
 #include <hal/ring.hpp>
 
+#include "tests/hal/forbid.hpp"
+
 namespace hal::test {
 namespace {
-
-/// From here on io_uring_setup() fails with this error. Nothing takes that back.
-bool forbid_io_uring(int error) {
-  std::array<sock_filter, 4> rules{{
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<std::uint32_t>(error)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  }};
-  sock_fprog filter{.len = rules.size(), .filter = rules.data()};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
-}
 
 /// Says what was not so. Returns whether all was.
 class Verdict {
@@ -52,7 +36,7 @@ constexpr AcquisitionMode kBlocking = AcquisitionMode::Blocking;
 
 int live_without_io_uring(int error) {
   Verdict verdict;
-  verdict.expect(forbid_io_uring(error), "the filter is there");
+  verdict.expect(forbid(SYS_io_uring_setup, error), "the filter is there");
   verdict.expect(Ring::create({.async_path = AsyncPath::Futex}).error() == ErrorCode::Unsupported,
                  "a ring that must have io_uring is refused");
   for (const AsyncPath path : {AsyncPath::Auto, AsyncPath::Futex}) {

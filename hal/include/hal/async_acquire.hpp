@@ -8,8 +8,8 @@
 // hal::Ring for one. Nor a shortcut past the queue.
 //
 // What wakes it: the kernel waits on the request's own futex (Linux 6.7). Where it can't, or the
-// ring is not allowed to, or ManagerOptions::async_path says so, a thread of the manager's, one for
-// all waits, tells an eventfd that the request then has, and the ring polls. All else is the same.
+// ring is not allowed to, or ManagerOptions::async_path says so, a thread, one for all waits of the
+// process, tells an eventfd that the request then has, and the ring polls. All else is the same.
 //
 // One submission for each wait, two where there is a deadline, with the author's user_data, which
 // no other request in flight may have: the kernel finds what a deadline ends by it. Each brings a
