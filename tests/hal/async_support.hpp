@@ -45,7 +45,8 @@ class AuthorsRing {
   [[nodiscard]] io_uring& raw() { return ring_; }
 
   /// Prepares what is due and submits it.
-  [[nodiscard]] Result<void> arm(AsyncAcquire& wait, std::uint64_t user_data) {
+  template <typename Wait>
+  [[nodiscard]] Result<void> arm(Wait& wait, std::uint64_t user_data) {
     std::array<io_uring_sqe*, 2> entries{};
     for (unsigned i = 0; i < wait.submissions(); ++i) entries[i] = ::io_uring_get_sqe(&ring_);
     auto prepared = wait.prepare(entries, user_data);
@@ -66,7 +67,8 @@ class AuthorsRing {
     return ::io_uring_peek_cqe(&ring_, &seen) == 0;
   }
   /// Goes on until it is done.
-  void finish(AsyncAcquire& wait, std::uint64_t user_data) {
+  template <typename Wait>
+  void finish(Wait& wait, std::uint64_t user_data) {
     while (!wait.done()) {
       if (wait.submissions() != 0) {
         ASSERT_TRUE(arm(wait, user_data));

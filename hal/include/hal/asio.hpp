@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// AsioRing and async_acquire(): acquiring as an asynchronous operation of Asio.
+// AsioRing, async_acquire() and async_acquire_all(): acquiring as an asynchronous operation of
+// Asio.
 //
-// What it is: async_acquire() takes any completion token (a callback, use_awaitable, use_future,
-// deferred), calls back through the executor of the handler, uses its allocator, and keeps run()
-// going until then. The outcome is a Result: an error_code could not say who is in the way. What
-// was had at once is posted, and the ring has nothing to do with it. AsioRing is a hal::Ring that
-// an execution context of Asio polls, and keeps run() going only while something waits. What it
-// is not: needed. Nothing else here includes Asio, and only who includes this needs it:
+// What it is: these take any completion token (a callback, use_awaitable, use_future, deferred),
+// call back through the executor of the handler, use its allocator, and keep run() going until
+// then. The outcome is a Result: an error_code could not say who is in the way. What was had at
+// once is posted, and the ring has nothing to do with it. AsioRing is a hal::Ring that an execution
+// context of Asio polls, and keeps run() going only while something waits. What it is not: needed.
+// Nothing else here includes Asio, and only who includes this needs it:
 // Boost.Asio (1.74 or later), or Asio without Boost, where HAL_STANDALONE_ASIO is defined.
 //
 // Cancellation: whatever its type, it ends the wait: Cancelled is the outcome, or what was faster.
@@ -35,8 +36,10 @@
 #include <memory>
 #include <new>
 #include <source_location>
+#include <span>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #if defined(HAL_STANDALONE_ASIO)
 #include <asio/associated_allocator.hpp>
@@ -61,7 +64,7 @@ inline namespace HAL_ASIO_FLAVOUR {
 namespace asio_detail {
 
 /// A handler with its outcome, for an executor.
-template <typename Handler>
+template <typename Handler, typename Outcome>
 struct AsioCompletion {
   // NOLINTBEGIN(readability-identifier-naming): Asio looks for these names
   using allocator_type = net::associated_allocator_t<Handler>;
@@ -72,22 +75,24 @@ struct AsioCompletion {
   void operator()() { std::move(handler)(std::move(outcome)); }
 
   Handler handler;
-  Result<ScopedResource> outcome;
+  Outcome outcome;
 };
 
 /// A wait with its handler, in memory from the handler's allocator.
-template <typename Handler>
-class AsioOperation final : public AsioWait {
+template <typename Handler, typename Waits>
+class AsioOperation final : public AsioWait<Waits> {
   using Allocator = typename std::allocator_traits<
       net::associated_allocator_t<Handler>>::template rebind_alloc<AsioOperation>;
   using Traits = std::allocator_traits<Allocator>;
   using Executor = net::associated_executor_t<Handler, AsioCore::Executor>;
+  using typename AsioWait<Waits>::Outcome;
+  using Completion = AsioCompletion<Handler, Outcome>;
 
  public:
   /// Begins it; the handler is called, never from here.
+  template <typename... Request>
   static void start(const std::shared_ptr<AsioCore>& core, Handler handler,
-                    ResourceManager& manager, Handle handle, const AcquireOptions& options,
-                    std::source_location where) {
+                    ResourceManager& manager, const Request&... request) {
     if (!core->ring()) {
       const Executor executor = net::get_associated_executor(handler, core->executor());
       return call(executor,
@@ -104,7 +109,7 @@ class AsioOperation final : public AsioWait {
     std::unique_ptr<AsioOperation, decltype(give_back)> memory(Traits::allocate(allocator, 1),
                                                                give_back);
     auto& made = *::new (static_cast<void*>(memory.get()))
-                     AsioOperation(*core, std::move(handler), manager, handle, options, where);
+                     AsioOperation(*core, std::move(handler), manager, request...);
     (void)memory.release();
     bool waits = false;
     try {
@@ -112,20 +117,21 @@ class AsioOperation final : public AsioWait {
 #if defined(HAL_ASIO_HAS_SLOTS)
       // By number: whoever cancels late finds nobody, or no ring.
       if (waits && slot.is_connected()) {
-        slot.assign([ring = std::weak_ptr(core), id = made.id](net::cancellation_type type) {
-          if (type == net::cancellation_type::none) return;
-          if (const auto there = ring.lock()) there->cancel({id});
-        });
+        slot.assign(
+            [ring = std::weak_ptr(core), token = made.token()](net::cancellation_type type) {
+              if (type == net::cancellation_type::none) return;
+              if (const auto there = ring.lock()) there->cancel(token);
+            });
       }
 #endif
     } catch (...) {
       made.discard();
       throw;
     }
-    if (!waits) made.complete(made.wait.take());
+    if (!waits) made.complete(made.take());
   }
-  void complete(Result<ScopedResource> outcome) override {
-    AsioCompletion<Handler> completion{std::move(handler_), std::move(outcome)};
+  void complete(Outcome outcome) override {
+    Completion completion{std::move(handler_), std::move(outcome)};
     // Its context goes on until it is in the queue there; the ring's has the ring to watch.
     const auto handlers_work = std::move(handlers_work_);
     destroy(Allocator(completion.get_allocator()));
@@ -138,14 +144,15 @@ class AsioOperation final : public AsioWait {
   }
 
  private:
-  AsioOperation(const AsioCore& core, Handler&& handler, ResourceManager& manager, Handle handle,
-                const AcquireOptions& options, std::source_location where)
-      : AsioWait(*core.ring(), manager, handle, options, where),
+  template <typename... Request>
+  AsioOperation(const AsioCore& core, Handler&& handler, ResourceManager& manager,
+                const Request&... request)
+      : AsioWait<Waits>(*core.ring(), manager, request...),
         handlers_work_(net::get_associated_executor(handler, core.executor())),
         handler_(std::move(handler)) {}
   ~AsioOperation() override = default;
 
-  static void call(const Executor& executor, AsioCompletion<Handler> completion) {
+  static void call(const Executor& executor, Completion completion) {
     net::post(executor, std::move(completion));
   }
   void destroy(Allocator allocator) noexcept {
@@ -158,16 +165,16 @@ class AsioOperation final : public AsioWait {
 };
 
 /// What a completion token begins, now or later.
+template <typename Waits>
 struct AsioInitiation {
   // NOLINTBEGIN(readability-identifier-naming): Asio looks for these names
   using executor_type = AsioCore::Executor;
   // NOLINTEND(readability-identifier-naming)
   [[nodiscard]] executor_type get_executor() const noexcept { return core->executor(); }
-  template <typename Handler>
-  void operator()(Handler&& handler, ResourceManager* manager, Handle handle,
-                  const AcquireOptions& options, const std::source_location& where) const {
-    AsioOperation<std::decay_t<Handler>>::start(core, std::forward<Handler>(handler), *manager,
-                                                handle, options, where);
+  template <typename Handler, typename... Request>
+  void operator()(Handler&& handler, ResourceManager* manager, const Request&... request) const {
+    AsioOperation<std::decay_t<Handler>, Waits>::start(core, std::forward<Handler>(handler),
+                                                       *manager, request...);
   }
   std::shared_ptr<AsioCore> core;
 };
@@ -183,6 +190,14 @@ template <typename Token>
 auto async_acquire(AsioRing& ring, ResourceManager& manager, Handle handle,
                    const AcquireOptions& options, Token&& token,
                    std::source_location where = std::source_location::current());
+
+/// The same for several, all or nothing, as ResourceManager::acquire_all(): one is waited for at a
+/// time. Completes with void(Result<std::vector<ScopedResource>>). `wanted` is copied, so it also
+/// throws std::bad_alloc.
+template <typename Token>
+auto async_acquire_all(AsioRing& ring, ResourceManager& manager, std::span<const Wanted> wanted,
+                       const AcquireOptions& options, Token&& token,
+                       std::source_location where = std::source_location::current());
 
 /// Where acquisitions of Asio's programs wait. After it was moved from it can only be destroyed or
 /// assigned to.
@@ -233,6 +248,10 @@ class AsioRing {
   friend auto async_acquire(AsioRing& ring, ResourceManager& manager, Handle handle,
                             const AcquireOptions& options, Token&& token,
                             std::source_location where);
+  template <typename Token>
+  friend auto async_acquire_all(AsioRing& ring, ResourceManager& manager,
+                                std::span<const Wanted> wanted, const AcquireOptions& options,
+                                Token&& token, std::source_location where);
 
   std::shared_ptr<asio_detail::AsioCore> core_;
 };
@@ -241,7 +260,16 @@ template <typename Token>
 auto async_acquire(AsioRing& ring, ResourceManager& manager, Handle handle,
                    const AcquireOptions& options, Token&& token, std::source_location where) {
   return asio_detail::net::async_initiate<Token, void(Result<ScopedResource>)>(
-      asio_detail::AsioInitiation{ring.core_}, token, &manager, handle, options, where);
+      asio_detail::AsioInitiation<asio_detail::AsioWaits::One>{ring.core_}, token, &manager, handle,
+      options, where);
+}
+
+template <typename Token>
+auto async_acquire_all(AsioRing& ring, ResourceManager& manager, std::span<const Wanted> wanted,
+                       const AcquireOptions& options, Token&& token, std::source_location where) {
+  return asio_detail::net::async_initiate<Token, void(Result<std::vector<ScopedResource>>)>(
+      asio_detail::AsioInitiation<asio_detail::AsioWaits::All>{ring.core_}, token, &manager,
+      std::vector<Wanted>(wanted.begin(), wanted.end()), options, where);
 }
 
 }  // namespace HAL_ASIO_FLAVOUR

@@ -53,50 +53,89 @@ namespace hal {
 
 namespace detail {
 
-/// A wait that somebody else's loop is told of, in the list of his ring until then.
-class AsioWait : public Ring::Pending {
+/// A wait in the list of its ring's, until it is over.
+class AsioListed {
  public:
-  AsioWait(Ring& ring, ResourceManager& manager, Handle handle, const AcquireOptions& options,
-           std::source_location where) noexcept
-      : Pending(manager, handle, options, where, ring.path()), ring_(ring) {}
-  ~AsioWait() override {
-    if (id != 0) ring_.forget(*this);
-    if (self_) unlink();
-  }
-  /// Calls back, and is gone.
-  virtual void complete(Result<ScopedResource> outcome) = 0;
+  AsioListed(const AsioListed&) = delete;
+  AsioListed& operator=(const AsioListed&) = delete;
+  /// Gives it up, and calls back with what was faster, or Cancelled; or, if not null, with `why`
+  /// instead of that. It is gone.
+  virtual void end(const Error* why) noexcept = 0;
   /// Calls nobody back, and is gone.
   virtual void discard() noexcept = 0;
+  [[nodiscard]] virtual Ring::Token token() const noexcept = 0;
 
-  /// Has the ring wait, and stands first in the list. False: there is an outcome.
-  [[nodiscard]] bool begin(AsioWait*& list) noexcept {
-    if (wait.done() || !ring_.add(*this)) return false;
-    next_ = list;
-    if (next_) next_->self_ = &next_;
-    list = this;
-    self_ = &list;
-    return true;
-  }
+  [[nodiscard]] AsioListed* next() const noexcept { return next_; }
   void unlink() noexcept {
     *self_ = next_;
     if (next_) next_->self_ = self_;
     self_ = nullptr;
   }
-  /// Gives it up. Returns what was faster, or Cancelled.
-  [[nodiscard]] Result<ScopedResource> give_up() noexcept {
-    if (id != 0) ring_.forget(*this);
-    (void)wait.cancel();
-    (void)wait.check();
-    return wait.take();
+
+ protected:
+  AsioListed() noexcept = default;
+  ~AsioListed() {
+    if (self_) unlink();
   }
-  [[nodiscard]] AsioWait* next() const noexcept { return next_; }
+  void link(AsioListed*& list) noexcept {
+    next_ = list;
+    if (next_) next_->self_ = &next_;
+    list = this;
+    self_ = &list;
+  }
 
  private:
-  void tell() final { complete(wait.take()); }
+  AsioListed* next_ = nullptr;
+  AsioListed** self_ = nullptr;  ///< what points at it; null: it is in no list
+};
+
+/// What such waits are made of.
+struct AsioWaits {
+  using One = Ring::Single;
+  using All = Ring::Several;
+};
+
+/// A wait that somebody else's loop is told of.
+template <typename Waits>
+class AsioWait : public AsioListed, public Waits {
+ public:
+  using Outcome = decltype(std::declval<Waits&>().take());
+
+  template <typename... Request>
+  explicit AsioWait(Ring& ring, ResourceManager& manager, const Request&... request) noexcept
+      : Waits(ring, manager, request...), ring_(ring) {}
+  ~AsioWait() override {
+    if (this->id != 0) ring_.forget(*this);
+  }
+  /// Calls back, and is gone.
+  virtual void complete(Outcome outcome) = 0;
+
+  /// Has the ring wait, and stands first in the list. False: there is an outcome.
+  [[nodiscard]] bool begin(AsioListed*& list) noexcept {
+    if (this->wait.done() || !ring_.add(*this)) return false;
+    link(list);
+    return true;
+  }
+  void end(const Error* why) noexcept final {
+    if (this->id != 0) ring_.forget(*this);
+    this->cancel();
+    (void)this->wait.check();
+    // What was had goes to who asked.
+    Outcome outcome = this->take();
+    if (why && !outcome && outcome.error() == ErrorCode::Cancelled) outcome.error() = *why;
+    unlink();
+    try {
+      complete(std::move(outcome));
+    } catch (const std::bad_alloc&) {
+      // The handler is gone without being called.
+    }
+  }
+  [[nodiscard]] Ring::Token token() const noexcept final { return {this->id}; }
+
+ private:
+  void tell() final { complete(this->take()); }
 
   Ring& ring_;
-  AsioWait* next_ = nullptr;
-  AsioWait** self_ = nullptr;  ///< what points at it; null: it is in no list
 };
 
 }  // namespace detail
@@ -115,7 +154,9 @@ using NetErrorCode = boost::system::error_code;
 using NetSystemError = boost::system::system_error;
 #endif
 
+using hal::detail::AsioListed;
 using hal::detail::AsioWait;
+using hal::detail::AsioWaits;
 
 class AsioCore;
 
@@ -162,7 +203,8 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
   /// Null: it is closed.
   [[nodiscard]] Ring* ring() const noexcept { return open_ ? open_->ring.get() : nullptr; }
   /// Has it wait. False: there is an outcome.
-  [[nodiscard]] bool begin(AsioWait& wait) {
+  template <typename Waits>
+  [[nodiscard]] bool begin(AsioWait<Waits>& wait) {
     if (!wait.begin(waits_)) return false;
     poll_soon();
     return true;
@@ -172,8 +214,8 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
   }
   void cancel_all() {
     if (!waits_) return;
-    for (const AsioWait* wait = waits_; wait; wait = wait->next()) {
-      (void)open_->ring->cancel({wait->id});
+    for (const AsioListed* wait = waits_; wait; wait = wait->next()) {
+      (void)open_->ring->cancel(wait->token());
     }
     poll_soon();
   }
@@ -181,13 +223,13 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
   void close() noexcept {
     if (!open_) return;
     rings_.remove(*this);
-    while (waits_) end(*waits_, nullptr);
+    while (waits_) waits_->end(nullptr);
     open_.reset();
   }
   /// The execution context is being destroyed: nobody can be called any more.
   void shut_down() noexcept {
     while (waits_) {
-      AsioWait& first = *waits_;
+      AsioListed& first = *waits_;
       first.unlink();
       first.discard();
     }
@@ -207,17 +249,6 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
     net::steady_timer timer;
   };
 
-  /// What was had goes to who asked, whatever `why` others get instead of Cancelled.
-  static void end(AsioWait& wait, const Error* why) noexcept {
-    auto outcome = wait.give_up();
-    wait.unlink();
-    if (why && !outcome && outcome.error() == ErrorCode::Cancelled) outcome.error() = *why;
-    try {
-      wait.complete(std::move(outcome));
-    } catch (const std::bad_alloc&) {
-      // The handler is gone without being called.
-    }
-  }
   // Never from inside a handler or what begins a wait: poll() is not to be called by who is called
   // from it.
   void poll_soon() {
@@ -233,7 +264,7 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
     try {
       if (const auto told = open_->ring->poll(); !told) {
         // Nobody will hear of anything from this ring.
-        while (waits_) end(*waits_, &told.error());
+        while (waits_) waits_->end(&told.error());
       }
     } catch (...) {
       watch();
@@ -281,7 +312,7 @@ class AsioCore : public std::enable_shared_from_this<AsioCore> {
   Executor executor_;
   std::unique_ptr<Open> open_;  ///< null: it is closed
   AsioRings& rings_;
-  AsioWait* waits_ = nullptr;
+  AsioListed* waits_ = nullptr;
   bool poll_is_due_ = false;
   bool is_reading_ = false;
   std::optional<std::chrono::steady_clock::time_point> timer_ends_{};  ///< nothing: it is not set

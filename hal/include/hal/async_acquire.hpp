@@ -118,6 +118,7 @@ class HAL_EXPORT AsyncAcquire {
   }
 
  private:
+  friend class AsyncAcquireAll;
   friend class Ring;
   enum class State : std::uint8_t { Taken, Acquired, Waiting, Failed };
   struct Waiting;

@@ -105,6 +105,7 @@ class [[nodiscard]] HAL_EXPORT ScopedResource {
 
  private:
   friend class AsyncAcquire;
+  friend class AsyncAcquireAll;
   friend class ResourceManager;
   friend class Ring;
   friend class WeakResource;

@@ -439,6 +439,7 @@ class HAL_EXPORT ResourceManager {
                                 RegisterOptions&& options, std::uint64_t type_tag);
 
   friend class AsyncAcquire;
+  friend class AsyncAcquireAll;
   friend class Queue;
   friend class Ring;
   struct FileResource {

@@ -42,6 +42,7 @@
 #include <vector>
 
 #include <hal/async_acquire.hpp>
+#include <hal/async_acquire_all.hpp>
 #include <hal/export.hpp>
 #include <hal/refs.hpp>
 #include <hal/resource_manager.hpp>
@@ -49,8 +50,10 @@
 namespace hal {
 
 namespace detail {
+template <typename Waits>
 class AsioWait;
-}
+struct AsioWaits;
+}  // namespace detail
 
 struct RingOptions {
   /// Of the submission queue, 1 to 4096; more only mean fewer calls. Waits are not bounded by it.
@@ -128,7 +131,9 @@ class HAL_EXPORT Ring {
   [[nodiscard]] std::size_t pending() const noexcept;
 
  private:
+  template <typename Waits>
   friend class detail::AsioWait;
+  friend struct detail::AsioWaits;
   /// What waits on a ring; at one address while it does.
   struct Pending {
     Pending(ResourceManager& manager, Handle handle, const AcquireOptions& options,
@@ -165,8 +170,7 @@ class HAL_EXPORT Ring {
     [[nodiscard]] Result<std::vector<ScopedResource>> take() noexcept;
 
    private:
-    struct [[gnu::visibility("hidden")]] Steps;
-    std::unique_ptr<Steps> steps_;  ///< null: no memory for them
+    std::unique_ptr<AsyncAcquireAll::Steps> steps_;  ///< null: no memory for them
   };
   struct CalledAll;
   struct [[gnu::visibility("hidden")]] Impl;
