@@ -40,7 +40,7 @@ Result<void> AsyncAcquireAll::Steps::begin(std::shared_ptr<resmgr::client::Domai
                                            std::span<const Wanted> wanted,
                                            const resmgr::lock::Request& request) {
   holds.reserve(wanted.size());
-  auto made = AcquireAll::make(*from, by, wanted, request);
+  auto made = AcquireAll::make(from->engine(), from->view(), by, wanted, request);
   if (!made) return std::unexpected(std::move(made.error()));
   domain = std::move(from);
   context = &by;

@@ -7,12 +7,11 @@
 #include <cstdint>
 #include <utility>
 
-#include "resmgr/client/domain.hpp"
-
 namespace resmgr::client {
 
-Result<AcquireAll> AcquireAll::make(Domain& domain, lock::Context& context,
-                                    std::span<const Wanted> wanted, const lock::Request& request) {
+Result<AcquireAll> AcquireAll::make(lock::LockEngine& engine, const registry::RegistryView& view,
+                                    lock::Context& context, std::span<const Wanted> wanted,
+                                    const lock::Request& request) {
   struct Ranked {
     std::uint16_t class_id = 0;
     Handle handle;
@@ -23,22 +22,22 @@ Result<AcquireAll> AcquireAll::make(Domain& domain, lock::Context& context,
   sorted.reserve(wanted.size());
   for (const Wanted& one : wanted) {
     if (one.kind > HoldKind::Shared) return fail(ErrorCode::InvalidArgument, "kind of hold");
-    const auto entry = domain.view().read(one.handle);  // what is stale is refused in its turn
+    const auto entry = view.read(one.handle);  // what is stale is refused in its turn
     sorted.push_back({entry ? entry->class_id : std::uint16_t{0}, one.handle, one.kind});
   }
   std::ranges::sort(sorted);
   if (std::ranges::adjacent_find(sorted, {}, &Ranked::handle) != sorted.end()) {
     return fail(ErrorCode::InvalidArgument, "a resource twice");
   }
-  AcquireAll all(domain, context, request);
+  AcquireAll all(context, request);
   if (request.mode != AcquisitionMode::NonBlocking) {
     // Once, while nothing of the set is held.
     for (const Ranked& one : sorted) {
-      auto known = domain.engine().order().learn(context, one.class_id, request.place);
+      auto known = engine.order().learn(context, one.class_id, request.place);
       if (!known) return std::unexpected(std::move(known.error()));
     }
     all.request_.orderless = true;
-    all.request_.ticket = domain.engine().take_ticket();
+    all.request_.ticket = engine.take_ticket();
   }
   all.wanted_.reserve(sorted.size());
   for (const Ranked& one : sorted) all.wanted_.emplace_back(one.handle, one.kind);

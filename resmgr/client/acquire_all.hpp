@@ -16,10 +16,10 @@
 // classes of the set teach each other no order (LockOrder), for letting go is the remedy; what the
 // context held before does.
 //
-// Lifetime: what it has is released with it, unless take() was called; the domain outlives it.
-// Thread-safety: that of its context.
+// Lifetime: what it has is released with it, unless take() was called; the engine outlives it, or
+// the context is closed before. Thread-safety: that of its context.
 //
-//   auto all = AcquireAll::make(domain, context, wanted, request);
+//   auto all = AcquireAll::make(domain.engine(), domain.view(), context, wanted, request);
 //   while (const Wanted* next = all->next()) {
 //     auto grant = domain.acquire(context, next->handle, all->request());
 //     if (grant) all->granted(*grant);
@@ -37,10 +37,9 @@
 #include "resmgr/base/wanted.hpp"
 #include "resmgr/lock/context.hpp"
 #include "resmgr/lock/engine.hpp"
+#include "resmgr/registry/view.hpp"
 
 namespace resmgr::client {
-
-class Domain;
 
 /// An acquisition: the hold and its tenure.
 struct Acquired {
@@ -53,7 +52,9 @@ class AcquireAll {
  public:
   /// `request` says how, for all of them but for the kind. Errors: InvalidArgument (one of them
   /// twice, or a kind out of range), OrderViolation. May throw std::bad_alloc.
-  [[nodiscard]] static Result<AcquireAll> make(Domain& domain, lock::Context& context,
+  [[nodiscard]] static Result<AcquireAll> make(lock::LockEngine& engine,
+                                               const registry::RegistryView& view,
+                                               lock::Context& context,
                                                std::span<const Wanted> wanted,
                                                const lock::Request& request);
   AcquireAll(AcquireAll&&) noexcept = default;
@@ -77,11 +78,10 @@ class AcquireAll {
   [[nodiscard]] std::vector<Acquired> take() noexcept;
 
  private:
-  AcquireAll(Domain& domain, lock::Context& context, const lock::Request& request) noexcept
-      : domain_(&domain), context_(&context), request_(request) {}
+  AcquireAll(lock::Context& context, const lock::Request& request) noexcept
+      : context_(&context), request_(request) {}
   void let_go() noexcept;
 
-  Domain* domain_;
   lock::Context* context_;
   lock::Request request_;
   std::vector<Wanted> wanted_;      ///< in the order in which they are asked for

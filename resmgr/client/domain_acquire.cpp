@@ -40,7 +40,7 @@ void Domain::note_memory(Handle handle) noexcept {
 Result<std::vector<Acquired>> Domain::acquire_all(lock::Context& context,
                                                   std::span<const Wanted> wanted,
                                                   const lock::Request& request) {
-  auto all = AcquireAll::make(*this, context, wanted, request);
+  auto all = AcquireAll::make(engine_, view_, context, wanted, request);
   if (!all) return std::unexpected(std::move(all.error()));
   while (const Wanted* const next = all->next()) {
     auto grant = acquire(context, next->handle, all->request());
