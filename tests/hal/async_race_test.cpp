@@ -50,10 +50,11 @@ struct Outcomes {
   [[nodiscard]] std::uint64_t sum() const { return granted + timed_out + cancelled + others; }
 };
 
-class AsyncRace : public ManagerTest, public ::testing::WithParamInterface<AsyncPath> {
+/// Somebody holds a resource again and again.
+class Race : public ManagerTest {
  protected:
-  void SetUp() override {
-    restart({.async_path = GetParam()});
+  void begin(AsyncPath path) {
+    restart({.async_path = path});
     resource_ = add("dma0/channel/0");
     context_ = std::make_unique<Context>(manager_->create_context().value());
     holder_ = std::thread([this] { hold_again_and_again(); });
@@ -107,6 +108,16 @@ class AsyncRace : public ManagerTest, public ::testing::WithParamInterface<Async
   std::atomic<bool> held_{false};
   std::atomic<int> inside_{0};
   std::thread holder_;
+};
+
+class AsyncRace : public Race, public ::testing::WithParamInterface<AsyncPath> {
+ protected:
+  void SetUp() override { begin(GetParam()); }
+};
+
+class ThreadRace : public Race {
+ protected:
+  void SetUp() override { begin(AsyncPath::Auto); }
 };
 
 TEST_P(AsyncRace, EachWaitHasOneOutcome) {
@@ -180,6 +191,24 @@ TEST_P(AsyncRace, EachCallbackIsCalledOnce) {
   EXPECT_GT(outcomes.cancelled, 0u);
   std::cout << outcomes.granted << " granted, " << outcomes.timed_out << " timed out, "
             << outcomes.cancelled << " cancelled\n";
+}
+
+// Nobody can cancel it.
+TEST_F(ThreadRace, EachThreadThatWaitsHasOneOutcome) {
+  std::mt19937_64 random(resmgr::test::seed());
+  Outcomes outcomes;
+  const std::uint64_t rounds = races();
+  for (std::uint64_t round = 0; round < rounds; ++round) {
+    let_the_holder_in();
+    const auto hold = manager_->acquire_scoped_resource(resource_, soon(random));
+    outcomes.count(hold);
+    if (hold) be_inside();
+  }
+  EXPECT_EQ(outcomes.sum(), rounds);
+  EXPECT_EQ(outcomes.others, 0u);
+  EXPECT_GT(outcomes.granted, 0u);
+  EXPECT_GT(outcomes.timed_out, 0u);
+  std::cout << outcomes.granted << " granted, " << outcomes.timed_out << " timed out\n";
 }
 
 INSTANTIATE_TEST_SUITE_P(Paths, AsyncRace, ::testing::Values(AsyncPath::Futex, AsyncPath::Doorbell),
