@@ -12,7 +12,9 @@
 
 #include "hal/async/submission.hpp"
 #include "hal/src/convert.hpp"
+#include "hal/src/guard.hpp"
 #include "resmgr/base/clock.hpp"
+#include "resmgr/client/candidates.hpp"
 #include "resmgr/client/domain.hpp"
 #include "resmgr/client/doorbell.hpp"
 #include "resmgr/lock/wait.hpp"
@@ -36,6 +38,7 @@ struct AsyncAcquire::Waiting final : resmgr::client::DoorbellListener {
   std::shared_ptr<resmgr::client::Doorbell> doorbell{};
   const resmgr::client::DoorbellListener* listener = nullptr;  ///< who is told; null: nobody yet
   UniqueFd bell{};                                             ///< what a ring polls
+  std::unique_ptr<resmgr::lock::Wait[]> members{};             ///< of a wait for any of several
 
   Waiting(resmgr::client::Domain& from, resmgr::lock::Context& by) noexcept
       : domain(&from), context(&by) {}
@@ -60,6 +63,44 @@ void AsyncAcquire::begin(ResourceManager& manager, Handle handle, const AcquireO
 void AsyncAcquire::begin(resmgr::client::Domain& domain, resmgr::lock::Context& context,
                          Handle handle, const resmgr::lock::Request& request,
                          AsyncPath path) noexcept {
+  begin_with(domain, context, path, [&](Waiting& made, Grant& grant) {
+    return domain.engine().begin(context, handle, request, made.wait, grant);
+  });
+}
+
+void AsyncAcquire::begin(ResourceManager& manager, Selection& any, const AcquireOptions& options,
+                         std::source_location where, AsyncPath path) noexcept {
+  const auto context = manager.acquirer(options.context, true);
+  if (!context) return fail_with(context.error());
+  const auto request = convert::request(options, where);
+  if (!request) return fail_with(request.error());
+  const auto list = manager.list_of(any, true);
+  if (!list) return fail_with(list.error());
+  if (list->empty()) return fail_with(Error(ErrorCode::NotFound, "nothing that was selected"));
+  auto members = guard("acquire_any", [&]() -> Result<std::unique_ptr<resmgr::lock::Wait[]>> {
+    return std::make_unique<resmgr::lock::Wait[]>(list->size());
+  });
+  if (!members) return fail_with(members.error());
+  begin_with(*manager.domain_, **context, path, [&](Waiting& made, Grant& grant) {
+    made.members = std::move(*members);
+    return manager.domain_->engine().begin_any(**context, *list, *request, made.wait,
+                                               {made.members.get(), list->size()}, grant);
+  });
+}
+
+bool AsyncAcquire::try_at_once(ResourceManager& manager, Selection& any,
+                               const AcquireOptions& options, std::source_location where) noexcept {
+  const auto list = manager.list_of(any, false);
+  if (!list) return false;
+  hold_ = ScopedResource(manager.any_at_once(*list, any.candidates_->order(), options, where));
+  if (!hold_) return false;
+  state_ = State::Acquired;
+  return true;
+}
+
+template <typename Ask>
+void AsyncAcquire::begin_with(resmgr::client::Domain& domain, resmgr::lock::Context& context,
+                              AsyncPath path, Ask&& ask) noexcept {
   static_assert(sizeof(Waiting) <= kRoom && sizeof(Error) <= kRoom && alignof(Waiting) <= 8 &&
                 alignof(Error) <= 8);
   Waiting& made = *::new (room_.data()) Waiting(domain, context);
@@ -67,7 +108,7 @@ void AsyncAcquire::begin(resmgr::client::Domain& domain, resmgr::lock::Context& 
   if (path == AsyncPath::Doorbell) made.wait.wake_target = domain.doorbell()->target();
   state_ = State::Waiting;
   Grant grant;
-  const auto at_once = domain.engine().begin(context, handle, request, made.wait, grant);
+  const auto at_once = ask(made, grant);
   if (at_once && !*at_once) {
     if (path == AsyncPath::Doorbell) made.doorbell = domain.doorbell();
     // The victim of a cycle, say.

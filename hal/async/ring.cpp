@@ -61,14 +61,6 @@ constexpr bool is_passing(int error) noexcept {
 
 }  // namespace
 
-struct Ring::Called final : Ring::Pending {
-  Called(ResourceManager& manager, Handle handle, const AcquireOptions& options,
-         std::source_location where, AsyncPath path, Callback&& to_call) noexcept
-      : Pending(manager, handle, options, where, path), callback(std::move(to_call)) {}
-  void tell() override { callback(wait.take()); }
-  Callback callback;
-};
-
 struct [[gnu::visibility("hidden")]] Ring::Impl final : resmgr::client::DoorbellListener {
   /// Where a wait is known; its number is half of the wait's id.
   struct Place {
@@ -405,16 +397,6 @@ Ring::Token Ring::own(std::unique_ptr<Pending> made) {
   impl_->places[place_of(pending.id)].own = std::move(made);
   impl_->arm(pending);
   return Token{pending.id};
-}
-
-Result<Ring::Token> Ring::acquire(ResourceManager& manager, Handle handle,
-                                  const AcquireOptions& options, Callback callback,
-                                  std::source_location where) {
-  if (!callback) return fail(ErrorCode::InvalidArgument, "no callback");
-  return guard("ring", [&]() -> Result<Token> {
-    return own(std::make_unique<Called>(manager, handle, options, where, impl_->path,
-                                        std::move(callback)));
-  });
 }
 
 AsyncPath Ring::path() const noexcept { return impl_->path; }

@@ -9,7 +9,6 @@
 #include <hal/ring.hpp>
 
 #include "hal/async/all_steps.hpp"
-#include "hal/src/guard.hpp"
 
 namespace hal {
 
@@ -32,25 +31,6 @@ Result<std::vector<ScopedResource>> Ring::Several::take() noexcept {
   if (!is_all()) return fail(ErrorCode::WouldBlock, "it waits");
   if (!steps_) return resmgr::fail_errno(ENOMEM, "acquire_all");
   return steps_->take();
-}
-
-struct Ring::CalledAll final : Ring::Several {
-  CalledAll(Ring& ring, ResourceManager& manager, std::span<const Wanted> wanted,
-            const AcquireOptions& options, std::source_location where,
-            AllCallback&& to_call) noexcept
-      : Several(ring, manager, wanted, options, where), callback(std::move(to_call)) {}
-  void tell() override { callback(take()); }
-  AllCallback callback;
-};
-
-Result<Ring::Token> Ring::acquire_all(ResourceManager& manager, std::span<const Wanted> wanted,
-                                      const AcquireOptions& options, AllCallback callback,
-                                      std::source_location where) {
-  if (!callback) return fail(ErrorCode::InvalidArgument, "no callback");
-  return guard("ring", [&]() -> Result<Token> {
-    return own(
-        std::make_unique<CalledAll>(*this, manager, wanted, options, where, std::move(callback)));
-  });
 }
 
 }  // namespace hal

@@ -186,6 +186,10 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] Result<std::vector<Acquired>> acquire_all(lock::Context& context,
                                                           std::span<const Wanted> wanted,
                                                           const lock::Request& request);
+  /// One of them; see LockEngine::acquire_any(). Errors: its, and as acquire(). May throw
+  /// std::bad_alloc; nothing is held then.
+  [[nodiscard]] Result<Acquired> acquire_any(lock::Context& context, std::span<const Handle> any,
+                                             const lock::Request& request);
 
   // ---- what goes on -----------------------------------------------------------------------------
 

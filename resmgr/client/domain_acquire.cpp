@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "resmgr/client/domain.hpp"
+#include "resmgr/lock/wait.hpp"
 
 namespace resmgr::client {
 
@@ -35,6 +36,19 @@ Result<void> Domain::make_memory_or_revert(lock::Context& context, Handle handle
 
 void Domain::note_memory(Handle handle) noexcept {
   authority_->memory_made(handle, memory_.file(handle));
+}
+
+Result<Acquired> Domain::acquire_any(lock::Context& context, std::span<const Handle> any,
+                                     const lock::Request& request) {
+  lock::Wait wait;
+  const bool waits = request.mode != AcquisitionMode::NonBlocking;
+  std::vector<lock::Wait> members(waits ? any.size() : 0);
+  const auto grant = engine_.acquire_any(context, any, request, wait, members);
+  if (!grant) return std::unexpected(grant.error());
+  if (auto whole = complete(context, wait.handle, request.kind, *grant); !whole) {
+    return std::unexpected(std::move(whole.error()));
+  }
+  return Acquired{wait.handle.with_tenure(grant->tenure), &context, request.kind};
 }
 
 Result<std::vector<Acquired>> Domain::acquire_all(lock::Context& context,

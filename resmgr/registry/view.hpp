@@ -88,6 +88,10 @@ class RegistryView {
   [[nodiscard]] std::uint32_t generation(std::uint32_t slot) const noexcept;
   /// Registered resources.
   [[nodiscard]] std::uint32_t size() const noexcept { return load_acquire(tables_.root->live); }
+  /// Counts what is registered and unregistered, by twos; odd in the middle of it.
+  [[nodiscard]] std::uint32_t changes() const noexcept {
+    return load_acquire(tables_.root->changes_seq);
+  }
   /// Slots below this were ever used.
   [[nodiscard]] std::uint32_t slot_end() const noexcept;
   /// Slots that are out of generations.

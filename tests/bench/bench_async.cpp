@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -17,6 +18,7 @@
 
 #include <hal/async_acquire.hpp>
 #include <hal/ring.hpp>
+#include <hal/selection.hpp>
 
 #include "tests/bench/domain.hpp"
 #include "tests/bench/harness.hpp"
@@ -119,6 +121,32 @@ void acquire_all4(Run& run) {
       for (const hal::Wanted& one : wanted) {
         const hal::ScopedResource hold = must(manager.acquire_scoped_resource(one.handle));
       }
+    }
+  };
+  run.add(run.compare(ours, peer));
+}
+
+/// Any of 64, of which those that are tried first are held by another context.
+void acquire_any64(Run& run, hal::SelectionOrder order) {
+  constexpr unsigned kAll = 64;
+  bench::Domain domain(kAll);
+  hal::ResourceManager& manager = domain.manager();
+  hal::Context other = must(manager.create_context());
+  hal::Selection any = must(manager.select({.order = order}));
+  std::vector<hal::ScopedResource> busy;
+  const std::vector<hal::Handle> all = must(any.candidates());
+  for (const hal::Handle handle : std::span(all).first(kAll / 2)) {
+    busy.push_back(must(manager.acquire_scoped_resource(handle, {.context = &other})));
+  }
+  const Batch ours = [&](std::uint64_t operations) {
+    for (; operations != 0; --operations) {
+      const hal::ScopedResource hold = must(manager.acquire_any(any));
+    }
+  };
+  const hal::Handle free = all.back();
+  const Batch peer = [&](std::uint64_t operations) {
+    for (; operations != 0; --operations) {
+      const hal::ScopedResource hold = must(manager.acquire_scoped_resource(free));
     }
   };
   run.add(run.compare(ours, peer));
@@ -308,6 +336,18 @@ constexpr Benchmark kBenchmarks[] = {
      .target = "<= 1.3",
      .about = "acquire_all_into() of four that are free, and their release",
      .run = acquire_all4},
+    {.name = "async/acquire_any64_ns",
+     .unit = "ns",
+     .peer = "a pair of acquire_scoped_resource()",
+     .target = "<= 150 ns",
+     .about = "acquire_any() of 64 of which the nearest 32 are held, and its release",
+     .run = [](Run& run) { acquire_any64(run, hal::SelectionOrder::NearestFirst); }},
+    {.name = "async/acquire_any64_least_used_ns",
+     .unit = "ns",
+     .peer = "a pair of acquire_scoped_resource()",
+     .target = "<= 150 ns",
+     .about = "the same, the least used one of those that are free",
+     .run = [](Run& run) { acquire_any64(run, hal::SelectionOrder::LeastUsed); }},
     {.name = "async/arm_100k_vs_raw",
      .unit = "ns",
      .peer = "IORING_OP_FUTEX_WAIT",

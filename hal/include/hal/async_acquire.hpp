@@ -82,6 +82,11 @@ class HAL_EXPORT AsyncAcquire {
   AsyncAcquire(ResourceManager& manager, Handle handle, const AcquireOptions& options = {},
                std::source_location where = std::source_location::current()) noexcept
       : AsyncAcquire(manager, handle, options, where, AsyncPath::Auto) {}
+  /// Any of several, as ResourceManager::acquire_any(); its submissions are those of one. The list
+  /// is read before this returns.
+  AsyncAcquire(ResourceManager& manager, Selection& any, const AcquireOptions& options = {},
+               std::source_location where = std::source_location::current()) noexcept
+      : AsyncAcquire(manager, any, options, where, AsyncPath::Auto) {}
   AsyncAcquire(const AsyncAcquire&) = delete;
   AsyncAcquire& operator=(const AsyncAcquire&) = delete;
   ~AsyncAcquire() {
@@ -133,6 +138,11 @@ class HAL_EXPORT AsyncAcquire {
     if (!try_at_once(manager, handle, options, where)) [[unlikely]]
       begin(manager, handle, options, where, path);
   }
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-member-init): as above
+  AsyncAcquire(ResourceManager& manager, Selection& any, const AcquireOptions& options,
+               std::source_location where, AsyncPath path) noexcept {
+    if (!try_at_once(manager, any, options, where)) begin(manager, any, options, where, path);
+  }
   [[nodiscard]] bool try_at_once(ResourceManager& manager, Handle handle,
                                  const AcquireOptions& options,
                                  std::source_location where) noexcept {
@@ -142,6 +152,9 @@ class HAL_EXPORT AsyncAcquire {
     state_ = State::Acquired;
     return true;
   }
+  [[nodiscard]] bool try_at_once(ResourceManager& manager, Selection& any,
+                                 const AcquireOptions& options,
+                                 std::source_location where) noexcept;
   /// For who has no ring: from here on the listener is told when there may be an outcome. False:
   /// there is one. Errors: those of the doorbell. REQUIRES: the path is Doorbell.
   [[nodiscard]] Result<bool> listen(resmgr::client::DoorbellListener& listener,
@@ -152,6 +165,11 @@ class HAL_EXPORT AsyncAcquire {
   [[nodiscard]] std::uint64_t deadline_ns() noexcept;
   void begin(ResourceManager& manager, Handle handle, const AcquireOptions& options,
              std::source_location where, AsyncPath path) noexcept;
+  void begin(ResourceManager& manager, Selection& any, const AcquireOptions& options,
+             std::source_location where, AsyncPath path) noexcept;
+  template <typename Ask>
+  void begin_with(resmgr::client::Domain& domain, resmgr::lock::Context& context, AsyncPath path,
+                  Ask&& ask) noexcept;
   /// REQUIRES: it is new, or was taken.
   void begin(resmgr::client::Domain& domain, resmgr::lock::Context& context, Handle handle,
              const resmgr::lock::Request& request, AsyncPath path) noexcept;

@@ -55,46 +55,13 @@
 
 #include <hal/connection.hpp>
 #include <hal/export.hpp>
+#include <hal/options.hpp>
 #include <hal/refs.hpp>
 #include <hal/resource.hpp>
+#include <hal/selection.hpp>
 #include <hal/type_name.hpp>
 
 namespace hal {
-
-/// Bounds of a domain's tables. Address space only: memory is paid when touched. A full table is
-/// CapacityExceeded.
-struct Capacities {
-  std::uint32_t resources = 1u << 20;     ///< up to 2^24
-  std::uint32_t contexts = 4096;          ///< up to 65,534
-  std::uint32_t waits = 1u << 16;         ///< up to 2^20
-  std::uint32_t shared_holds = 1u << 18;  ///< cells; one is kept for each (context, resource) pair
-  std::uint32_t metadata_pairs = 1u << 18;
-  std::uint32_t dependencies = 1u << 18;
-  std::uint32_t shares = 1u << 18;
-};
-
-struct ManagerOptions {
-  std::string name = "embedded";
-  Capacities capacities = {};
-  bool compact_handles = false;  ///< allow Handle32; at most 2^20 resources
-  OrderPolicy order_policy = OrderPolicy::Warn;
-  AsyncPath async_path = AsyncPath::Auto;  ///< see AsyncAcquire
-  LogSink log = {};
-};
-
-/// How to acquire. Plain aggregate, cheap to build in place.
-struct AcquireOptions {
-  AcquisitionMode mode = AcquisitionMode::NonBlocking;
-  HoldKind kind = HoldKind::Exclusive;
-  /// Place in the queue; without it the resource's own.
-  bool has_priority = false;
-  ResourcePriority priority = ResourcePriority::Normal;
-  /// Timeout and Emergency: how long at most. 0 or less: what is not free at once is TimedOut, or
-  /// Deadlock where waiting would be one. Ignored by the other modes.
-  std::chrono::nanoseconds timeout{0};
-  /// Who acquires; null: the calling thread's own context.
-  class Context* context = nullptr;
-};
 
 /// A logical thread of control that acquires and holds, where one per thread is wrong: a task, a
 /// coroutine. Destroying it releases what it still holds and reports it.
@@ -309,6 +276,22 @@ class HAL_EXPORT ResourceManager {
   [[nodiscard]] Result<std::vector<ScopedResource>> acquire_all(
       std::span<const Handle> wanted, const AcquireOptions& options = {},
       std::source_location where = std::source_location::current());
+  /// What there is to acquire any of. Errors: InvalidArgument (an enumeration, the node, a pattern
+  /// of more than 1024 bytes), Disconnected, System.
+  [[nodiscard]] Result<Selection> select(Selector selector) const;
+  /// Acquires one of them, the first that is free in the order of the selection. Where all are
+  /// taken it waits for all at once, with one place and one outcome: what comes first is had, the
+  /// others are not. Which one, its handle() says. Errors: as acquire_scoped_resource, of the first
+  /// where none can be had, and Deadlock only where waiting for each of them would be one; NotFound
+  /// (nothing was selected), CapacityExceeded (waits: one for each, and one), InvalidArgument (a
+  /// selection of another manager).
+  [[nodiscard]] Result<ScopedResource> acquire_any(
+      Selection& selection, const AcquireOptions& options = {},
+      std::source_location where = std::source_location::current()) noexcept;
+  /// The same of these, in this order. Errors: as before; InvalidArgument (there are none).
+  [[nodiscard]] Result<ScopedResource> acquire_any(
+      std::span<const Handle> any, const AcquireOptions& options = {},
+      std::source_location where = std::source_location::current()) noexcept;
   /// Acquires an aggregate with everything it needs, each as options.kind says. Errors: as
   /// acquire_all(); InvalidArgument (not an aggregate).
   [[nodiscard]] Result<std::vector<ScopedResource>> acquire_aggregate(
@@ -431,6 +414,15 @@ class HAL_EXPORT ResourceManager {
   [[gnu::noinline]] ScopedResource::Held take_shared_back(Handle handle) noexcept;
   Result<ScopedResource> acquire_slowly(Handle handle, const AcquireOptions& options,
                                         std::source_location where) noexcept;
+  /// Errors: Disconnected, InvalidArgument, System.
+  [[nodiscard]] Result<std::span<const Handle>> list_of(Selection& selection,
+                                                        bool sorted) const noexcept;
+  [[nodiscard]] ScopedResource::Held any_at_once(std::span<const Handle> any, SelectionOrder order,
+                                                 const AcquireOptions& options,
+                                                 std::source_location where) noexcept;
+  [[nodiscard]] Result<ScopedResource> any_slowly(std::span<const Handle> any,
+                                                  const AcquireOptions& options,
+                                                  std::source_location where) noexcept;
   [[nodiscard]] static bool all_at_once(resmgr::client::Domain& domain,
                                         resmgr::lock::Context& context,
                                         std::span<const Wanted> wanted, std::source_location where,

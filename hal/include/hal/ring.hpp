@@ -97,6 +97,15 @@ class HAL_EXPORT Ring {
   [[nodiscard]] Acquisition acquire(
       ResourceManager& manager, Handle handle, const AcquireOptions& options = {},
       std::source_location where = std::source_location::current()) noexcept;
+  /// Any of several, as ResourceManager::acquire_any(). The list is read before this returns.
+  /// Errors: as acquire().
+  Result<Token> acquire_any(ResourceManager& manager, Selection& any, const AcquireOptions& options,
+                            Callback callback,
+                            std::source_location where = std::source_location::current());
+  /// The same for coroutines.
+  [[nodiscard]] Acquisition acquire_any(
+      ResourceManager& manager, Selection& any, const AcquireOptions& options = {},
+      std::source_location where = std::source_location::current()) noexcept;
   /// Acquires all of them or none, as ResourceManager::acquire_all(): one is waited for at a time.
   /// `wanted` is read before this returns. Errors: as acquire().
   Result<Token> acquire_all(ResourceManager& manager, std::span<const Wanted> wanted,
@@ -136,9 +145,11 @@ class HAL_EXPORT Ring {
   friend struct detail::AsioWaits;
   /// What waits on a ring; at one address while it does.
   struct Pending {
-    Pending(ResourceManager& manager, Handle handle, const AcquireOptions& options,
+    /// `what`: a Handle, or a Selection.
+    template <typename What>
+    Pending(ResourceManager& manager, What& what, const AcquireOptions& options,
             std::source_location where, AsyncPath path) noexcept
-        : wait(manager, handle, options, where, path) {}
+        : wait(manager, what, options, where, path) {}
     Pending() noexcept = default;
     Pending(const Pending&) = delete;
     Pending& operator=(const Pending&) = delete;
@@ -154,9 +165,10 @@ class HAL_EXPORT Ring {
   };
   /// One.
   struct Single : Pending {
-    Single(Ring& ring, ResourceManager& manager, Handle handle, const AcquireOptions& options,
+    template <typename What>
+    Single(Ring& ring, ResourceManager& manager, What& what, const AcquireOptions& options,
            std::source_location where) noexcept
-        : Pending(manager, handle, options, where, ring.path()) {}
+        : Pending(manager, what, options, where, ring.path()) {}
     [[nodiscard]] Result<ScopedResource> take() noexcept { return wait.take(); }
   };
   struct Called;
@@ -180,6 +192,9 @@ class HAL_EXPORT Ring {
   [[nodiscard]] bool add(Pending& pending) noexcept;
   /// Adds a callback's. May throw std::bad_alloc.
   [[nodiscard]] Token own(std::unique_ptr<Pending> made);
+  template <typename What>
+  Result<Token> call_back(ResourceManager& manager, What& what, const AcquireOptions& options,
+                          Callback&& callback, std::source_location where);
   void forget(Pending& pending) noexcept;
 
   std::unique_ptr<Impl> impl_;
@@ -190,7 +205,7 @@ template <typename Waits>
 class [[nodiscard]] Ring::Awaited final : private Waits {
  public:
   template <typename... Request>
-  explicit Awaited(Ring& ring, ResourceManager& manager, const Request&... request) noexcept
+  explicit Awaited(Ring& ring, ResourceManager& manager, Request&... request) noexcept
       : Waits(ring, manager, request...), ring_(ring) {}
   ~Awaited() override {
     if (this->id != 0) ring_.forget(*this);
@@ -214,6 +229,12 @@ inline Ring::Acquisition Ring::acquire(ResourceManager& manager, Handle handle,
                                        const AcquireOptions& options,
                                        std::source_location where) noexcept {
   return Acquisition(*this, manager, handle, options, where);
+}
+
+inline Ring::Acquisition Ring::acquire_any(ResourceManager& manager, Selection& any,
+                                           const AcquireOptions& options,
+                                           std::source_location where) noexcept {
+  return Acquisition(*this, manager, any, options, where);
 }
 
 inline Ring::AllAcquisition Ring::acquire_all(ResourceManager& manager,
