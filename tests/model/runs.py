@@ -35,6 +35,7 @@ _lock = _runs_of("lock")
 _deadlock = _runs_of("deadlock")
 _group = _runs_of("group")
 _doorbell = _runs_of("doorbell")
+_fence = _runs_of("fence")
 
 
 def _full(make, name, defines, **more):
@@ -336,6 +337,40 @@ _DOORBELL_CONTROLS = [
     ]
 ]
 
+_FENCE_CONTROLS = [
+    _control(_fence, name, breaks, defines)
+    for name, breaks, defines in [
+        ("same-tenure", "a_hold_is_labelled_with_its_tenure", "NEG_NO_TENURE NOPS=1"),
+        ("tenure-before-holds", "a_hold_is_labelled_with_its_tenure", "NEG_TENURE_FIRST NOPS=1 BEFORE"),
+        ("fast-path-after-all", "a_hold_is_labelled_with_its_tenure", "NEG_CLEARED"),
+        ("fenced-acquires-anew", "I10_a_stale_release_acts_on_nothing", "NEG_NO_REFUSAL BEFORE"),
+        ("labelled-too-early", "a_hold_is_labelled_with_its_tenure", "NEG_LABEL_BEFORE BEFORE"),
+        (
+            "labelled-too-early-shared",
+            "a_hold_is_labelled_with_its_tenure",
+            "NEG_LABEL_BEFORE BEFORE MODE=S",
+        ),
+        (
+            "labelled-too-late",
+            "a_hold_is_labelled_with_its_tenure",
+            "NEG_LABEL_LATE BEFORE NOPS=1 EOPS=2",
+        ),
+        ("untaken-stays", "I2_word_and_cells_say_who_holds", "NEG_UNTAKEN NOPS=1 EOPS=2"),
+        (
+            "cell-not-looked-at-again",
+            "a_hold_is_labelled_with_its_tenure",
+            "NEG_CELL_UNSEEN MODE=S BEFORE NOPS=1",
+        ),
+        (
+            "fence-without-a-mark",
+            "a_hold_is_labelled_with_its_tenure",
+            "NEG_NO_MARK RCRASH NOPS=1 EOPS=2",
+        ),
+        ("gate-left-open", "nobody_gets_what_is_being_made_quiet", "NEG_NO_GATE NOPS=1"),
+        ("opened-without-a-knock", "I6_nobody_is_stuck", "NEG_OPEN_SILENT NOPS=1"),
+    ]
+]
+
 # The protocol as it is, and its variants. Where contexts die, each kind of victim has a run:
 # V1=0 is the better waiter, V1=1 the other one.
 _LOCK = [
@@ -391,6 +426,31 @@ _GROUP = [
     _group("timed", "TIMED NARROW"),
     _group("killed", "TIMED NOPS=1 KILLS=1 V0=1"),
     _group("killed-granter", "TIMED NOPS=1 KILLS=1 V1=1"),
+]
+
+_FENCE = [
+    _fence("exclusive", "NOPS=1 EOPS=2"),
+    _fence("shared", "NOPS=1 EOPS=2 MODE=S"),
+    _fence("either", "NOPS=1 MODE=EITHER"),
+    _fence("fenced-before", "BEFORE"),
+    _fence("fenced-before-shared", "BEFORE NOPS=1 MODE=S"),
+    _fence("downgrade", "NOPS=1 DOWN BEFORE"),
+    _fence("killed-holder", "NOPS=1 MODE=S KILLS=1 V=H"),
+    _fence("killed-waiter", "NOPS=1 KILLS=1 V=E"),
+    _fence("killed-authority", "NOPS=1 MODE=S RCRASH"),
+]
+
+_FENCE_FULL = [
+    _full(_fence, name, defines)
+    for name, defines in [
+        ("exclusive-twice", "NOPS=2 EOPS=2 FENCES=2"),
+        ("shared-twice", "MODE=S NOPS=2"),
+        ("either-fenced-before", "MODE=EITHER BEFORE"),
+        ("killed-holder-exclusive", "NOPS=1 KILLS=1 V=H"),
+        ("killed-authority-exclusive", "NOPS=1 RCRASH"),
+        ("killed-authority-either", "NOPS=1 MODE=EITHER RCRASH"),
+        ("killed-authority-twice", "NOPS=2 RCRASH"),
+    ]
 ]
 
 _GROUP_FULL = [
@@ -485,9 +545,12 @@ TABLE = [
     *_GROUP_CONTROLS,
     *_DOORBELL,
     *_DOORBELL_CONTROLS,
+    *_FENCE,
+    *_FENCE_CONTROLS,
     *_LOCK_FULL,
     *_LOCK_CONTROLS_FULL,
     *_DEADLOCK_FULL,
     *_GROUP_FULL,
     *_DOORBELL_FULL,
+    *_FENCE_FULL,
 ]

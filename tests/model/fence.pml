@@ -1,0 +1,598 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Fencing: an Emergency request takes a resource from who holds it and lives. One context, H,
+// acquires time and again, and lets go by the same thread or by another one, which may be slow;
+// E waits in an emergency; the authority closes the gate, has the hardware made quiet, and ends
+// the hold. Who dies does so at any step, the authority too, whose successor completes it.
+//
+// lock.pml proves the queue, the latch and the hand-off. Here a queue is who waits, E first, and
+// what is new is modelled step by step: REVOKED, the tenure and what a hold is labelled with, the
+// attribute FENCING, grants that nobody took yet, and releases of what was fenced. See README.md.
+// -D options:
+//   NOPS EOPS FENCES  requests of H, and of E; how often a holder is fenced
+//   MODE              X, S or EITHER, what H asks for
+//   BEFORE            the resource was fenced before
+//   DOWN              H may downgrade
+//   KILLS V           how many die, H or E; RCRASH: the authority dies, once
+//   NEG_*             one rule removed: must fail
+
+#ifndef NOPS
+#define NOPS 2
+#endif
+#ifndef EOPS
+#define EOPS 1
+#endif
+#ifndef FENCES
+#define FENCES 1
+#endif
+#define X 0
+#define S 1
+#define EITHER 2
+#ifndef MODE
+#define MODE X
+#endif
+#ifndef KILLS
+#define KILLS 0
+#endif
+#ifndef V
+#define V H
+#endif
+
+#define H 0
+#define E 1
+#define REC 2
+#define NONE 3
+
+#define IDLE 0
+#define WAITING 1
+#define GRANTED 2
+#define REVOKED_NODE 3
+#define CANCELLED 4
+
+#define FREE 0
+#define OFFERED 1
+#define HELD 2
+
+#define LIVE 0
+#define KILLED 1
+#define MARKED 2
+#define GONE 3
+
+// The state word. A d_step that touches nothing else is one CAS on it.
+byte owner = NONE, latch = NONE;
+bit shared, waiters, work, granting, gate;
+#ifdef BEFORE
+bit revoked = 1;
+byte tenure = 1;
+#else
+bit revoked;
+byte tenure;
+#endif
+bit fencing; // an attribute beside the word
+byte cell;   // of H
+byte node[2];
+bit node_mode; // of H's
+bit asleep[2];
+byte life[2];
+bit restart, crashed;
+bit listed; // H's list of holds names the resource
+
+// What is true, whoever knows it: the hold that H has, by its number; 0: none, or it was fenced.
+byte valid, number;
+bit e_holds;
+bit asked; // the hook was, and the gate has not been opened since
+byte fences, killed;
+
+// What the other thread of H is to let go of.
+byte given, given_label;
+bit given_mode;
+
+hidden byte I1_one_exclusive_or_only_shared, I2_word_and_cells_say_who_holds, I3_recovery_completes,
+  I4_nothing_left_with_the_dead, I6_nobody_is_stuck, I10_a_stale_release_acts_on_nothing,
+  a_hold_is_labelled_with_its_tenure, nobody_gets_what_is_being_made_quiet;
+hidden byte i_;
+
+#define BARRED (waiters || work || granting || gate)
+#define QUIET_WORD (latch == NONE && !waiters && !work)
+
+inline begins(c) {
+  if
+  :: c == E -> if :: e_holds || valid != 0 -> assert(I1_one_exclusive_or_only_shared) :: else -> e_holds = 1 fi
+  :: else -> if :: e_holds || valid != 0 -> assert(I1_one_exclusive_or_only_shared) :: else -> number++; valid = number fi
+  fi
+}
+
+// The word says so; or it is an offer, that is about to be one.
+inline is_had() {
+  if :: asked -> assert(nobody_gets_what_is_being_made_quiet) :: else fi
+}
+
+// The hold that the caller has let go of is this one, or nobody's.
+inline ends(id) {
+  if :: valid != id -> assert(I10_a_stale_release_acts_on_nothing) :: else -> valid = 0 fi
+}
+
+#define WAKE(c) asleep[c] = 0
+
+// Fence::complete, under the latch. Each step may be the last one of who does it, and is done again.
+inline complete() {
+  revoked = 1;                                                                    // F1
+#ifndef NEG_UNTAKEN
+  d_step {                                                                        // F2
+    if :: node[H] == GRANTED -> node[H] = REVOKED_NODE; WAKE(H); valid = 0 :: else fi };
+#endif
+#ifdef NEG_TENURE_FIRST
+  tenure = tenure + 1;
+#endif
+  d_step { if :: owner == H -> owner = NONE; granting = 0; valid = 0 :: else fi };
+  d_step { if :: cell != FREE ->
+             if :: shared -> valid = 0 :: else fi;
+             cell = FREE
+           :: else fi };
+#if !defined(NEG_NO_TENURE) && !defined(NEG_TENURE_FIRST)
+  tenure = tenure + 1;                                                            // F3
+#endif
+  fencing = 0                                                                     // F4
+}
+
+#define E_CAN (node[E] == WAITING && life[E] < MARKED)
+#define H_CAN (node[H] == WAITING && life[H] < MARKED)
+#define SAME (owner == so && shared == sh && gate == sg && !granting)
+
+// LockEngine::service
+inline service(me) {
+  do
+  :: d_step { work = 0; so = owner; sh = shared; sg = gate; act = 0;              // S0
+       if
+       :: so < REC && life[so] == MARKED -> act = 1
+       :: else ->
+         if :: sh && life[H] == MARKED && cell == HELD -> cell = FREE; valid = 0 :: else fi;
+         if
+         :: so == NONE && !sg && E_CAN && (!sh || cell == FREE) -> act = 2
+         :: so == NONE && !sg && !E_CAN && H_CAN && node_mode == X && (!sh || cell == FREE) -> act = 3
+         :: so == NONE && !sg && !E_CAN && H_CAN && node_mode == S -> act = 4
+         :: else
+         fi
+       fi };
+     if
+     :: act == 1 -> d_step { if :: owner == so -> owner = NONE; granting = 0;      // S1
+                                  if :: so == H -> valid = 0 :: else -> e_holds = 0 fi
+                             :: else fi; t = 0 }
+     :: act == 2 || act == 3 ->
+        d_step { t = (SAME && !work);                                             // GX1
+          if :: t -> owner = (act == 2 -> E : H); granting = 1; shared = 0; is_had() :: else fi };
+        if
+        :: t ->
+           d_step {                                                               // GX2
+             if
+             :: act == 2 && node[E] == WAITING -> node[E] = GRANTED; begins(E); WAKE(E)
+             :: act == 3 && node[H] == WAITING -> node[H] = GRANTED; begins(H); WAKE(H)
+             :: else -> t = 0
+             fi };
+           d_step { if :: granting -> granting = 0; if :: !t -> owner = NONE :: else fi :: else fi; t = 0 }
+        :: else
+        fi
+     :: act == 4 ->
+        d_step { t = (cell == FREE); if :: t -> cell = OFFERED :: else fi };       // GS1
+        d_step { if :: t -> t = (owner == NONE && gate == sg); if :: t -> shared = 1; is_had() :: else fi :: else fi };
+        if
+        :: t -> d_step { if :: node[H] == WAITING -> node[H] = GRANTED; begins(H); WAKE(H) :: else -> t = 0 fi }
+        :: else
+        fi;
+        d_step { if :: cell == OFFERED -> cell = (t -> HELD : FREE) :: else fi; t = 0 } // GS5, GS6
+     :: else ->
+        d_step {                                                                  // S3, S5
+          t = (SAME && !work);
+          if
+          :: t -> latch = NONE; waiters = (node[E] == WAITING || node[H] == WAITING);
+                  shared = (shared && cell != FREE)
+          :: else
+          fi };
+        if :: t -> break :: else fi
+     fi
+  od;
+  if :: d_step { so = 0; sh = 0; sg = 0; act = 0; t = 0 } fi
+}
+
+inline knock(me, queued) {
+  d_step {
+    if :: latch == NONE -> latch = me; t = 1 :: else -> work = 1; t = 0 fi;
+    if :: queued -> waiters = 1 :: else fi
+  };
+  if :: t -> service(me) :: else fi
+}
+
+// LockEngine::release_exclusive, release_shared. The word as it was read: `ws` .. `wr`; what is
+// equal to it may be another hold of the same context (ABA).
+#define READ_WORD wo = owner; wl = latch; wf = shared | waiters << 1 | work << 2 | granting << 3 | \
+  gate << 4 | revoked << 5
+#define SAME_AS_READ (owner == wo && latch == wl && \
+  wf == (shared | waiters << 1 | work << 2 | granting << 3 | gate << 4 | revoked << 5))
+
+inline let_go(label, mode, id) {
+  if
+  :: mode == X ->
+     do
+     :: d_step { READ_WORD };
+        t = (tenure == label);
+        if
+        :: !t || wo != H || (wf >> 3 & 1) -> t = 0; break
+        :: else
+        fi;
+        d_step {                                                                  // L1
+          t = SAME_AS_READ; n = 0;
+          if
+          :: t -> ends(id); owner = NONE;
+#ifdef NEG_CLEARED
+             revoked = 0;
+#endif
+             if :: latch == NONE && (waiters || work) -> latch = H; n = 1 :: else fi
+          :: else
+          fi };
+        if :: t -> break :: else fi
+     od;
+     if :: d_step { wo = 0; wl = 0; wf = 0; t = 0 } fi;
+     if :: n == 1 -> n = 0; service(H) :: else fi
+  :: else ->
+     t = (tenure == label);
+     if :: d_step { if :: t -> t = (cell == HELD && owner != H); if :: t -> ends(id); cell = FREE :: else fi
+                       :: else fi } fi;
+     if
+     :: t -> t = QUIET_WORD; if :: t -> t = 0 :: else -> knock(H, 0) fi
+     :: else
+     fi
+  fi;
+  listed = 0
+}
+
+#define BEGAN_AS_NONE 9
+#define MINE (owner == H || (shared && cell != FREE && owner == NONE))
+
+proctype Holder() {
+  byte so, act, wo, wl, wf, op, label, mine, n;
+  bit sh, sg, t, m;
+  {
+    do
+    :: op == NOPS -> break
+    :: op < NOPS ->
+       // Deadlock: it is had already, if the other thread has not let go of it yet; Revoked: it was
+       // fenced, and not let go of. Asked again later.
+#ifdef NEG_NO_REFUSAL
+       d_step { !MINE && cell == FREE && node[H] == IDLE };
+#else
+       d_step { !MINE && cell == FREE && node[H] == IDLE && !(revoked && listed) };
+#endif
+       op++;
+       if
+#if MODE != S
+       :: m = X
+#endif
+#if MODE != X
+       :: m = S
+#endif
+       fi;
+       mine = 0;
+       if
+       :: m == X ->
+          label = tenure; // before the swap: right as long as it says that nobody was ever fenced
+          d_step {                                                                // A1
+            n = revoked;
+            if
+            :: owner == NONE && !shared && !BARRED && (latch == NONE || revoked) ->
+               owner = H; is_had(); begins(H); mine = number
+            :: else
+            fi };
+#ifndef NEG_LABEL_BEFORE
+          if
+          :: mine != 0 && n == 1 -> label = tenure; // after it, if it still is ours by then
+             if :: owner == H -> skip :: else -> mine = 0 fi
+          :: else
+          fi;
+#endif
+          n = 0
+       :: else ->
+          label = tenure;
+          d_step { t = (owner == NONE && latch == NONE && !BARRED); n = revoked };
+          if
+          :: t ->
+             cell = HELD;                                                         // s1
+             d_step {                                                             // s2
+               t = (owner == NONE && latch == NONE && !BARRED); n = revoked;
+               if
+               :: t -> shared = 1; is_had();
+                  // Without its cell it is none, which he finds out below.
+                  if :: cell == HELD -> begins(H); mine = number :: else -> mine = BEGAN_AS_NONE fi
+               :: else
+               fi };
+             if
+             :: t ->
+#ifndef NEG_LABEL_BEFORE
+                if :: n == 1 -> label = tenure :: else fi;
+#endif
+#ifndef NEG_CELL_UNSEEN
+                if :: cell == HELD -> skip :: else -> mine = 0 fi
+#else
+                skip
+#endif
+             :: else ->
+                d_step { if :: cell == HELD -> cell = FREE :: else fi };          // s3
+                t = QUIET_WORD;                                                   // s4
+                if :: t -> t = 0 :: else -> knock(H, 0) fi
+             fi;
+             d_step { t = 0; n = 0 }
+          :: else
+          fi
+       fi;
+       if
+       :: mine != 0
+       :: else -> // E1, E2
+          d_step { node_mode = m; node[H] = WAITING };
+          knock(H, 1);
+          do
+          :: node[H] == WAITING -> asleep[H] = 1;
+             if :: !asleep[H] || node[H] != WAITING -> asleep[H] = 0 fi
+          :: else -> break
+          od;
+          if
+          :: node[H] == GRANTED ->
+             if
+             :: m == S -> d_step { if :: cell == OFFERED -> cell = HELD :: else fi } // A3
+             :: else -> d_step { if :: owner == H && granting -> granting = 0 :: else fi } // A2
+             fi;
+#ifndef NEG_LABEL_LATE
+             label = tenure;
+#endif
+             d_step { t = (node[H] == GRANTED);
+                      if
+                      :: t -> node[H] = IDLE; mine = valid;
+                         if :: valid == 0 -> assert(I2_word_and_cells_say_who_holds) :: else fi
+                      :: else
+                      fi };
+#ifdef NEG_LABEL_LATE
+             label = tenure;
+#endif
+          :: else -> t = 0
+          fi;
+          if
+          :: t -> t = 0
+          :: else -> node[H] = IDLE; // T2, T3: Preempted
+             knock(H, 0)
+          fi
+       fi;
+       if
+       :: mine != 0 ->
+          listed = 1;
+          // By its label it is let go of; and by that of what was fenced nothing is.
+          d_step { if :: mine == BEGAN_AS_NONE -> assert(I2_word_and_cells_say_who_holds)
+                      :: !fencing && (valid == mine) != (label == tenure) ->
+                         assert(a_hold_is_labelled_with_its_tenure)
+                      :: else
+                      fi };
+#ifdef DOWN
+          if
+          :: m == X ->
+             d_step { t = (tenure == label && owner == H) };
+             if
+             :: t -> cell = HELD;                                                 // D1
+                do
+                :: d_step { READ_WORD };                                          // D2
+                   if :: wo != H -> t = 0; break :: else fi;
+                   d_step { t = SAME_AS_READ; n = 0;
+                     if
+                     :: t -> if :: valid != mine -> assert(I10_a_stale_release_acts_on_nothing) :: else fi;
+                        owner = NONE; shared = 1; m = S;
+                        if :: latch == NONE && (waiters || work) -> latch = H; n = 1 :: else fi;
+                        if :: latch != NONE && n == 0 -> work = 1 :: else fi
+                     :: else
+                     fi };
+                   if :: t -> break :: else fi
+                od;
+                if :: d_step { wo = 0; wl = 0; wf = 0 } fi;
+                if
+                :: t -> t = 0; if :: n == 1 -> n = 0; service(H) :: else fi
+                :: else ->
+                   d_step { if :: cell == HELD -> cell = FREE :: else fi };
+                   t = QUIET_WORD;
+                   if :: t -> t = 0 :: else -> knock(H, 0) fi
+                fi
+             :: else
+             fi
+          :: skip
+          fi;
+#endif
+          if
+          :: let_go(label, m, mine)
+          :: given == 0 -> d_step { given = mine; given_label = label; given_mode = m }
+          fi
+       :: else
+       fi;
+       d_step { m = 0; mine = 0; label = 0; t = 0; n = 0 }
+    od
+  } unless { life[H] != LIVE }
+}
+
+// Another thread of H's, which destroys what the first one had.
+proctype Other() {
+  byte so, act, wo, wl, wf, n;
+  bit sh, sg, t;
+  {
+end:
+    do
+    :: given != 0 ->
+       let_go(given_label, given_mode, given);
+       d_step {
+         given = 0; given_label = 0; given_mode = 0; t = 0; n = 0 }
+    od
+  } unless { life[H] != LIVE }
+}
+
+proctype Emergency() {
+  byte so, act, op;
+  bit sh, sg, t;
+  {
+    do
+    :: op == EOPS -> break
+    :: op < EOPS ->
+       op++;
+       node[E] = WAITING;
+       knock(E, 1);
+       do
+       :: node[E] == WAITING -> asleep[E] = 1;
+          if
+          :: !asleep[E] || node[E] != WAITING -> asleep[E] = 0
+          :: d_step { if :: node[E] == WAITING -> node[E] = CANCELLED :: else fi; asleep[E] = 0 } // T1
+          fi
+       :: else -> break
+       od;
+       if
+       :: node[E] == GRANTED ->
+          d_step { if :: owner == E && granting -> granting = 0 :: else fi };
+          node[E] = IDLE;
+          d_step {                                                                // L1
+            owner = NONE; e_holds = 0;
+#ifdef NEG_CLEARED
+            revoked = 0;
+#endif
+            if :: latch == NONE && (waiters || work) -> latch = E; t = 1 :: else -> t = 0 fi };
+          if :: t -> service(E) :: else fi
+       :: else -> node[E] = IDLE;
+          knock(E, 0)
+       fi
+    od
+  } unless { life[E] != LIVE }
+}
+
+#define HELD_BY_ANYBODY (owner != NONE || (shared && cell != FREE))
+#define IDLE_STAGE 0
+#define GATED 1
+#define ENDING 2
+#define SUCCEEDED 3 // a successor found the gate closed
+
+proctype Authority() {
+  byte so, act, stage, i;
+  bit sh, sg, t;
+end:
+  do
+  :: {
+    do
+    // Fence::close. What is held is to be made quiet.
+    :: d_step { stage == IDLE_STAGE && !gate && fences < FENCES && node[E] == WAITING && HELD_BY_ANYBODY ->
+         fences++; stage = GATED; asked = 1;
+#ifndef NEG_NO_GATE
+         gate = 1;
+#endif
+         if :: latch == NONE -> latch = REC; t = 1 :: else -> work = 1; t = 0 fi };
+       if :: t -> service(REC) :: else fi
+    // The hook failed: nobody is forced.
+    :: stage == GATED -> goto opening
+    // Fence::end_holds.
+    :: d_step { stage == GATED && latch == NONE -> latch = REC };
+       if
+       :: node[E] == WAITING && HELD_BY_ANYBODY && !(owner < REC && life[owner] == MARKED) ->
+#ifndef NEG_NO_MARK
+          fencing = 1;                                                            // F0
+#endif
+          complete()
+       :: else
+       fi;
+       service(REC);
+       goto opening
+    // What a predecessor left is opened when nobody has it.
+    :: stage == SUCCEEDED && !HELD_BY_ANYBODY ->
+opening:
+       if :: d_step { gate = 0; asked = 0; stage = IDLE_STAGE;
+         if :: latch == NONE -> latch = REC; t = 1 :: else -> work = 1; t = 0 fi } fi;
+#ifdef NEG_OPEN_SILENT
+       if :: d_step { t -> latch = NONE; t = 0 } :: else fi
+#else
+       if :: t -> service(REC) :: else fi
+#endif
+#if KILLS > 0 || defined(RCRASH)
+    :: (life[H] == KILLED || life[E] == KILLED || restart ||
+        (latch == NONE && life[H] == MARKED && cell != FREE)) -> restart = 0;
+       if :: d_step { if :: life[H] == KILLED -> life[H] = MARKED :: else fi;         // R1
+                if :: life[E] == KILLED -> life[E] = MARKED :: else fi } fi;
+       if :: d_step { if :: life[H] == MARKED && node[H] == WAITING -> node[H] = CANCELLED :: else fi; // R2
+                if :: life[E] == MARKED && node[E] == WAITING -> node[E] = CANCELLED :: else fi } fi;
+       if :: d_step { t = 0; i = 0;                                                 // R3
+         if
+         :: latch == NONE -> latch = REC; t = 1
+         :: latch == REC || (latch < REC && life[latch] == MARKED) -> latch = REC; t = 1; i = 1
+         :: else -> work = 1
+         fi } fi;
+       if
+       :: t ->
+          if
+          :: i == 1 ->
+             // Recovery::repair
+             i = 0;
+             if :: fencing -> complete() :: else fi;
+             d_step {
+               if
+               :: granting && owner < REC && node[owner] == GRANTED -> granting = 0
+               :: granting && !(owner < REC && node[owner] == GRANTED) -> owner = NONE; granting = 0
+               :: else
+               fi };
+             d_step { if :: cell == OFFERED -> cell = (node[H] == GRANTED -> HELD : FREE) :: else fi }
+          :: else
+          fi;
+          if :: d_step { if :: life[H] == MARKED && cell != FREE && !shared -> cell = FREE :: else fi } fi;
+          service(REC)
+       :: else
+       fi;
+       if :: d_step { asleep[H] = 0; asleep[E] = 0 } fi                               // R4
+#endif
+    od
+  } unless { d_step { restart && !crashed ->
+      crashed = 1; so = 0; sh = 0; sg = 0; act = 0; t = 0; i = 0;
+      stage = (gate -> SUCCEEDED : IDLE_STAGE) } }
+  od
+}
+
+proctype Fate() {
+end:
+  do
+#if KILLS > 0
+  :: d_step { killed < KILLS && life[V] == LIVE ->
+       killed++; life[V] = KILLED; asleep[V] = 0;
+       if :: V == E -> e_holds = 0 :: else -> valid = 0; given = 0 fi }
+#endif
+#ifdef RCRASH
+  :: d_step { !restart && !crashed -> restart = 1 }
+#endif
+  :: false
+  od
+}
+
+// I2: the word and the cells say who holds what was not fenced. (The dead's is nobody's.)
+#define WRONG (life[H] == LIVE && valid != 0 && owner != H && !(owner == NONE && shared && cell != FREE))
+#define WRONG_E (life[E] == LIVE && e_holds && owner != E)
+
+proctype Invariants() {
+  if
+  :: WRONG || WRONG_E -> assert(I2_word_and_cells_say_who_holds)
+  fi
+}
+
+#define ALIVE(c) (life[c] == LIVE)
+#define STUCK(c) (ALIVE(c) && node[c] == WAITING)
+proctype AtTheEnd() {
+  timeout;
+  d_step {
+    // E waits for a holder who never lets go: H lets go of all that he has.
+    if :: (STUCK(E) || STUCK(H)) -> assert(I6_nobody_is_stuck) :: else fi;
+    if :: latch != NONE || fencing || gate -> assert(I3_recovery_completes) :: else fi;
+    if :: owner != NONE || cell != FREE -> assert(I4_nothing_left_with_the_dead) :: else fi;
+    if :: work || granting || waiters -> assert(I6_nobody_is_stuck) :: else fi
+  }
+}
+
+init {
+  atomic {
+    run Holder(); run Other(); run Emergency(); run Authority();
+#if KILLS > 0 || defined(RCRASH)
+    run Fate();
+#endif
+    run Invariants(); run AtTheEnd()
+  }
+}
