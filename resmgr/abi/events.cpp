@@ -43,6 +43,41 @@ Result<QuiesceEvent> QuiesceEvent::decode(const Frame& frame) noexcept {
                                          .attempt = part.attempt});
 }
 
+Result<void> YieldEvent::check() const noexcept {
+  if (holder == 0) return fail(ErrorCode::InvalidArgument, "a hold of nobody's");
+  const bool known = kind <= HoldKind::Shared && by_kind <= HoldKind::Shared;
+  return known ? Result<void>() : fail(ErrorCode::InvalidArgument, "unknown kind of hold");
+}
+
+Result<std::size_t> encode(const YieldEvent& event, std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, FrameType::Yield, kNoRequest);
+  writer.require(event.check());
+  writer.fixed(rm_wire_yield{.handle = event.handle.bits(),
+                             .deadline = event.deadline_ns,
+                             .holder = event.holder,
+                             .by = event.by,
+                             .by_pid = event.by_pid,
+                             .by_driver = event.by_driver,
+                             .kind = static_cast<std::uint8_t>(event.kind),
+                             .by_kind = static_cast<std::uint8_t>(event.by_kind),
+                             .reserved = {}});
+  return writer.finish();
+}
+
+Result<YieldEvent> YieldEvent::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Yield});
+  const auto part = reader.fixed<rm_wire_yield>();
+  reader.require_zero(part.reserved);
+  return reader.finish_with(YieldEvent{.handle = Handle::from_bits(part.handle),
+                                       .deadline_ns = part.deadline,
+                                       .holder = part.holder,
+                                       .kind = static_cast<HoldKind>(part.kind),
+                                       .by = part.by,
+                                       .by_pid = part.by_pid,
+                                       .by_driver = part.by_driver,
+                                       .by_kind = static_cast<HoldKind>(part.by_kind)});
+}
+
 Result<void> OwnerEvent::check() const noexcept {
   const bool known = loss == OwnerLoss::Orphaned || loss == OwnerLoss::OwnerDied;
   return known ? Result<void>() : fail(ErrorCode::InvalidArgument, "unknown loss of an owner");

@@ -26,6 +26,7 @@
 #include "resmgr/abi/replies.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/handle.hpp"
+#include "resmgr/base/types.hpp"
 
 namespace resmgr::wire {
 
@@ -45,6 +46,23 @@ struct QuiesceEvent {
   [[nodiscard]] static Result<QuiesceEvent> decode(const Frame& frame) noexcept;
 };
 [[nodiscard]] Result<std::size_t> encode(const QuiesceEvent& event,
+                                         std::span<std::byte> out) noexcept;
+
+/// For who holds it: somebody in an emergency asks him to let go.
+struct YieldEvent {
+  Handle handle = {};
+  std::uint64_t deadline_ns = 0;  ///< CLOCK_MONOTONIC
+  std::uint32_t holder = 0;       ///< the context, not 0
+  HoldKind kind = HoldKind::Exclusive;
+  std::uint32_t by = 0;  ///< the context that asks
+  std::uint32_t by_pid = 0;
+  std::uint32_t by_driver = 0;
+  HoldKind by_kind = HoldKind::Exclusive;
+
+  [[nodiscard]] Result<void> check() const noexcept;
+  [[nodiscard]] static Result<YieldEvent> decode(const Frame& frame) noexcept;
+};
+[[nodiscard]] Result<std::size_t> encode(const YieldEvent& event,
                                          std::span<std::byte> out) noexcept;
 
 enum class OwnerLoss : std::uint16_t {

@@ -27,6 +27,7 @@ bool is_known(FrameType type) noexcept {
     case FrameType::InternDriver:
     case FrameType::Ping:
     case FrameType::Goodbye:
+    case FrameType::Emergency:
     case FrameType::Repair:
     case FrameType::Unpoison:
     case FrameType::Drain:
@@ -40,6 +41,7 @@ bool is_known(FrameType type) noexcept {
     case FrameType::Epoch:
     case FrameType::Closing:
     case FrameType::Missed:
+    case FrameType::Yield:
       return true;
   }
   return false;

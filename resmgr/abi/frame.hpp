@@ -41,6 +41,7 @@ enum class FrameType : std::uint16_t {
   InternDriver = RM_WIRE_INTERN_DRIVER,
   Ping = RM_WIRE_PING,
   Goodbye = RM_WIRE_GOODBYE,
+  Emergency = RM_WIRE_EMERGENCY,
   Repair = RM_WIRE_REPAIR,
   Unpoison = RM_WIRE_UNPOISON,
   Drain = RM_WIRE_DRAIN,
@@ -54,6 +55,7 @@ enum class FrameType : std::uint16_t {
   Epoch = RM_WIRE_EPOCH,
   Closing = RM_WIRE_CLOSING,
   Missed = RM_WIRE_MISSED,
+  Yield = RM_WIRE_YIELD,
 };
 
 /// Who sends a frame of that type, and when.

@@ -64,7 +64,7 @@
 #define RM_WORD_GRANTING 0x08u     /* the owner is an offer until his node says GRANTED */
 #define RM_WORD_INCONSISTENT 0x10u /* the last exclusive holder died in the middle */
 #define RM_WORD_QUARANTINED 0x20u  /* hardware not known to be quiet: nobody gets it */
-#define RM_WORD_REVOKED 0x40u      /* a hold was fenced: releases check the tenure slowly */
+#define RM_WORD_REVOKED 0x40u      /* a hold was fenced, of this tenant: no fast path since */
 #define RM_WORD_ABSENT 0x80u       /* no resource in this slot */
 
 /* ---- wait nodes ---------------------------------------------------------- */
@@ -78,7 +78,8 @@ enum rm_node_state {
   RM_NODE_PREEMPTED = 6,  /* victim of a cycle that an Emergency request closed */
   RM_NODE_REMOVED = 7,    /* the resource went away */
   RM_NODE_OWNER_DIED = 8, /* likewise, because nobody took its dead owner's place */
-  RM_NODE_QUARANTINED = 9 /* its hardware could not be made quiet */
+  RM_NODE_QUARANTINED = 9, /* its hardware could not be made quiet */
+  RM_NODE_REVOKED = 10 /* what it was granted, or would have upgraded, was fenced */
 };
 #define RM_NODE_STATE_MASK 0x7fu
 #define RM_NODE_ASLEEP 0x80u /* the waiter sleeps on the futex: who decides must wake him */
@@ -173,6 +174,7 @@ struct rm_cell {
 #define RM_SLOT_ATTR_RESTRICTED 8u  /* the registry says who may acquire: ask before */
 #define RM_SLOT_ATTR_QUIESCE 0x10u  /* QUARANTINED when a holder dies: hardware is behind it */
 #define RM_SLOT_ATTR_POISONED 0x20u /* and can't be made quiet: nobody waits for that */
+#define RM_SLOT_ATTR_FENCING 0x40u  /* a fence was begun, under the latch: it is completed */
 #define RM_SLOT_ATTR_RESORT 0x80u   /* a queued node's priority was raised, by atomic or */
 
 struct rm_slot {
@@ -186,7 +188,7 @@ struct rm_slot {
   uint32_t queue_seq;       /* odd while the latch holder edits the lists */
   uint32_t cell_link;       /* chain of hold cells, pushed to by CAS */
   uint16_t class_id;        /* copy of the registry's, for the order check */
-  uint8_t tenure;           /* bumped when a holder is fenced */
+  uint8_t tenure;           /* raised when holders are fenced, up to 255, under the latch */
   uint8_t attributes;       /* RM_SLOT_ATTR_* */
   uint32_t hold_index;      /* see RM_HOLD_TIMED */
   uint32_t sampled_hold_ns; /* last sampled hold time */
@@ -258,7 +260,12 @@ enum rm_trace_op {
   RM_TRACE_LEAK = 10,
   RM_TRACE_ORDER = 11,
   RM_TRACE_RECOVER = 12,
-  RM_TRACE_LEND = 13
+  RM_TRACE_LEND = 13,
+  /* Of an Emergency request, in the ring of the context that waits. */
+  RM_TRACE_ASK = 14,     /* a holder, to let go */
+  RM_TRACE_YIELD = 15,   /* their time is over, and somebody holds it still */
+  RM_TRACE_QUIESCE = 16, /* what its owner said of the hardware behind it */
+  RM_TRACE_FENCE = 17    /* a holder */
 };
 
 struct rm_trace_record {

@@ -211,6 +211,33 @@ Result<SetStateRequest> SetStateRequest::decode(const Frame& frame) noexcept {
                       .error = error_from_wire(part.error, frame.is_newer())});
 }
 
+Result<void> EmergencyRequest::check() const noexcept {
+  return node_link != 0 && context != 0 ? Result<void>() : out_of_range("an emergency of nobody's");
+}
+
+Result<std::size_t> encode(const EmergencyRequest& request, std::uint64_t request_id,
+                           std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, FrameType::Emergency, request_id);
+  writer.require(request.check());
+  writer.fixed(rm_wire_emergency{.handle = request.handle.bits(),
+                                 .sequence = request.sequence,
+                                 .yield = request.yield_ns,
+                                 .node_link = request.node_link,
+                                 .context = request.context});
+  return writer.finish();
+}
+
+Result<EmergencyRequest> EmergencyRequest::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Emergency});
+  const auto part = reader.fixed<rm_wire_emergency>();
+  reader.require(part.context <= RM_MAX_CONTEXTS, "a context that there can't be");
+  return reader.finish_with(EmergencyRequest{.handle = Handle::from_bits(part.handle),
+                                             .sequence = part.sequence,
+                                             .yield_ns = part.yield,
+                                             .node_link = part.node_link,
+                                             .context = static_cast<std::uint16_t>(part.context)});
+}
+
 Result<std::size_t> encode(const OpenFdRequest& request, std::uint64_t request_id,
                            std::span<std::byte> out) noexcept {
   FrameWriter writer(out, FrameType::OpenFd, request_id);

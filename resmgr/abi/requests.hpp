@@ -115,6 +115,20 @@ struct SetStateRequest {
 [[nodiscard]] Result<std::size_t> encode(const SetStateRequest& request, std::uint64_t request_id,
                                          std::span<std::byte> out) noexcept;
 
+/// A wait that goes on in an emergency.
+struct EmergencyRequest {
+  Handle handle = {};
+  std::uint64_t sequence = 0;   ///< of its node
+  std::uint64_t yield_ns = 0;   ///< how long holders are given
+  std::uint32_t node_link = 0;  ///< not 0
+  std::uint16_t context = 0;    ///< not 0
+
+  [[nodiscard]] Result<void> check() const noexcept;
+  [[nodiscard]] static Result<EmergencyRequest> decode(const Frame& frame) noexcept;
+};
+[[nodiscard]] Result<std::size_t> encode(const EmergencyRequest& request, std::uint64_t request_id,
+                                         std::span<std::byte> out) noexcept;
+
 struct OpenFdRequest {
   Handle handle = {};            ///< null: the lock region, read-only, opened for this client alone
   Rights rights = Rights::Read;  ///< Read, Write or both

@@ -67,6 +67,7 @@ enum rm_wire_type {
   RM_WIRE_INTERN_DRIVER = 0x010c, /* its RESULT has the number as the first value */
   RM_WIRE_PING = 0x010d,
   RM_WIRE_GOODBYE = 0x010e,
+  RM_WIRE_EMERGENCY = 0x010f,
   /* Likewise, of operators alone: others get NotPermitted. */
   RM_WIRE_REPAIR = 0x0122, /* the first value: RM_WIRE_REPAIRED_*, 0: it was sound */
   RM_WIRE_UNPOISON = 0x0123,
@@ -82,7 +83,8 @@ enum rm_wire_type {
   RM_WIRE_OWNER_DIED = 0x0303,
   RM_WIRE_EPOCH = 0x0304,
   RM_WIRE_CLOSING = 0x0305,
-  RM_WIRE_MISSED = 0x0306
+  RM_WIRE_MISSED = 0x0306,
+  RM_WIRE_YIELD = 0x0307
 };
 
 /* Kept for budgets: requests, replies and events with these lower bytes. */
@@ -210,6 +212,17 @@ struct rm_wire_intern_driver {
   uint8_t reserved[7];
 };
 
+/* A wait of this client's goes on in an emergency: who holds what it waits for is to be asked to
+ * let go, and if he does not in that time, and its owner makes it quiet, he loses it. One that was
+ * said before changes nothing. */
+struct rm_wire_emergency {
+  uint64_t handle;
+  uint64_t sequence;  /* of the wait's node */
+  uint64_t yield;     /* ns */
+  uint32_t node_link; /* index + 1 of that node */
+  uint32_t context;   /* who waits */
+};
+
 /* PING and GOODBYE have no fixed part. REPAIR and UNPOISON: rm_wire_handle. */
 
 /* DRAIN: nobody acquires any more what this driver owns. CANCEL_DRAIN: everybody may. */
@@ -277,6 +290,19 @@ struct rm_wire_quiesce {
   uint64_t deadline; /* ns */
   uint32_t reason;   /* enum rm_wire_quiesce_reason */
   uint32_t attempt;  /* its number, not 0, for the answer */
+};
+
+/* For who holds a resource: somebody in an emergency asks him to let go. */
+struct rm_wire_yield {
+  uint64_t handle;
+  uint64_t deadline; /* ns */
+  uint32_t holder;   /* the context that holds it */
+  uint32_t by;       /* the one that asks, */
+  uint32_t by_pid;   /* of that process */
+  uint32_t by_driver;
+  uint8_t kind;    /* resmgr::HoldKind of what is held */
+  uint8_t by_kind; /* and of what is asked for */
+  uint8_t reserved[6];
 };
 
 enum rm_wire_closing_reason {

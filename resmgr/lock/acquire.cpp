@@ -85,6 +85,12 @@ ErrorCode LockEngine::check_request(const Context& context, const rm_slot& slot,
     const rm_cell* cell = own_cell(context, slot, handle);
     if (cell && CellWord{load(cell->word)}.state() == RM_CELL_HELD) return ErrorCode::Deadlock;
   }
+  // A release of what was fenced may be under way: it must not find a later hold under an equal
+  // word (I10).
+  if (seen.has(RM_WORD_REVOKED) && find_hold(*context.record, handle) != 0 &&
+      !planted::kAcquireFenced) {
+    return ErrorCode::Revoked;
+  }
   return ErrorCode{};
 }
 
@@ -101,6 +107,7 @@ bool LockEngine::try_exclusive(Context& context, Handle handle, bool ordered,
   if (!slot || handle.is_null()) return false;
   if (ordered && !order_.permits(context, load_relaxed(slot->class_id))) return false;
   if (check_rights(context, *slot, handle) != ErrorCode{}) return false;
+  grant.tenure = load(slot->tenure);  // 0, should the swap succeed
   std::uint64_t word = StateWord::free(handle.generation()).bits;
   if (!cas(slot->word, word, word | context.owner_bits)) return false;
   note_hold(context, *slot, nullptr, handle, place, grant);
@@ -117,7 +124,9 @@ bool LockEngine::attempt_exclusive(Context& context, rm_slot& slot, Handle handl
     const std::uint32_t passing = planted::kBarge ? std::uint32_t{RM_WORD_WAITERS} : 0u;
     if (!tenant || seen.owner() != 0 || seen.has_any(kBarring & ~passing)) return false;
     if (seen.has(RM_WORD_SHARED)) return take_over_empty(context, slot, handle, request, grant);
+    grant.tenure = load(slot.tenure);
     if (!cas(slot.word, word, word | context.owner_bits)) continue;
+    if (seen.has(RM_WORD_REVOKED) && !label(context, slot, grant)) return false;
     note_hold(context, slot, nullptr, handle, request.place, grant);
     grant.inconsistent = seen.has(RM_WORD_INCONSISTENT);
     return true;
@@ -138,6 +147,7 @@ bool LockEngine::take_over_empty(Context& context, rm_slot& slot, Handle handle,
   }
   std::uint64_t latched = seen.with_latch(context.id).bits;
   if (!cas(slot.word, word, latched)) return false;
+  grant.tenure = load(slot.tenure);  // nobody is fenced while we have the latch
   if (empty() &&
       cas(slot.word, latched, seen.without(RM_WORD_SHARED).with_owner(context.id).bits)) {
     note_hold(context, slot, nullptr, handle, request.place, grant);
@@ -155,6 +165,7 @@ bool LockEngine::try_shared(Context& context, Handle handle, bool ordered,
   if ((load_relaxed(slot->attributes) & RM_SLOT_ATTR_EXCLUSIVE_ONLY) != 0) return false;
   if (ordered && !order_.permits(context, load_relaxed(slot->class_id))) return false;
   if (check_rights(context, *slot, handle) != ErrorCode{}) return false;
+  if (StateWord{load(slot->word)}.has(RM_WORD_REVOKED)) return false;
   return attempt_shared(context, *slot, handle, place, grant);
 }
 
@@ -172,11 +183,17 @@ bool LockEngine::attempt_shared(Context& context, rm_slot& slot, Handle handle,
   if (parked.state() == RM_CELL_HELD) return false;
 
   // s1. A latch holder who sees this takes it for a hold. Relaxed: the swap below publishes it.
+  grant.tenure = load(slot.tenure);
   store_relaxed(cell->word, parked.to(RM_CELL_HELD).bits);
   // s2. Even if the value stays the same, the swap proves that no latch was held at this moment:
   // whoever latches later sees the cell.
   while (admits(StateWord{word})) {
     if (!cas(slot.word, word, word | RM_WORD_SHARED)) continue;
+    if (StateWord{word}.has(RM_WORD_REVOKED)) {
+      // As label(): a fence that came before the swap, or right after it, took the cell away.
+      grant.tenure = load(slot.tenure);
+      if (load(cell->word) != parked.to(RM_CELL_HELD).bits) break;
+    }
     note_hold(context, slot, cell, handle, place, grant);
     grant.inconsistent = StateWord{word}.has(RM_WORD_INCONSISTENT);
     return true;
@@ -187,7 +204,7 @@ bool LockEngine::attempt_shared(Context& context, rm_slot& slot, Handle handle,
 
 // s3, s4. The hold was none; somebody may have decided on it, so he is told.
 void LockEngine::take_back(Context& context, Handle handle, rm_cell& cell) noexcept {
-  cells_.vacate(cell);
+  if (!cells_.vacate(cell)) cells_.drop_unused(cell);  // it was taken away by a fence
   const StateWord now{load(t_.slots[handle.slot()].word)};
   if (!planted::kSilentFalseHold && now.is_tenant(handle.generation()) &&
       (now.has(RM_WORD_SHARED) || !now.is_quiet())) {
@@ -266,7 +283,7 @@ bool LockEngine::holder_needs_this_processor(Context& context, const rm_slot& sl
   return holder && load_relaxed(holder->processor) == here;
 }
 
-// Of a hold that began: exclusive, or shared with this cell.
+// Of a hold that began: exclusive, or shared with this cell. REQUIRES: the grant has its tenure.
 void LockEngine::note_hold(Context& context, rm_slot& slot, rm_cell* cell, Handle handle,
                            const std::source_location& place, Grant& grant) noexcept {
   const bool shared = cell != nullptr;
@@ -279,7 +296,6 @@ void LockEngine::note_hold(Context& context, rm_slot& slot, rm_cell* cell, Handl
   } else {
     begin_hold(slot, since, index);
   }
-  grant.tenure = load_relaxed(slot.tenure);
   grant.inconsistent = false;
   const unsigned attributes = load_relaxed(slot.attributes);
   grant.lacks_memory = (attributes & RM_SLOT_ATTR_LAZY) != 0;

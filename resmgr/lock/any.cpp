@@ -131,6 +131,8 @@ Result<void> LockEngine::publish_any(Context& context, std::span<const Handle> c
   store(wait.waiter.node->cell_link, t_.link_of(wait.members.back().waiter.node));
   check_deadlock(context, wait);
   if (count_waiting(wait) != wait.members_waiting) look_at_members(context, wait);
+  // The holders of one are enough to be asked, and that is the first one wanted.
+  if (wait.waiter.emergency && !is_decided(wait)) call_for_help(wait.members.front());
   return {};
 }
 

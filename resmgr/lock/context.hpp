@@ -87,6 +87,18 @@ template <typename Record>
   store_relaxed(record.hold_index, hold_index);
 }
 
+/// Position + 1 of the hold of this resource in the list of a context, or 0 if it is not there.
+/// From any thread, of any client.
+[[nodiscard]] inline std::uint32_t find_hold(const rm_context& record, Handle handle) noexcept {
+  std::uint64_t used = load_relaxed(record.hold_bitmap) & ~load_acquire(record.foreign_freed);
+  for (; used != 0; used &= used - 1) {
+    const auto position = static_cast<unsigned>(std::countr_zero(used));
+    const std::uint64_t entry = load_relaxed(record.holds[position]) & ~std::uint64_t{0xff};
+    if (entry == handle.with_tenure(0).bits()) return position + 1;
+  }
+  return 0;
+}
+
 /// The list of holds in the context's record: a hint for recovery, what the lock-order check looks
 /// at, and what a thread leaves behind when it ends. Words and cells are the truth (I2).
 class HoldList {

@@ -69,7 +69,9 @@ struct Grant {
 struct Request {
   HoldKind kind = HoldKind::Exclusive;
   AcquisitionMode mode = AcquisitionMode::NonBlocking;
-  std::uint64_t deadline_ns = kNoDeadline;        ///< CLOCK_MONOTONIC; for Timeout and Emergency
+  std::uint64_t deadline_ns = kNoDeadline;  ///< CLOCK_MONOTONIC; for Timeout and Emergency
+  /// Emergency: how long holders are given to let go by themselves; 0: as usual_yield() says.
+  std::uint64_t yield_ns = 0;
   std::optional<ResourcePriority> priority = {};  ///< none: that of the resource
   std::source_location place = {};
   /// Its place among those of one priority; 0: behind all that came before. See take_ticket().
@@ -131,10 +133,11 @@ class LockEngine {
   // ---- everything -------------------------------------------------------------------------------
 
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock, Preempted, OrderViolation,
-  /// NotShareable, NotPermitted (it is restricted, and the context's driver has no right to it),
-  /// Quarantined, CapacityExceeded, InvalidArgument, Disconnected (it waited until end()),
-  /// Cancelled (this process was taken for dead meanwhile); for what is restricted, those of
-  /// Names::check_rights() too.
+  /// Revoked (the context was fenced, and has not let go of that hold), NotShareable, NotPermitted
+  /// (it is restricted, and the context's driver has no right to it), Quarantined,
+  /// CapacityExceeded, InvalidArgument, Disconnected (it waited until end()), Cancelled (this
+  /// process was taken for dead meanwhile); for what is restricted, those of Names::check_rights()
+  /// too.
   [[nodiscard]] Result<Grant> acquire(Context& context, Handle handle,
                                       const Request& request) noexcept;
 
@@ -197,6 +200,11 @@ class LockEngine {
   Result<void> consistent(Context& context, Handle handle) noexcept;
   /// What this context holds of the resource. Errors: StaleHandle, NotPermitted (nothing).
   [[nodiscard]] Result<HoldKind> held_kind(const Context& context, Handle handle) const noexcept;
+  /// A handle that names no tenure, as a registration's, with that of who holds it now.
+  [[nodiscard]] Handle as_held(Handle handle) const noexcept {
+    const rm_slot* slot = t_.slot(handle.slot());
+    return slot && handle.tenure() == 0 ? handle.with_tenure(load(slot->tenure)) : handle;
+  }
   /// Releases what the context holds, words first asked, and calls `report` for each.
   template <typename Report>
   std::uint32_t release_all(Context& context, Report&& report) noexcept;
@@ -263,6 +271,7 @@ class LockEngine {
   [[nodiscard]] bool records_all() const noexcept { return recorder_.enabled(RM_TRACE_ALL); }
 
  private:
+  friend class Fence;
   friend class Recovery;
   friend class WaitGraph;
   // acquire.cpp
@@ -384,6 +393,7 @@ class LockEngine {
                     const Waiter& waiter) noexcept;
   bool grant_upgrade(Wakeup& owed, WaitQueue& queue, rm_slot& slot, StateWord seen,
                      const Waiter& waiter) noexcept;
+  [[nodiscard]] bool has_a_share(const Waiter& waiter) const noexcept;
   [[nodiscard]] bool leave_to_owner(Context& context, const WaitQueue& queue,
                                     rm_slot& slot) noexcept;
   void clear_granting(rm_slot& slot, std::uint16_t owner) noexcept;
@@ -419,6 +429,15 @@ class LockEngine {
   void expel_waiters(rm_slot& slot, Handle handle, std::uint8_t outcome) noexcept;
   [[nodiscard]] rm_cell* own_cell(const Context& context, const rm_slot& slot,
                                   Handle handle) const noexcept;
+
+  // fence.cpp
+  [[nodiscard]] bool was_fenced(const Context& context, const rm_slot& slot,
+                                Handle handle) const noexcept;
+  std::unexpected<Error> let_go_of_fenced(Context& context, rm_slot& slot, Handle handle) noexcept;
+  [[nodiscard]] Result<HoldKind> hold_named(const Context& context, Handle handle) const noexcept;
+  void call_for_help(const Wait& wait) const noexcept;
+  [[nodiscard]] bool label(const Context& context, const rm_slot& slot,
+                           Grant& grant) const noexcept;
 
   LockTables t_;
   const Names& names_;
@@ -461,7 +480,11 @@ std::uint32_t LockEngine::release_all(Context& context, Report&& report) noexcep
     const rm_slot& slot = t_.slots[index];
     const Handle handle(index, StateWord{load(slot.word)}.generation(), load_relaxed(slot.tenure));
     const auto kind = held_kind(context, handle);
-    if (!kind) return;
+    if (!kind) {
+      // A ref of what was fenced names the context still, as of what was released for it.
+      if (was_fenced(context, slot, handle)) ++released;
+      return;
+    }
     report(handle, *kind);
     if (release(context, handle, *kind)) ++released;
   };

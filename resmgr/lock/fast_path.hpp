@@ -59,13 +59,16 @@ class FastPath {
         (used != 0 && !holds.is_known_order(used, class_id))) {
       return Outcome::NotMine;
     }
+    // Before the swap: which succeeds only where nobody was ever fenced, so that this is 0. Read
+    // after it, it might be of a fence that ended this hold.
+    const std::uint8_t label = load_relaxed(slot.tenure);
     std::uint64_t word = StateWord::free(handle.generation()).bits;
     if (!cas(slot.word, word, word | context.owner_bits)) return Outcome::NotMine;
     // The first entry's place is known when this is compiled, which is worth 0.3 ns.
     begin_hold(slot, stamp,
                used == 0 ? holds.add_first(handle, class_id, false, place)
                          : holds.add_beside(used, handle, class_id, false, place));
-    tenure = load_relaxed(slot.tenure);
+    tenure = label;
     return Outcome::Done;
   }
 
@@ -84,10 +87,11 @@ class FastPath {
         (order && !order->permits(context, class_id))) {
       return Outcome::NotMine;
     }
+    const std::uint8_t label = load_relaxed(slot.tenure);
     std::uint64_t word = StateWord::free(handle.generation()).bits;
     if (!cas(slot.word, word, word | context.owner_bits)) return Outcome::NotMine;
     begin_hold(slot, stamp, HoldList(context).add(handle, class_id, false, place));
-    tenure = load_relaxed(slot.tenure);
+    tenure = label;
     return Outcome::Done;
   }
 
@@ -129,13 +133,14 @@ class FastPath {
     const std::uint64_t shared = StateWord::free(handle.generation()).bits | RM_WORD_SHARED;
     std::uint64_t word = load_relaxed(slot.word);
     if (!cell || (word | RM_WORD_SHARED) != shared) return Outcome::NotMine;
+    const std::uint8_t label = load_relaxed(slot.tenure);
     // s1. A latch holder who sees this takes it for a hold. Relaxed: the swap publishes it.
     store_relaxed(cell->word, parking.to(RM_CELL_HELD).bits);
     // s2. Even if the value stays the same, the swap proves that no latch was held at this moment:
     // whoever latches later sees the cell.
     if (!cas(slot.word, word, shared)) return Outcome::Owing;
     begin_hold(*cell, stamp, holds.add_first(handle, load_relaxed(slot.class_id), true, place));
-    tenure = load_relaxed(slot.tenure);
+    tenure = label;
     return Outcome::Done;
   }
 

@@ -4,6 +4,7 @@
 // what was sound stays as it is.
 #include <vector>
 
+#include "resmgr/lock/fence.hpp"
 #include "resmgr/lock/recovery.hpp"
 
 namespace resmgr::lock {
@@ -42,6 +43,8 @@ Recovery::Mended Recovery::mend(Handle handle) {
     return true;
   });
   mended.hold |= before.owner() != 0 && t_.is_dead(before.owner());
+  // Nobody is in the middle of a fence without the latch.
+  mended.offer |= Fence::was_begun(*slot);
   mended.queue = is_damaged(*slot, index, generation);
   if (mended.queue || mended.offer || mended.latch) repair(*slot, index, generation);
   mended.hold |= end_holds_of_nobody(*slot, generation);

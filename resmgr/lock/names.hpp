@@ -17,6 +17,8 @@
 
 namespace resmgr::lock {
 
+struct Emergency;
+
 class Names {
  public:
   Names() = default;
@@ -39,6 +41,9 @@ class Names {
                                                std::uint32_t driver) const noexcept = 0;
   /// A resource with an access hook was acquired.
   virtual void accessed(Handle handle) const noexcept = 0;
+  /// A request in an emergency waits, and holders may be asked to let go: quick, and waits for
+  /// nobody.
+  virtual void urgent(const Emergency&) const noexcept {}
   /// Holds begin so often that reading the clock for each costs much: a tick would be cheaper.
   virtual void busy() const noexcept = 0;
 };

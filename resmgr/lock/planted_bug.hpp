@@ -52,6 +52,16 @@ inline const bool kPlainForeignFree = kName == "plain_foreign_free";
 /// Retiring forgets those who wait (I6).
 inline const bool kForgetRemoved = kName == "forget_removed";
 
+// ---- fencing -----------------------------------------------------------------------------------
+/// F3: holds after a fence have the tenure of those before it (I10).
+inline const bool kSameTenure = kName == "same_tenure";
+/// F2: who was granted it, and took it a moment later, has it all the same (I1).
+inline const bool kKeepUntaken = kName == "keep_untaken";
+/// F1: the next release takes REVOKED away, and the fast path is open again.
+inline const bool kForgetFence = kName == "forget_fence";
+/// Who was fenced acquires before he has let go of what he had (I10).
+inline const bool kAcquireFenced = kName == "acquire_fenced";
+
 // ---- service -----------------------------------------------------------------------------------
 /// S0: WORK is cleared after it was done, not before.
 inline const bool kLateWorkClear = kName == "late_work_clear";

@@ -23,14 +23,18 @@ Result<void> LockEngine::release_exclusive(Context& context, Handle handle) noex
     if (!seen.is_tenant(handle.generation())) return fail(ErrorCode::StaleHandle);
     // I10: a hold that was fenced must not release its successor's.
     if (!planted::kIgnoreTenure && load(slot->tenure) != handle.tenure()) {
-      return fail(ErrorCode::Revoked);
+      return let_go_of_fenced(context, *slot, handle);
     }
     if (seen.owner() != context.id || seen.has(RM_WORD_GRANTING)) {
+      if (was_fenced(context, *slot, handle)) return let_go_of_fenced(context, *slot, handle);
       return fail(ErrorCode::NotPermitted, "release of what is not held");
     }
-    const std::uint32_t index = load_relaxed(slot->hold_index);
+    // Where somebody was fenced in the middle of it, he may have written there for himself.
+    const std::uint32_t index = seen.has(RM_WORD_REVOKED) ? find_hold(*context.record, handle)
+                                                          : load_relaxed(slot->hold_index);
     const std::uint64_t acquired_at = load_relaxed(slot->acquired_at);
-    StateWord next = seen.with_owner(0).without(RM_WORD_REVOKED);
+    StateWord next = seen.with_owner(0);
+    if (planted::kForgetFence) next = next.without(RM_WORD_REVOKED);
     // L1 in one swap: killed between two, a free resource with waiters would name nobody.
     const bool serve = seen.latch() == 0 && seen.has_any(RM_WORD_WAITERS | RM_WORD_WORK);
     if (serve && !planted::kTwoStepRelease) next = next.with_latch(context.id);
@@ -73,17 +77,21 @@ Result<void> LockEngine::release_shared(Context& context, Handle handle) noexcep
   if (!slot) return fail(ErrorCode::StaleHandle);
   const StateWord before{load(slot->word)};
   if (!before.is_tenant(handle.generation())) return fail(ErrorCode::StaleHandle);
-  if (load(slot->tenure) != handle.tenure()) return fail(ErrorCode::Revoked);
+  if (load(slot->tenure) != handle.tenure()) return let_go_of_fenced(context, *slot, handle);
+  const auto not_held = [&]() -> Result<void> {
+    if (was_fenced(context, *slot, handle)) return let_go_of_fenced(context, *slot, handle);
+    return fail(ErrorCode::NotPermitted, "release of what is not held");
+  };
   rm_cell* cell = own_cell(context, *slot, handle);
   if (!cell || CellWord{load(cell->word)}.state() != RM_CELL_HELD || before.owner() == context.id) {
-    return fail(ErrorCode::NotPermitted, "release of what is not held");
+    return not_held();
   }
   const std::uint32_t index = load_relaxed(cell->hold_index);
   const bool too_early = planted::kSharedReleaseLate && before.is_quiet();
   // l2. SHARED stays for the next one, and who wants the resource for himself takes it over an
   // empty SHARED. seq_cst: the look at the word must not pass the store. Who latched or queued
   // before it is seen there; who does after it sees the cell.
-  if (!cells_.vacate(*cell)) return fail(ErrorCode::NotPermitted, "release of what is not held");
+  if (!cells_.vacate(*cell)) return not_held();
   HoldList(context).remove(index);
   if (recorder_.enabled(RM_TRACE_ALL)) trace(context, RM_TRACE_RELEASE, handle, 1, 0);
   if (planted::kSharedReleaseNoRecheck || too_early || StateWord{load(slot->word)}.is_quiet()) {
@@ -113,10 +121,9 @@ Result<HoldKind> LockEngine::held_kind(const Context& context, Handle handle) co
 
 Result<void> LockEngine::downgrade(Context& context, Handle handle) noexcept {
   rm_slot* slot = t_.slot(handle.slot());
-  const auto kind = held_kind(context, handle);
+  const auto kind = hold_named(context, handle);
   if (!kind) return std::unexpected(kind.error());
   if (*kind != HoldKind::Exclusive) return fail(ErrorCode::InvalidArgument, "held shared already");
-  if (load(slot->tenure) != handle.tenure()) return fail(ErrorCode::Revoked);
   if ((load_relaxed(slot->attributes) & RM_SLOT_ATTR_EXCLUSIVE_ONLY) != 0) {
     return fail(ErrorCode::NotShareable);
   }
@@ -136,7 +143,9 @@ Result<void> LockEngine::downgrade(Context& context, Handle handle) noexcept {
   for (;;) {
     const StateWord seen{word};
     if (!seen.is_tenant(handle.generation()) || seen.owner() != context.id) {
-      cells_.vacate(*cell);  // fenced in between: what is there now is his successor's
+      // Fenced in between: what is there now is his successor's; and somebody may have taken the
+      // cell for a hold.
+      take_back(context, handle, *cell);
       return fail(ErrorCode::Revoked);
     }
     const bool serve = seen.latch() == 0 && seen.has_any(RM_WORD_WAITERS | RM_WORD_WORK);
@@ -152,11 +161,10 @@ Result<void> LockEngine::downgrade(Context& context, Handle handle) noexcept {
 
 Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request& request) noexcept {
   rm_slot* slot = t_.slot(handle.slot());
-  const auto kind = held_kind(context, handle);
+  const auto kind = hold_named(context, handle);
   if (!kind) return std::unexpected(kind.error());
   if (*kind != HoldKind::Shared)
     return fail(ErrorCode::InvalidArgument, "held exclusively already");
-  if (load(slot->tenure) != handle.tenure()) return fail(ErrorCode::Revoked);
   if (const ErrorCode code = check_rights(context, *slot, handle); code != ErrorCode{}) {
     return refuse(code, handle, context);
   }
@@ -198,24 +206,25 @@ Result<void> LockEngine::upgrade(Context& context, Handle handle, const Request&
   if (upgraded) {
     HoldList(context).remove(load_relaxed(cell->hold_index));
     cells_.vacate(*cell);
-    Grant grant;
+    Grant grant{.tenure = handle.tenure()};
     note_hold(context, *slot, nullptr, handle, request.place, grant);
     if (grant.lacks_memory) names_.accessed(handle);  // as above
   }
+  const bool fenced = !cell && was_fenced(context, *slot, handle);
   service(context, handle.slot(), handle.generation());
   if (upgraded) return {};
+  if (fenced) return fail(ErrorCode::Revoked);
   const bool barred = StateWord{load(slot->word)}.has(RM_WORD_QUARANTINED);
   return refuse(barred ? ErrorCode::Quarantined : ErrorCode::WouldBlock, handle, context);
 }
 
 Result<void> LockEngine::consistent(Context& context, Handle handle) noexcept {
   rm_slot* slot = t_.slot(handle.slot());
-  const auto kind = held_kind(context, handle);
+  const auto kind = hold_named(context, handle);
   if (!kind) return std::unexpected(kind.error());
   if (*kind != HoldKind::Exclusive) {
     return fail(ErrorCode::NotPermitted, "repair needs an exclusive hold");
   }
-  if (load(slot->tenure) != handle.tenure()) return fail(ErrorCode::Revoked);
   std::uint64_t word = load(slot->word);
   for (;;) {
     const StateWord seen{word};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Recovery at one slot: its latch, what the dead latch holder was in the middle of, and service.
+#include "resmgr/lock/fence.hpp"
 #include "resmgr/lock/planted_bug.hpp"
 #include "resmgr/lock/recovery.hpp"
 
@@ -119,6 +120,8 @@ bool Recovery::complete_retirement(Handle handle) noexcept {
 void Recovery::repair(rm_slot& slot, std::uint32_t index, std::uint32_t generation) noexcept {
   if (slots_ == 0) index_.build();
   if (!planted::kTrustLists) rebuild_queue(slot, index, generation);
+  // Before the offers: what it ended is none any more.
+  if (Fence::was_begun(slot)) Fence(engine_).complete(slot, Handle(index, generation));
   if (planted::kKeepOffers) return;
   settle_offer(slot, index, generation);
   settle_shares(slot, index, generation);

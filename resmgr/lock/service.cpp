@@ -76,6 +76,13 @@ void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t ge
       (void)decide(best, RM_NODE_QUARANTINED, owed);
       continue;
     }
+    // What he would upgrade was fenced.
+    if (waiting && best.mode == RM_WAIT_UPGRADE && seen.has(RM_WORD_REVOKED) &&
+        !has_a_share(best)) {
+      queue.unlink(*best.node);
+      (void)decide(best, RM_NODE_REVOKED, owed);
+      continue;
+    }
     const bool open = seen.owner() == 0 && !barred;
     if (waiting && open) {
       if (best.mode == RM_WAIT_EXCLUSIVE && holders == 0) {

@@ -152,8 +152,10 @@ bool LockEngine::waits_here(const Context& context, rm_slot& slot, Handle handle
 Result<void> LockEngine::publish(Context& context, rm_slot& slot, std::uint8_t mode,
                                  Wait& wait) noexcept {
   auto joined = join(context, slot, mode, wait);
-  if (joined && !planted::kCheckBeforePublish) check_deadlock(context, wait);
-  return joined;
+  if (!joined) return joined;
+  if (!planted::kCheckBeforePublish) check_deadlock(context, wait);
+  if (wait.waiter.emergency && !is_decided(wait)) call_for_help(wait);
+  return {};
 }
 
 // A node for the wait, visible. Errors: CapacityExceeded, and Deadlock where the context waits for
@@ -251,6 +253,10 @@ Result<Grant> LockEngine::conclude(Context& context, Wait& wait, unsigned outcom
   Wait* const taken = wait.is_for_any() ? take_member(context, wait) : &wait;
   if (!taken) return fail(ErrorCode::Cancelled, "granted what was not asked for");
   if (!accept(context, *taken, grant)) {
+    const NodeWord now{load(taken->waiter.node->word)};
+    if (now == taken->waiter.word.to(RM_NODE_REVOKED)) {
+      return failed(context, *taken, RM_NODE_REVOKED);
+    }
     forget_wait(context, *taken);
     return fail(ErrorCode::Cancelled, "taken for dead");
   }
@@ -370,6 +376,8 @@ bool LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
     clear_granting(slot, context.id);
   }
   rm_node& node = *wait.waiter.node;
+  // Before the swap, which who fences us would have done first: after it, this may be of the next.
+  grant.tenure = load(slot.tenure);
   std::uint64_t granted = wait.waiter.word.to(RM_NODE_GRANTED).bits;
   const std::uint64_t taken = wait.waiter.word.to(RM_NODE_IDLE).bits;
   if (planted::kTakeBlindly) {
@@ -441,6 +449,9 @@ std::unexpected<Error> LockEngine::failed(Context& context, Wait& wait, unsigned
       break;
     case RM_NODE_QUARANTINED:
       code = ErrorCode::Quarantined;
+      break;
+    case RM_NODE_REVOKED:
+      code = wait.waiter.mode == RM_WAIT_UPGRADE ? ErrorCode::Revoked : ErrorCode::Preempted;
       break;
     default:
       break;

@@ -90,6 +90,9 @@ std::vector<Sample> make_samples() {
       {"intern-driver", frame_of(InternDriverRequest{.driver = "d"})},
       {"ping", frame_of(SignalRequest{Signal::Ping})},
       {"goodbye", frame_of(SignalRequest{Signal::Goodbye})},
+      {"emergency",
+       frame_of(EmergencyRequest{
+           .handle = kHandle, .sequence = ~0ull, .yield_ns = 5, .node_link = 3, .context = 7})},
       {"operator-share", frame_of(ShareRequest{.handle = kHandle,
                                                .driver = "dma-edu",
                                                .rights = Rights::Acquire | Rights::Share,
@@ -120,6 +123,13 @@ std::vector<Sample> make_samples() {
       {"epoch", frame_of(EpochEvent{kRegions})},
       {"closing", frame_of(ClosingEvent{ClosingReason::Protocol})},
       {"missed", frame_of(MissedEvent{~0ull})},
+      {"yield", frame_of(YieldEvent{.handle = kHandle,
+                                    .deadline_ns = ~0ull,
+                                    .holder = 1,
+                                    .kind = HoldKind::Shared,
+                                    .by = 2,
+                                    .by_pid = 3,
+                                    .by_driver = 4})},
   };
 }
 
@@ -237,6 +247,8 @@ Result<Bytes> echo(std::span<const std::byte> bytes) {
     case FrameType::Ping:
     case FrameType::Goodbye:
       return echo_as<SignalRequest>(*frame);
+    case FrameType::Emergency:
+      return echo_as<EmergencyRequest>(*frame);
     case FrameType::Repair:
     case FrameType::Unpoison:
       return echo_as<RemedyRequest>(*frame);
@@ -260,6 +272,8 @@ Result<Bytes> echo(std::span<const std::byte> bytes) {
       return echo_as<ClosingEvent>(*frame);
     case FrameType::Missed:
       return echo_as<MissedEvent>(*frame);
+    case FrameType::Yield:
+      return echo_as<YieldEvent>(*frame);
   }
   return fail(ErrorCode::Unsupported, "a type without an echo");
 }

@@ -4,7 +4,9 @@
 #include <array>
 #include <functional>
 #include <string>
+#include <vector>
 
+#include "resmgr/lock/fence.hpp"
 #include "tests/kill/lock_scene.hpp"
 
 namespace resmgr::lock::test {
@@ -297,6 +299,52 @@ const Operation kAnyOperations[] = {
      },
      20},
 };
+
+// The authority dies, and with it a client, in the middle of taking something from a holder.
+
+void is_urgent(Scene& s, HoldKind held) {
+  s.hold(s.peer(), s.r, held);
+  rm_node& node = s.wait(s.other(), s.r, RM_WAIT_EXCLUSIVE, 1);
+  store(node.flags, static_cast<std::uint8_t>(RM_NODE_FLAG_EMERGENCY));
+}
+
+void fence(Scene& s) {
+  Fence fence(s.domain.engine);
+  std::vector<Participant> nobody;
+  ASSERT_TRUE(fence.close(s.r));
+  (void)fence.end_holds(s.r, nobody);
+  fence.open(s.r);
+}
+
+const Operation kFences[] = {
+    {"fence", [](Scene& s) { is_urgent(s, HoldKind::Exclusive); }, fence, 15},
+    {"fence_readers",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r, HoldKind::Shared);
+       is_urgent(s, HoldKind::Shared);
+     },
+     fence, 15},
+    {"fence_who_has_not_taken_it",
+     [](Scene& s) {
+       s.hold(s.peer(), s.r);
+       s.begin(s.first, s.r);
+       ASSERT_TRUE(s.domain.engine.release(s.peer(), s.r, HoldKind::Exclusive));
+       rm_node& node = s.wait(s.other(), s.r, RM_WAIT_EXCLUSIVE, 1);
+       store(node.flags, static_cast<std::uint8_t>(RM_NODE_FLAG_EMERGENCY));
+     },
+     fence, 15},
+    {"let_go_of_what_was_fenced",
+     [](Scene& s) {
+       s.hold(s.victim(), s.r);
+       rm_node& node = s.wait(s.other(), s.r, RM_WAIT_EXCLUSIVE, 1);
+       store(node.flags, static_cast<std::uint8_t>(RM_NODE_FLAG_EMERGENCY));
+       fence(s);
+     },
+     [](Scene& s) { (void)s.domain.engine.release(s.victim(), s.r, HoldKind::Exclusive); }, 1},
+};
+
+INSTANTIATE_TEST_SUITE_P(Fences, LockKill, ::testing::ValuesIn(kFences),
+                         [](const auto& operation) { return std::string(operation.param.name); });
 
 INSTANTIATE_TEST_SUITE_P(Operations, LockKill, ::testing::ValuesIn(kOperations),
                          [](const auto& operation) { return std::string(operation.param.name); });
