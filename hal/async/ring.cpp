@@ -389,7 +389,7 @@ Result<std::unique_ptr<Ring>> Ring::create(RingOptions options) {
 }
 
 Ring::Ring(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
-Ring::~Ring() = default;
+Ring::~Ring() { leave(); }
 
 Ring::Token Ring::own(std::unique_ptr<Pending> made) {
   Pending& pending = *made;

@@ -110,8 +110,12 @@ Result<void> ResourceManager::release_resource(Handle handle, Context* context) 
   if (!holder) return std::unexpected(std::move(holder.error()));
   resmgr::lock::LockEngine& engine = domain_->engine();
   const auto kind = engine.held_kind(**holder, handle);
+  // What was fenced is let go of by its release, whichever kind it was.
+  if (!kind && kind.error() == ErrorCode::NotPermitted) {
+    return engine.release(**holder, engine.as_held(handle), HoldKind::Exclusive);
+  }
   if (!kind) return std::unexpected(kind.error());
-  return engine.release(**holder, handle, *kind);
+  return engine.release(**holder, engine.as_held(handle), *kind);
 }
 
 namespace {

@@ -27,6 +27,7 @@ Result<resmgr::lock::Request> request(const AcquireOptions& options,
       .kind = options.kind,
       .mode = options.mode,
       .deadline_ns = timed ? deadline(options.timeout) : resmgr::kNoDeadline,
+      .yield_ns = options.yield.count() > 0 ? static_cast<std::uint64_t>(options.yield.count()) : 0,
       .priority = options.has_priority ? std::optional(options.priority) : std::nullopt,
       .place = where};
 }

@@ -19,11 +19,13 @@
 #include <string_view>
 
 #include "resmgr/abi/description.hpp"
+#include "resmgr/abi/events.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/handle.hpp"
 #include "resmgr/base/types.hpp"
 #include "resmgr/base/unique_fd.hpp"
 #include "resmgr/lock/context.hpp"
+#include "resmgr/lock/emergencies.hpp"
 #include "resmgr/registry/slot_attributes.hpp"
 #include "resmgr/registry/writer.hpp"
 
@@ -90,13 +92,26 @@ class Authority {
                                                        const registry::Leaving* leaving,
                                                        bool waited) = 0;
 
-  /// From now on `asked` is told when hardware has to be made quiet; quick, and calling nothing of
-  /// this. Once.
-  using Asked = std::function<void(Handle handle, std::uint32_t attempt)>;
+  /// What this process is asked for; each quick, and calling nothing of this.
+  struct Asked {
+    /// To make hardware quiet.
+    std::function<void(Handle handle, std::uint32_t attempt)> quiesce;
+    /// To let go of something.
+    std::function<void(const wire::YieldEvent&)> yield;
+  };
+  /// From now on it is told so. Once.
   virtual void listen(Asked asked) = 0;
   /// What became of that; `error`: why it is not quiet.
   virtual void quiesced(Handle handle, std::uint32_t attempt,
                         std::optional<ErrorCode> error) noexcept = 0;
+
+  /// A wait of this process, for which holders are to be asked. What was asked for already is left
+  /// as it is. By one thread, as the two that follow. Errors: NotPermitted (the driver may not),
+  /// InvalidArgument (it is over), CapacityExceeded, Disconnected. May throw std::bad_alloc.
+  [[nodiscard]] virtual Result<void> plead(const lock::Emergency& emergency) = 0;
+  /// Goes on with what is waited for so; returns when to call it again, or nothing, if that needs
+  /// nobody. May throw std::bad_alloc.
+  [[nodiscard]] virtual std::optional<std::uint64_t> pursue() = 0;
 
   /// The memory of a Lazy resource is there.
   virtual void memory_made(Handle handle, int file) noexcept = 0;

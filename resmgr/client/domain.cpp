@@ -136,6 +136,7 @@ void Domain::close() noexcept {
   // Cleanup hooks of what is still registered run now, while the domain answers questions.
   remove_all_hooks();
   hooks_.stop();
+  revocations_.clear();
   ticker_.stop();
   doorbell_->stop();
   memory_.clear();
@@ -207,6 +208,7 @@ void Domain::close_context(lock::Context& context, const char* why) noexcept {
   lock::LockEngine* open = &engine_;
   if (!context.engine.compare_exchange_strong(open, nullptr)) return;
   engine_.abandon_waits(context, closed() ? ErrorCode::Disconnected : ErrorCode::Cancelled);
+  revocations_.forget(context.id);
   const std::uint32_t leaked = engine_.release_all(
       context, [&](Handle handle, HoldKind kind) { report_leak(context, handle, kind, why); });
   contexts_.close(context, leaked != 0);

@@ -33,6 +33,7 @@
 #include "resmgr/client/hooks.hpp"
 #include "resmgr/client/link.hpp"
 #include "resmgr/client/memory.hpp"
+#include "resmgr/client/revocations.hpp"
 #include "resmgr/client/thread_contexts.hpp"
 #include "resmgr/client/ticker.hpp"
 #include "resmgr/lock/context_table.hpp"
@@ -191,6 +192,12 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] Result<Acquired> acquire_any(lock::Context& context, std::span<const Handle> any,
                                              const lock::Request& request);
 
+  // ---- emergencies (domain_emergency.cpp) -------------------------------------------------------
+
+  /// Whom to call when somebody in an emergency asks for what a context of this process holds; on
+  /// the hooks' thread. As Revocations::set(). Errors: Disconnected.
+  Result<void> on_revoke(std::uint32_t context, OnRevoke callback);
+
   // ---- what goes on -----------------------------------------------------------------------------
 
   void log(LogLevel level, std::string_view line) const noexcept;
@@ -219,6 +226,10 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
                                             const registry::Leaving* leaving,
                                             std::uint64_t deadline_ns);
   void listen();
+  void plead(const lock::Emergency& emergency);
+  void pursue();
+  void asked_to_yield(const wire::YieldEvent& event) noexcept;
+  void tell_holder(const wire::YieldEvent& event);
   void quiesce(const std::function<Result<void>(Handle)>& hook, Handle handle,
                std::uint32_t attempt) noexcept;
   void remove_all_hooks() noexcept;
@@ -240,6 +251,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] ResourcePriority default_priority(Handle handle) const noexcept override;
   [[nodiscard]] ErrorCode check_rights(Handle handle, std::uint32_t driver) const noexcept override;
   void accessed(Handle handle) const noexcept override;
+  void urgent(const lock::Emergency& emergency) const noexcept override;
   void busy() const noexcept override;
 
   enum class Life : std::uint8_t { Open, Over, Closed };
@@ -262,6 +274,8 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   MemoryTable foreign_memory_;   ///< others', which this process may write
   MemoryTable readable_memory_;  ///< others', which it may not
   std::atomic<std::uint32_t> fetches_{0};
+  Revocations revocations_;
+  std::uint64_t pursued_at_ = ~std::uint64_t{0};  ///< next; by the hooks' thread alone
   mutable HookTable hooks_;
   std::once_flag listens_;
 };

@@ -103,7 +103,9 @@ Result<Handle> Domain::register_resource(std::string_view name, Registration& re
 void Domain::listen() {
   std::call_once(listens_, [this] {
     authority_->listen(
-        [this](Handle handle, std::uint32_t attempt) { hooks_.quiesce(handle, attempt); });
+        {.quiesce = [this](Handle handle,
+                           std::uint32_t attempt) { hooks_.quiesce(handle, attempt); },
+         .yield = [this](const wire::YieldEvent& event) { asked_to_yield(event); }});
   });
 }
 
@@ -120,6 +122,7 @@ void Domain::quiesce(const std::function<Result<void>(Handle)>& hook, Handle han
     // An author's hook that throws has not made anything quiet.
   }
   authority_->quiesced(handle, attempt, error);
+  pursue();
 }
 
 Result<void> Domain::register_many(std::span<const NewResource> resources,

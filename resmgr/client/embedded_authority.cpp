@@ -3,6 +3,7 @@
 // The registry's entry and the lock region's slot, in step.
 #include "resmgr/client/embedded_authority.hpp"
 
+#include <new>
 #include <utility>
 
 #include "resmgr/base/clock.hpp"
@@ -121,6 +122,34 @@ void EmbeddedAuthority::memory_made(Handle handle, int) noexcept {
   if (!entry || entry->state == Lifecycle::PendingCleanup) return;
   if (entry->state == Lifecycle::Allocated) (void)writer_.set_lifecycle(handle, Lifecycle::Ready);
   engine_.has_memory(handle);
+}
+
+void EmbeddedAuthority::quiesced(Handle handle, std::uint32_t attempt,
+                                 std::optional<ErrorCode> error) noexcept try {
+  (void)emergencies_.answered(handle, attempt, error, monotonic_ns());
+} catch (const std::bad_alloc&) {
+  // What is left to do for it is due.
+}
+
+Result<void> EmbeddedAuthority::plead(const lock::Emergency& emergency) {
+  return emergencies_.begin(emergency, monotonic_ns());
+}
+
+std::optional<std::uint64_t> EmbeddedAuthority::pursue() {
+  return emergencies_.proceed(monotonic_ns());
+}
+
+void EmbeddedAuthority::ask(const lock::Emergency& emergency, const Participant& holder,
+                            std::uint64_t until_ns) {
+  if (asked_.yield) asked_.yield(lock::yield_event(engine_.tables(), emergency, holder, until_ns));
+}
+
+// He is asked on the one thread that the hooks have; who has no time limit is never too late.
+std::optional<std::uint64_t> EmbeddedAuthority::quiesce(Handle handle, std::uint32_t attempt,
+                                                        std::uint64_t) {
+  if (!asked_.quiesce) return {};
+  asked_.quiesce(handle, attempt);
+  return kNoDeadline;
 }
 
 Result<UniqueFd> EmbeddedAuthority::open_file(Handle, Rights) {

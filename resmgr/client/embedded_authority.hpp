@@ -13,6 +13,7 @@
 #include <mutex>
 
 #include "resmgr/client/authority.hpp"
+#include "resmgr/lock/emergencies.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/region.hpp"
 #include "resmgr/registry/view.hpp"
@@ -20,11 +21,11 @@
 
 namespace resmgr::client {
 
-class EmbeddedAuthority final : public Authority {
+class EmbeddedAuthority final : public Authority, private lock::EmergencyHost {
  public:
   EmbeddedAuthority(const registry::RegistryWriter& writer, const registry::RegistryView& view,
                     lock::LockRegion& locks, lock::LockEngine& engine) noexcept
-      : writer_(writer), view_(view), locks_(locks), engine_(engine) {}
+      : writer_(writer), view_(view), locks_(locks), engine_(engine), emergencies_(engine, *this) {}
 
   [[nodiscard]] Result<std::uint32_t> intern_driver(std::string_view name) override;
   [[nodiscard]] Result<void> check(std::string_view name, const Description& description) override;
@@ -41,9 +42,13 @@ class EmbeddedAuthority final : public Authority {
   [[nodiscard]] Result<void> finish_unregister(lock::Context& context, Handle handle,
                                                const registry::Leaving* leaving,
                                                bool waited) override;
-  // Who holds ends before this process does, which owns what it holds.
-  void listen(Asked) override {}
-  void quiesced(Handle, std::uint32_t, std::optional<ErrorCode>) noexcept override {}
+  void listen(Asked asked) override { asked_ = std::move(asked); }
+  // Asked for where something is taken from a holder alone: who holds ends before this process
+  // does, which owns what it holds. By the thread of plead().
+  void quiesced(Handle handle, std::uint32_t attempt,
+                std::optional<ErrorCode> error) noexcept override;
+  [[nodiscard]] Result<void> plead(const lock::Emergency& emergency) override;
+  [[nodiscard]] std::optional<std::uint64_t> pursue() override;
   void memory_made(Handle handle, int file) noexcept override;
   [[nodiscard]] Result<UniqueFd> open_file(Handle handle, Rights rights) override;
   [[nodiscard]] Result<void> share(Handle handle, std::uint32_t by, std::uint32_t with,
@@ -58,6 +63,15 @@ class EmbeddedAuthority final : public Authority {
   void after_fork_in_child() noexcept override {}
 
  private:
+  // lock::EmergencyHost
+  void ask(const lock::Emergency& emergency, const Participant& holder,
+           std::uint64_t until_ns) override;
+  [[nodiscard]] std::optional<std::uint64_t> quiesce(Handle handle, std::uint32_t attempt,
+                                                     std::uint64_t now_ns) override;
+  [[nodiscard]] bool may_open(Handle) override { return true; }
+  void told(const lock::Emergency&, lock::EmergencyStep, const Participant&,
+            std::string_view) override {}
+
   // REQUIRES of these two: mutex_ held.
   [[nodiscard]] Result<registry::PreparedSlot> prepare(const NewResource& resource,
                                                        LocalPart& part);
@@ -68,6 +82,8 @@ class EmbeddedAuthority final : public Authority {
   const registry::RegistryView& view_;
   lock::LockRegion& locks_;
   lock::LockEngine& engine_;
+  Asked asked_;
+  lock::Emergencies emergencies_;  ///< by the thread of plead() alone
 };
 
 }  // namespace resmgr::client

@@ -1,23 +1,48 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/client/hooks.hpp"
 
+#include <algorithm>
+#include <chrono>
+#include <limits>
 #include <new>
 #include <system_error>
 #include <utility>
 
+#include "resmgr/base/clock.hpp"
+
 namespace resmgr::client {
+namespace {
+
+// What a time point can say.
+constexpr auto kLatestWakeNs = std::numeric_limits<std::int64_t>::max();
+
+}  // namespace
 
 HookTable::~HookTable() { stop(); }
 
+// REQUIRES: mutex_ held.
+Result<void> HookTable::start() {
+  if (thread_.joinable()) return {};
+  try {
+    thread_ = std::thread([this] { run(); });
+  } catch (const std::system_error& error) {
+    return fail_errno(error.code().value(), "hook thread");
+  }
+  return {};
+}
+
+Result<void> HookTable::schedule(std::uint64_t due_ns, std::function<void()> job) {
+  const std::lock_guard lock(mutex_);
+  if (stopping_) return {};
+  if (auto started = start(); !started) return started;
+  jobs_.emplace(due_ns, std::move(job));
+  ready_.notify_one();
+  return {};
+}
+
 Result<void> HookTable::add(Handle handle, Hooks hooks) {
   const std::lock_guard lock(mutex_);
-  if (!thread_.joinable()) {
-    try {
-      thread_ = std::thread([this] { run(); });
-    } catch (const std::system_error& error) {
-      return fail_errno(error.code().value(), "hook thread");
-    }
-  }
+  if (auto started = start(); !started) return started;
   auto entry = std::make_shared<Entry>();
   entry->handle = handle;
   if (hooks.on_create) entry->created.push_back({handle, std::move(hooks.on_create)});
@@ -128,7 +153,9 @@ void HookTable::stop() noexcept {
   // A hook that closes the manager can't wait for itself.
   if (thread_.joinable() && thread_.get_id() != std::this_thread::get_id()) thread_.join();
   decltype(entries_) gone;
+  decltype(jobs_) too_late;
   const std::lock_guard lock(mutex_);
+  too_late.swap(jobs_);
   accessed_.clear();
   asked_.clear();
   gone.swap(entries_);
@@ -151,10 +178,28 @@ void HookTable::call(const Hook& hook, Arguments... arguments) noexcept {
 void HookTable::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    ready_.wait(lock, [&] {
-      return stopping_ || !events_.empty() || !accessed_.empty() || !asked_.empty();
-    });
-    if (!asked_.empty()) {
+    const auto job_is_due = [&] {
+      return !jobs_.empty() && jobs_.begin()->first <= monotonic_ns();
+    };
+    const auto has_something = [&] {
+      return stopping_ || !events_.empty() || !accessed_.empty() || !asked_.empty() || job_is_due();
+    };
+    while (!has_something()) {
+      if (jobs_.empty()) {
+        ready_.wait(lock);
+      } else {
+        // The steady clock is CLOCK_MONOTONIC. What comes earlier wakes it.
+        const std::chrono::nanoseconds due(
+            std::min(jobs_.begin()->first, std::uint64_t{kLatestWakeNs}));
+        ready_.wait_until(lock, std::chrono::steady_clock::time_point(due));
+      }
+    }
+    if (job_is_due() && !stopping_) {
+      const auto job = jobs_.extract(jobs_.begin());
+      lock.unlock();
+      call(job.mapped());
+      lock.lock();
+    } else if (!asked_.empty()) {
       Entry& entry = asked_.front();
       asked_.pop_front();
       const std::uint32_t attempt = std::exchange(entry.attempt, 0u);

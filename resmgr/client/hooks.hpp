@@ -2,13 +2,14 @@
 //
 // HookTable: the callbacks that authors gave with their resources, and the one thread they run on.
 //
-// What it is: creation, access, cleanup and quiesce hooks by slot, and a queue of what is to be
-// told. What
-// it is not: on any path of resources without hooks. The thread starts with the first hook. Hooks
-// run one at a time, under no lock, and may call any function; accesses that follow closely are
-// told once. Telling allocates nothing: add() made room for it. What a hook throws ends there.
+// What it is: creation, access, cleanup and quiesce hooks by slot, a queue of what is to be told,
+// and jobs for a certain time. What it is not: on any path of resources without hooks. The thread
+// starts with the first hook. Hooks run one at a time, under no lock, and may call any function;
+// accesses that follow closely are told once. Telling allocates nothing: add() made room for it.
+// What a hook throws ends there.
 //
-// Lifetime: stop() runs what is queued and ends the thread; it is called before the engine goes.
+// Lifetime: stop() runs what is queued, but for jobs that are not due, and ends the thread; it is
+// called before the engine goes.
 // From a hook it returns at once, and the thread ends after what is queued; destruction waits for
 // it. Thread-safety: all functions from any thread, destruction not from a hook.
 #pragma once
@@ -17,6 +18,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -60,6 +62,9 @@ class HookTable {
   /// runs is asked when it is done; of several the last one. Who is asked before he knows his
   /// handle is so when he does.
   void quiesce(Handle handle, std::uint32_t attempt) noexcept;
+  /// Runs `job` on the thread of the hooks, when it is time or as soon after that as they permit.
+  /// Errors: System (no thread). May throw std::bad_alloc.
+  [[nodiscard]] Result<void> schedule(std::uint64_t due_ns, std::function<void()> job);
   /// While a resource is being unregistered, the hold that this takes is not an access.
   void mute(Handle handle, bool muted) noexcept;
   /// Tells on_cleanup and forgets the hooks.
@@ -91,6 +96,7 @@ class HookTable {
   using Queue = boost::intrusive::slist<Entry, boost::intrusive::base_hook<Hook>,
                                         boost::intrusive::cache_last<true>,
                                         boost::intrusive::constant_time_size<false>>;
+  [[nodiscard]] Result<void> start();
   void run();
   void tell_access(Entry& entry) noexcept;
   void ask(Entry& entry, std::uint32_t attempt) noexcept;
@@ -105,6 +111,7 @@ class HookTable {
   Queue<QuiesceHook> asked_;
   std::unordered_map<Handle, std::uint32_t> early_;  ///< attempts asked for before add()
   std::list<Event> events_;
+  std::multimap<std::uint64_t, std::function<void()>> jobs_;  ///< by when they are due
   std::thread thread_;
   bool stopping_ = false;
 };

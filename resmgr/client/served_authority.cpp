@@ -306,9 +306,22 @@ Result<void> ServedAuthority::finish_unregister(lock::Context&, Handle handle,
 
 void ServedAuthority::listen(Asked asked) {
   link_->listen([asked = std::move(asked)](const wire::Frame& frame) {
-    if (frame.type != wire::FrameType::Quiesce) return;
-    if (const auto event = wire::QuiesceEvent::decode(frame)) asked(event->handle, event->attempt);
+    if (frame.type == wire::FrameType::Quiesce) {
+      const auto event = wire::QuiesceEvent::decode(frame);
+      if (event && asked.quiesce) asked.quiesce(event->handle, event->attempt);
+    } else if (frame.type == wire::FrameType::Yield) {
+      const auto event = wire::YieldEvent::decode(frame);
+      if (event && asked.yield) asked.yield(*event);
+    }
   });
+}
+
+Result<void> ServedAuthority::plead(const lock::Emergency& emergency) {
+  return ask(wire::EmergencyRequest{.handle = emergency.handle,
+                                    .sequence = emergency.sequence,
+                                    .yield_ns = emergency.yield_ns,
+                                    .node_link = emergency.node_link,
+                                    .context = emergency.context});
 }
 
 void ServedAuthority::quiesced(Handle handle, std::uint32_t attempt,

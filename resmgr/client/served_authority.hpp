@@ -66,6 +66,9 @@ class ServedAuthority : public Authority {
   void listen(Asked asked) override;
   void quiesced(Handle handle, std::uint32_t attempt,
                 std::optional<ErrorCode> error) noexcept override;
+  [[nodiscard]] Result<void> plead(const lock::Emergency& emergency) override;
+  // What follows is the daemon's.
+  [[nodiscard]] std::optional<std::uint64_t> pursue() override { return {}; }
   void memory_made(Handle handle, int file) noexcept override;
   [[nodiscard]] Result<UniqueFd> open_file(Handle handle, Rights rights) override;
   [[nodiscard]] Result<void> share(Handle handle, std::uint32_t by, std::uint32_t with,

@@ -49,6 +49,9 @@ struct AcquireOptions {
   /// Timeout and Emergency: how long at most. 0 or less: what is not free at once is TimedOut, or
   /// Deadlock where waiting would be one. Ignored by the other modes.
   std::chrono::nanoseconds timeout{0};
+  /// Emergency: how long each holder is given to let go by himself, before it is taken from him; 0
+  /// or less: half of the timeout, and at most a second. See ResourceManager::on_revoke().
+  std::chrono::nanoseconds yield{0};
   /// Who acquires; null: the calling thread's own context.
   class Context* context = nullptr;
 };

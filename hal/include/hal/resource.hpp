@@ -13,6 +13,7 @@
 //                           .pairs = {{"format", "XR24"}}};
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -114,8 +115,36 @@ struct ResourceHooks {
   /// times; then the resource is poisoned, Quarantined for all, until an operator says that it is
   /// quiet (`resmgrctl unpoison`). So it may find hardware that is at rest already. Of served
   /// domains alone: in an embedded one no holder dies without the owner.
+  ///
+  /// Also called, in both, when somebody in an emergency wants what its holders did not let go of
+  /// in time (ResourceManager::on_revoke()): they have it still, and lose it if this returns
+  /// without an error. Then it is called once; on an error they keep it.
   std::function<Result<void>(Handle)> on_quiesce = {};
 };
+
+/// Somebody in an emergency asks a holder to let go; see ResourceManager::on_revoke().
+struct RevokeRequest {
+  Participant holder;  ///< the context that is asked, and what it holds, since when
+  Participant by;      ///< who asks, and for what kind of hold
+  std::chrono::steady_clock::time_point until;
+};
+
+/// Called once for each emergency that has to wait, and each holder that is in its way. It is a
+/// courtesy: a holder may let go in it, finish his work first, or do nothing. When `until` is over
+/// (AcquireOptions::yield), the resource's owner is asked to make it quiet
+/// (ResourceHooks::on_quiesce), and only if he says that it is, the holders are fenced: their next
+/// release(), downgrade(), upgrade() or consistent() is Revoked and changes nothing, and their
+/// contexts may acquire it again once they have let go. Without such a hook, or if it fails, nobody
+/// is forced, and the emergency waits on. Who has no callback is not asked, and fenced all the
+/// same. An upgrade in an emergency asks, and fences nobody. What it throws is dropped.
+///
+/// Of an exclusive hold that was fenced the next holder finds the resource inconsistent(), for his
+/// predecessor was cut off in the middle. And a fence is a matter of locks: a process from which
+/// something was taken keeps the descriptors and mappings that it has, and can read, write and
+/// start hardware through them until it closes them. A driver that must not let that happen keeps
+/// such descriptors to itself and serves others by a hal::Queue, or takes the hardware from them
+/// by other means in its on_quiesce.
+using OnRevoke = std::function<void(const RevokeRequest&)>;
 
 /// How a resource is registered.
 struct RegisterOptions {

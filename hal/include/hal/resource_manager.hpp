@@ -209,8 +209,9 @@ class HAL_EXPORT ResourceManager {
   // ---- acquire and release ----------------------------------------------------------------------
 
   /// Acquires. Errors: StaleHandle, WouldBlock, TimedOut, Deadlock (also when this context holds it
-  /// already), Preempted, OrderViolation (policy Refuse), NotShareable (shared, of an ExclusiveOnly
-  /// one), NotPermitted (of a Restricted one, without Rights::Acquire), Quarantined,
+  /// already), Preempted (by an emergency), Revoked (it was taken from this context, which has not
+  /// let go of that hold yet), OrderViolation (policy Refuse), NotShareable (shared, of an
+  /// ExclusiveOnly one), NotPermitted (of a Restricted one, without Rights::Acquire), Quarantined,
   /// CapacityExceeded (waits, cells or contexts), InvalidArgument (an option out of range, a
   /// context of another manager), Disconnected; of Lazy resources those of the backing, which leave
   /// nothing held.
@@ -359,6 +360,16 @@ class HAL_EXPORT ResourceManager {
   /// From now on, for everybody. Errors: InvalidArgument, Disconnected.
   Result<void> set_order_policy(OrderPolicy policy) noexcept;
 
+  // ---- emergencies ------------------------------------------------------------------------------
+
+  /// Whom to call when somebody in AcquisitionMode::Emergency wants what a context of this process
+  /// holds; see OnRevoke. For the holds of `context`, or, if it is null, of all contexts that have
+  /// no callback of their own. Another call replaces it, an empty one takes it back, and a
+  /// context's goes with it. Called on the manager's one callback thread (Ring::on_revoke(): on
+  /// the ring), under no lock; it may call any function of the manager. Errors: Disconnected,
+  /// InvalidArgument (a context of another manager), System.
+  Result<void> on_revoke(OnRevoke callback, Context* context = nullptr);
+
   // ---- what goes on -----------------------------------------------------------------------------
 
   /// Errors: StaleHandle, Disconnected.
@@ -401,6 +412,8 @@ class HAL_EXPORT ResourceManager {
   [[nodiscard, gnu::cold]] Result<Handle> find_or_say_why(std::string_view name) const noexcept;
 
   [[nodiscard]] Result<resmgr::lock::Context*> context_of(Context* given) const noexcept;
+  /// The number by which on_revoke() knows it; 0 for null.
+  [[nodiscard]] Result<std::uint32_t> holder_of(Context* given) const noexcept;
   /// Who acquires, if it is `given` marked as a task of the calling thread, if that runs tasks.
   [[nodiscard]] Result<resmgr::lock::Context*> acquirer(Context* given,
                                                         bool runs_tasks) const noexcept;

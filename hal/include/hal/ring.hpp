@@ -130,6 +130,9 @@ class HAL_EXPORT Ring {
   /// Calls `work` inside poll() or run(). Errors: InvalidArgument (nothing to call), System
   /// (ENOMEM).
   Result<void> post(std::move_only_function<void()> work);
+  /// As ResourceManager::on_revoke(), but `callback` is called inside poll() or run(). It goes with
+  /// the ring; while nobody polls, nobody is asked. Errors: as there.
+  Result<void> on_revoke(ResourceManager& manager, OnRevoke callback, Context* context = nullptr);
   /// Readable when poll() would find something, but for what patience() knows of.
   [[nodiscard]] int fd() const noexcept;
   /// How long fd() may be waited for: not at all if poll() has something to do; until a deadline
@@ -186,6 +189,7 @@ class HAL_EXPORT Ring {
   };
   struct CalledAll;
   struct [[gnu::visibility("hidden")]] Impl;
+  struct [[gnu::visibility("hidden")]] Address;
 
   explicit Ring(std::unique_ptr<Impl> impl) noexcept;
   [[nodiscard]] AsyncPath path() const noexcept;
@@ -196,8 +200,11 @@ class HAL_EXPORT Ring {
   Result<Token> call_back(ResourceManager& manager, What& what, const AcquireOptions& options,
                           Callback&& callback, std::source_location where);
   void forget(Pending& pending) noexcept;
+  /// No manager finds it any more.
+  void leave() noexcept;
 
   std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Address> address_;  ///< null: no manager knows it
 };
 
 /// A wait of the ring's, and the coroutine to resume when it is over.
