@@ -49,6 +49,7 @@ enum class AuditEvent : std::uint8_t {
   Refused,         ///< a request, or a client
   Detached,        ///< a client said goodbye
   Died,            ///< a client did not
+  Emergency,       ///< something is to be taken from its holders: what was done for that
   Revoked,         ///< a hold was fenced
   Repaired,        ///< state that a dead or hostile client left was put right
   Orphaned,        ///< a resource lost its owner
@@ -59,7 +60,7 @@ enum class AuditEvent : std::uint8_t {
   Operated,        ///< an operator changed something, or tried to
   Lost,            ///< lines of this log could not be written
 };
-inline constexpr std::size_t kAuditEvents = 13;
+inline constexpr std::size_t kAuditEvents = 14;
 
 /// As it stands in the file: "policy_reloaded".
 [[nodiscard]] std::string_view to_string(AuditEvent event) noexcept;

@@ -143,6 +143,8 @@ Result<Clerk::Answer> Clerk::serve(Client& client, const wire::Frame& frame,
       return open_fd(client, frame, out);
     case wire::FrameType::InternDriver:
       return plain(intern_driver(client, frame));
+    case wire::FrameType::Emergency:
+      return plain(plead(client, frame));
     case wire::FrameType::Repair:
     case wire::FrameType::Unpoison:
     case wire::FrameType::Drain:

@@ -43,6 +43,7 @@
 #include "resmgr/base/unique_fd.hpp"
 #include "resmgr/daemon/audit_log.hpp"
 #include "resmgr/daemon/domain_state.hpp"
+#include "resmgr/daemon/emergency_desk.hpp"
 #include "resmgr/daemon/herald.hpp"
 #include "resmgr/daemon/ledger.hpp"
 #include "resmgr/daemon/policy.hpp"
@@ -96,7 +97,12 @@ class Clerk {
 
   /// `version`: what Welcome tells, static text. `ledger`: what is told of that a successor needs.
   Clerk(DomainState& state, std::string_view version, Ledger& ledger = Ledger::none())
-      : state_(state), version_(version), ledger_(ledger), quiescer_(state), herald_(state) {
+      : state_(state),
+        version_(version),
+        ledger_(ledger),
+        quiescer_(state),
+        desk_(state, quiescer_),
+        herald_(state) {
     places_.resize(state.locks().tables().client_count);
   }
 
@@ -104,6 +110,7 @@ class Clerk {
   void set_policy(std::shared_ptr<const Policy> policy) noexcept {
     policy_ = std::move(policy);
     quiescer_.set_policy(policy_);
+    desk_.set_policy(policy_);
   }
   /// Asks the policy anew what the client's drivers may. One that it may not be any more registers
   /// nothing; what it has stays.
@@ -112,10 +119,12 @@ class Clerk {
   void set_audit(AuditLog* audit) noexcept {
     audit_ = audit;
     quiescer_.set_audit(audit);
+    desk_.set_audit(audit);
   }
   /// Null: clients are told nothing unasked.
   void set_outbox(Outbox* outbox) noexcept {
     quiescer_.set_outbox(outbox);
+    desk_.set_outbox(outbox);
     herald_.set_outbox(outbox);
   }
 
@@ -164,6 +173,11 @@ class Clerk {
     return quiescer_.proceed(now_ns);
   }
   [[nodiscard]] bool is_quiescing() const noexcept { return !quiescer_.idle(); }
+  /// Sees emergencies through. Returns when to call it again; nothing if that needs nobody.
+  [[nodiscard]] std::optional<std::uint64_t> see_to_emergencies(std::uint64_t now_ns) {
+    return desk_.proceed(now_ns);
+  }
+  [[nodiscard]] bool has_emergencies() const noexcept { return !desk_.idle(); }
   /// An operator says that the hardware behind it is quiet: poisoned or not, it is given to who
   /// waits for it. Errors: StaleHandle, InvalidArgument (it is not quarantined).
   Result<void> unpoison(const Client& by, Handle handle);
@@ -215,6 +229,7 @@ class Clerk {
                                           const wire::OpenFdRequest& request) const;
   [[nodiscard]] Result<Answer> open_fd(const Client& client, const wire::Frame& frame,
                                        std::span<std::byte> out);
+  [[nodiscard]] Result<Reply> plead(const Client& client, const wire::Frame& frame);
   [[nodiscard]] Result<Reply> intern_driver(Client& client, const wire::Frame& frame);
 
   // clerk_operators.cpp
@@ -257,6 +272,7 @@ class Clerk {
   std::string_view version_;
   Ledger& ledger_;
   Quiescer quiescer_;
+  EmergencyDesk desk_;
   Herald herald_;
   std::unordered_map<Handle, UniqueFd> files_;
   /// Whose the records of the lock region are: there any client could write it.

@@ -167,6 +167,7 @@ Result<Clerk::Reply> Clerk::set_state(Client& client, const wire::Frame& frame,
   if (!entry) return std::unexpected(entry.error());
   if (request->attempt != 0 || request->state == Lifecycle::Quarantined ||
       entry->state == Lifecycle::Quarantined) {
+    if (desk_.answered(entry->handle, *request)) return Reply{};
     auto heard = quiescer_.answered(entry->handle, *request);
     if (!heard) return std::unexpected(std::move(heard.error()));
     return Reply{};
@@ -218,6 +219,15 @@ Result<Clerk::Answer> Clerk::open_fd(const Client& client, const wire::Frame& fr
   answer.bytes = *size;
   answer.fds[answer.fd_count++] = std::move(*copy);
   return answer;
+}
+
+Result<Clerk::Reply> Clerk::plead(const Client& client, const wire::Frame& frame) {
+  const auto request = wire::EmergencyRequest::decode(frame);
+  if (!request) return std::unexpected(request.error());
+  if (auto begun = desk_.plead(client, *request); !begun) {
+    return std::unexpected(std::move(begun.error()));
+  }
+  return Reply{};
 }
 
 Result<Clerk::Reply> Clerk::intern_driver(Client& client, const wire::Frame& frame) {

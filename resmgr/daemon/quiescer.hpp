@@ -71,6 +71,8 @@ class Quiescer {
   /// Does what is due by `now_ns`. Returns when to call it again; nothing if there is nothing to
   /// wait for.
   [[nodiscard]] std::optional<std::uint64_t> proceed(std::uint64_t now_ns);
+  /// Whether it is quarantined for one who died, as far as is known.
+  [[nodiscard]] bool concerns(Handle handle) const noexcept { return cases_.contains(handle); }
   /// Whether proceed() has anything to look at.
   [[nodiscard]] bool idle() const noexcept { return cases_.empty(); }
 

@@ -147,6 +147,7 @@ Clerk::Answer Server::answer(Session& session, std::span<const std::byte> frame,
   }
   // Not before the answer is on its way, which what is told may be about.
   if (clerk_.is_quiescing()) loop_.arm(quiescing_, monotonic_ns());
+  if (clerk_.has_emergencies()) loop_.arm(emergencies_, monotonic_ns());
   return answer;
 }
 
@@ -252,6 +253,10 @@ void Server::recover() {
 
 void Server::quiesce(std::uint64_t now_ns) {
   if (const auto next = clerk_.quiesce(now_ns)) loop_.arm(quiescing_, *next);
+}
+
+void Server::see_to_emergencies(std::uint64_t now_ns) {
+  if (const auto next = clerk_.see_to_emergencies(now_ns)) loop_.arm(emergencies_, *next);
 }
 
 bool Server::post(std::uint32_t client, std::span<const std::byte> event) {

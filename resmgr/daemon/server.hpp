@@ -138,6 +138,7 @@ class Server : private SessionOwner, private Outbox {
   void recover();
   void destroy_orphans(std::uint64_t now_ns);
   void quiesce(std::uint64_t now_ns);
+  void see_to_emergencies(std::uint64_t now_ns);
   void tell(AuditEvent event, pid_t pid, uid_t uid, std::string_view detail = {}) const noexcept;
   void log(LogLevel level, const std::string& line) const noexcept;
 
@@ -168,6 +169,8 @@ class Server : private SessionOwner, private Outbox {
       *this, [](Server& self, std::uint64_t now_ns) { self.destroy_orphans(now_ns); }};
   BoundTimer<Server> quiescing_{*this,
                                 [](Server& self, std::uint64_t now_ns) { self.quiesce(now_ns); }};
+  BoundTimer<Server> emergencies_{
+      *this, [](Server& self, std::uint64_t now_ns) { self.see_to_emergencies(now_ns); }};
 };
 
 }  // namespace resmgr::daemon

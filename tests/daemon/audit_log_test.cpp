@@ -115,8 +115,8 @@ TEST_F(Audits, NameEachEvent) {
     names.push_back(to_string(static_cast<AuditEvent>(i)));
   }
   EXPECT_EQ(names,
-            (std::vector<std::string_view>{"attached", "refused", "detached", "died", "revoked",
-                                           "repaired", "orphaned", "adopted", "poisoned",
+            (std::vector<std::string_view>{"attached", "refused", "detached", "died", "emergency",
+                                           "revoked", "repaired", "orphaned", "adopted", "poisoned",
                                            "unpoisoned", "policy_reloaded", "operated", "lost"}));
 }
 
