@@ -201,10 +201,7 @@ class LockEngine {
   /// What this context holds of the resource. Errors: StaleHandle, NotPermitted (nothing).
   [[nodiscard]] Result<HoldKind> held_kind(const Context& context, Handle handle) const noexcept;
   /// A handle that names no tenure, as a registration's, with that of who holds it now.
-  [[nodiscard]] Handle as_held(Handle handle) const noexcept {
-    const rm_slot* slot = t_.slot(handle.slot());
-    return slot && handle.tenure() == 0 ? handle.with_tenure(load(slot->tenure)) : handle;
-  }
+  [[nodiscard]] Handle as_held(Handle handle) const noexcept;
   /// Releases what the context holds, words first asked, and calls `report` for each.
   template <typename Report>
   std::uint32_t release_all(Context& context, Report&& report) noexcept;
@@ -393,7 +390,6 @@ class LockEngine {
                     const Waiter& waiter) noexcept;
   bool grant_upgrade(Wakeup& owed, WaitQueue& queue, rm_slot& slot, StateWord seen,
                      const Waiter& waiter) noexcept;
-  [[nodiscard]] bool has_a_share(const Waiter& waiter) const noexcept;
   [[nodiscard]] bool leave_to_owner(Context& context, const WaitQueue& queue,
                                     rm_slot& slot) noexcept;
   void clear_granting(rm_slot& slot, std::uint16_t owner) noexcept;
@@ -431,13 +427,11 @@ class LockEngine {
                                   Handle handle) const noexcept;
 
   // fence.cpp
-  [[nodiscard]] bool was_fenced(const Context& context, const rm_slot& slot,
-                                Handle handle) const noexcept;
+  bool was_fenced(const Context& context, const rm_slot& slot, Handle handle) const noexcept;
   std::unexpected<Error> let_go_of_fenced(Context& context, rm_slot& slot, Handle handle) noexcept;
   [[nodiscard]] Result<HoldKind> hold_named(const Context& context, Handle handle) const noexcept;
   void call_for_help(const Wait& wait) const noexcept;
-  [[nodiscard]] bool label(const Context& context, const rm_slot& slot,
-                           Grant& grant) const noexcept;
+  bool label(const Context& context, const rm_slot& slot, Grant& grant) const noexcept;
 
   LockTables t_;
   const Names& names_;

@@ -112,15 +112,23 @@ bool Fence::may_end(const rm_slot&, Handle handle, std::uint16_t context) const 
   return !record || find_hold(*record, handle) != 0 || is_untaken(handle, context);
 }
 
+// Whether the node, as long as it says so, is of one who was granted this, perhaps as one of a
+// group, and did not take it yet.
+bool Fence::is_granted(rm_node& node, Handle handle, std::uint64_t& word) const noexcept {
+  if (load_acquire(node.slot) != handle.slot()) return false;
+  engine_.settle_member(node);
+  word = load(node.word);
+  return NodeWord{word}.state() == RM_NODE_GRANTED &&
+         load_acquire(node.generation) == handle.generation() &&
+         load_acquire(node.slot) == handle.slot();
+}
+
 bool Fence::is_untaken(Handle handle, std::uint16_t context) const noexcept {
   const std::uint32_t end = NodePool(t_).bits().high_water();
   for (std::uint32_t i = 0; i < end; ++i) {
-    const rm_node& node = t_.nodes[i];
-    if (NodeWord{load(node.word)}.state() == RM_NODE_GRANTED &&
-        load_acquire(node.context) == context && load_acquire(node.slot) == handle.slot() &&
-        load_acquire(node.generation) == handle.generation()) {
-      return true;
-    }
+    rm_node& node = t_.nodes[i];
+    std::uint64_t word = 0;
+    if (is_granted(node, handle, word) && load_acquire(node.context) == context) return true;
   }
   return false;
 }
@@ -166,11 +174,8 @@ bool Fence::take_grants_back(Handle handle) noexcept {
   const std::uint32_t end = NodePool(t_).bits().high_water();
   for (std::uint32_t i = 0; i < end; ++i) {
     rm_node& node = t_.nodes[i];
-    std::uint64_t word = load(node.word);
-    if (NodeWord{word}.state() != RM_NODE_GRANTED || load_acquire(node.slot) != handle.slot() ||
-        load_acquire(node.generation) != handle.generation()) {
-      continue;
-    }
+    std::uint64_t word = 0;
+    if (!is_granted(node, handle, word)) continue;
     const std::uint8_t mode = load_acquire(node.mode);
     if (!cas(node.word, word, NodeWord{word}.to(RM_NODE_REVOKED).bits)) continue;
     exclusive = exclusive || mode != RM_WAIT_SHARED;
@@ -202,6 +207,11 @@ std::unexpected<Error> LockEngine::let_go_of_fenced(Context& context, rm_slot& s
   return fail(ErrorCode::Revoked);
 }
 
+Handle LockEngine::as_held(Handle handle) const noexcept {
+  const rm_slot* slot = t_.slot(handle.slot());
+  return slot && handle.tenure() == 0 ? handle.with_tenure(load(slot->tenure)) : handle;
+}
+
 // What the context holds, if that is what the handle names. Errors: as held_kind(), and Revoked.
 Result<HoldKind> LockEngine::hold_named(const Context& context, Handle handle) const noexcept {
   const auto kind = held_kind(context, handle);
@@ -210,13 +220,6 @@ Result<HoldKind> LockEngine::hold_named(const Context& context, Handle handle) c
   if (load(slot.tenure) != handle.tenure()) return fail(ErrorCode::Revoked);
   if (!kind && was_fenced(context, slot, handle)) return fail(ErrorCode::Revoked);
   return kind;
-}
-
-// Of who waits to upgrade.
-bool LockEngine::has_a_share(const Waiter& waiter) const noexcept {
-  const rm_cell* const cell = t_.cell(waiter.cell_link);
-  const CellWord word{cell ? load(cell->word) : 0};
-  return word.is_of(waiter.generation, waiter.context) && word.state() == RM_CELL_HELD;
 }
 
 // What a hold that has just begun is labelled with, where somebody was fenced before: read after

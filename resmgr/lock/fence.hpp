@@ -69,6 +69,7 @@ class Fence {
   [[nodiscard]] Outcome check(rm_slot& slot, Handle handle) const noexcept;
   [[nodiscard]] bool may_end(const rm_slot& slot, Handle handle,
                              std::uint16_t context) const noexcept;
+  [[nodiscard]] bool is_granted(rm_node& node, Handle handle, std::uint64_t& word) const noexcept;
   [[nodiscard]] bool is_untaken(Handle handle, std::uint16_t context) const noexcept;
   bool take_grants_back(Handle handle) noexcept;
 

@@ -6,6 +6,16 @@
 #include "resmgr/lock/planted_bug.hpp"
 
 namespace resmgr::lock {
+namespace {
+
+// Of who waits to upgrade.
+bool has_a_share(const LockTables& tables, const Waiter& waiter) noexcept {
+  const rm_cell* const cell = tables.cell(waiter.cell_link);
+  const CellWord word{cell ? load(cell->word) : 0};
+  return word.is_of(waiter.generation, waiter.context) && word.state() == RM_CELL_HELD;
+}
+
+}  // namespace
 
 // One compare-and-swap: takes the latch, or leaves WORK to whoever has it. Never waits.
 LockEngine::Knock LockEngine::knock(Context& context, std::uint32_t index, std::uint32_t generation,
@@ -78,7 +88,7 @@ void LockEngine::service(Context& context, std::uint32_t index, std::uint32_t ge
     }
     // What he would upgrade was fenced.
     if (waiting && best.mode == RM_WAIT_UPGRADE && seen.has(RM_WORD_REVOKED) &&
-        !has_a_share(best)) {
+        !has_a_share(t_, best)) {
       queue.unlink(*best.node);
       (void)decide(best, RM_NODE_REVOKED, owed);
       continue;

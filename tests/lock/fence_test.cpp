@@ -326,6 +326,38 @@ TEST_F(FenceTest, AGrantThatNobodyTookIsTakenBack) {
   EXPECT_EQ(take_census(domain_).cells_lost, 0u);
 }
 
+// The same, of one who would have been content with any.
+TEST_F(FenceTest, AGrantOfAGroupThatNobodyTookIsTakenBack) {
+  const Handle other = domain_.arm(2);
+  Actor holder(domain_), urgent(domain_);
+  Context& slow = domain_.open(0, this_thread());
+  const Outcome first = holder.acquire(h_);
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(holder.acquire(other));
+  Wait wait;
+  std::array<Wait, 2> members;
+  Grant grant;
+  const std::array candidates{other, h_};
+  const auto at_once = domain_.engine.begin_any(slow, candidates, blocking(), wait, members, grant);
+  ASSERT_TRUE(at_once && !*at_once);
+  ASSERT_TRUE(holder.release(held(first)));
+  ASSERT_TRUE(domain_.engine.is_decided(wait));
+  urgent.begin(h_, emergency());
+  ASSERT_EQ(take(h_), Fence::Outcome::Done);
+  const auto outcome = domain_.engine.finish(slow, wait);
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error(), ErrorCode::Preempted);
+  const Outcome taken = urgent.finish();
+  ASSERT_TRUE(taken);
+  EXPECT_FALSE(taken->inconsistent) << "he never began";
+  ASSERT_TRUE(urgent.release(held(taken)));
+  ASSERT_TRUE(holder.release(other));
+  EXPECT_TRUE(domain_.engine.acquire(slow, h_, trying()));
+  EXPECT_EQ(domain_.engine.release_all(slow, [](Handle, HoldKind) {}), 1u);
+  domain_.contexts.close(slow, false);
+  EXPECT_EQ(take_census(domain_).nodes_lost, 0u);
+}
+
 // What is taken after the fence ended it is labelled as what it was.
 TEST_F(FenceTest, AHoldTakenJustBeforeIsLabelledSo) {
   Actor holder(domain_), urgent(domain_);
