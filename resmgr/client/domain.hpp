@@ -226,7 +226,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
                                             const registry::Leaving* leaving,
                                             std::uint64_t deadline_ns);
   void listen();
-  void plead(const lock::Emergency& emergency);
+  void plead(const lock::Emergency& emergency, unsigned repeats);
   void pursue();
   void asked_to_yield(const wire::YieldEvent& event) noexcept;
   void tell_holder(const wire::YieldEvent& event);

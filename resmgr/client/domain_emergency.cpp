@@ -31,16 +31,17 @@ void Domain::urgent(const lock::Emergency& emergency) const noexcept try {
   if (!is_served() && revocations_.empty() && !engine_.has_quiesce_hook(emergency.handle)) return;
   // NOLINTNEXTLINE(cppcoreguidelines-pro-type-const-cast): who lends names to the engine is const
   auto* const self = const_cast<Domain*>(this);
-  (void)hooks_.schedule(monotonic_ns(), [self, emergency] { self->plead(emergency); });
+  (void)hooks_.schedule(monotonic_ns(), [self, emergency] { self->plead(emergency, 0); });
 } catch (const std::bad_alloc&) {
   // It waits, and nobody is asked.
 }
 
-void Domain::plead(const lock::Emergency& emergency) {
+void Domain::plead(const lock::Emergency& emergency, unsigned repeats) {
   if (closed() || !lock::is_waiting(engine_.tables(), emergency)) return;
   const auto pleaded = authority_->plead(emergency);
   const bool may_not = !pleaded && pleaded.error() == ErrorCode::NotPermitted;
-  if (!pleaded && pleaded.error() != ErrorCode::InvalidArgument) {
+  const bool over = !pleaded && pleaded.error() == ErrorCode::InvalidArgument;
+  if (!pleaded && !over && repeats == 0) {
     log(LogLevel::Warning, "holders are not asked to let go: " + pleaded.error().message());
   }
   pursue();
@@ -48,7 +49,7 @@ void Domain::plead(const lock::Emergency& emergency) {
   const std::uint64_t now = monotonic_ns();
   const std::uint64_t pause = std::max(emergency.yield_ns, kLeastPauseNs);
   if (pause >= kNoDeadline - now) return;
-  (void)hooks_.schedule(now + pause, [this, emergency] { plead(emergency); });
+  (void)hooks_.schedule(now + pause, [=, this] { plead(emergency, repeats + 1); });
 }
 
 void Domain::pursue() {

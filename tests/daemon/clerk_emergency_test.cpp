@@ -168,8 +168,8 @@ TEST_F(ClerkEmergency, HoldersAreAskedThenTheOwnerThenItIsTaken) {
   EXPECT_EQ(clerk.see_to_emergencies(over + 1), std::nullopt);
   EXPECT_FALSE(clerk.has_emergencies());
   EXPECT_EQ(written(), (std::vector<std::string>{
-                           "emergency: asks process 2 (driver-0) to let go",
-                           "emergency: the time is over, and process 2 (driver-0) has it still",
+                           "emergency: asks process 2 (gpu) to let go",
+                           "emergency: the time is over, and process 2 (gpu) has it still",
                            "emergency: its owner made it quiet",
                            "revoked: taken for an emergency of process 3 (timer)",
                        }));

@@ -18,10 +18,11 @@
 //
 // Memory: where the heap gives none, a call returns System with ENOMEM and has done nothing.
 // Acquiring and releasing one resource take nothing from it, but for a thread's first acquisition,
-// for memory that is made lazily, and for the text of a deadlock or of an inverted order.
+// for memory that is made lazily, for the text of a deadlock or of an inverted order, and for
+// having holders asked in an emergency: without memory for that they are not.
 //
 // Threads: one that sleeps until holds begin very often, and then keeps the time for their stamps;
-// with the first hooks, one that calls them.
+// with the first hooks, or the first emergency that somebody may be asked for, one that calls them.
 //
 // Lifetime: close() or destruction releases and reports what is still held; later calls on copies
 // of refs return Disconnected or do nothing. No other thread may be inside a call meanwhile.
