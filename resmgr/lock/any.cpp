@@ -112,17 +112,17 @@ Result<void> LockEngine::publish_any(Context& context, std::span<const Handle> c
     if (!NodeWord{load(wait.waiter.node->word)}.waiting()) break;
   }
   wait.members = members.first(joined);
-  const bool incomplete = !last && last.error() == ErrorCode::CapacityExceeded;
-  if (incomplete && give_up(wait, RM_NODE_CANCELLED)) {
-    withdraw(context, wait);
-    wait.slot = nullptr;
-    return last;
-  }
   if (joined == 0) {
     leave_whole(context, wait);
     wait.slot = nullptr;
     if (!last) return last;
     return fail(ErrorCode::StaleHandle);
+  }
+  const bool incomplete = !last && last.error() == ErrorCode::CapacityExceeded;
+  if (incomplete && give_up(wait, RM_NODE_CANCELLED)) {
+    withdraw(context, wait);
+    wait.slot = nullptr;
+    return last;
   }
   wait.slot = wait.members.front().slot;
   wait.handle = wait.members.front().handle;
