@@ -57,8 +57,8 @@ wire::YieldEvent yield_event(const LockTables& tables, const Emergency& emergenc
 // but whose hold is ended, which is a matter of locks.
 bool is_waiting(const LockTables& tables, const Emergency& emergency, Waiter& waiter) noexcept {
   rm_node* const node = tables.node(emergency.node_link);
-  return node && read_waiter(tables, *node, waiter) && waiter.word.sequence() == emergency.sequence &&
-         waiter.slot == emergency.handle.slot() &&
+  return node && read_waiter(tables, *node, waiter) &&
+         waiter.word.sequence() == emergency.sequence && waiter.slot == emergency.handle.slot() &&
          waiter.generation == emergency.handle.generation() &&
          waiter.context == emergency.context && waiter.emergency;
 }

@@ -50,6 +50,7 @@
 #include "resmgr/lock/names.hpp"
 #include "resmgr/lock/pools.hpp"
 #include "resmgr/lock/queue.hpp"
+#include "resmgr/lock/request.hpp"
 #include "resmgr/lock/tables.hpp"
 #include "resmgr/lock/wait_graph.hpp"
 #include "resmgr/lock/wakeup.hpp"
@@ -57,42 +58,6 @@
 #include "resmgr/trace/recorder.hpp"
 
 namespace resmgr::lock {
-
-struct Grant {
-  std::uint8_t tenure = 0;
-  bool inconsistent = false;
-  /// The resource's memory is still to be made (RM_SLOT_ATTR_LAZY). Until it is, the hold counts
-  /// for nothing: on_access is not told of it, and revert() takes it back.
-  bool lacks_memory = false;
-};
-
-struct Request {
-  HoldKind kind = HoldKind::Exclusive;
-  AcquisitionMode mode = AcquisitionMode::NonBlocking;
-  std::uint64_t deadline_ns = kNoDeadline;  ///< CLOCK_MONOTONIC; for Timeout and Emergency
-  /// Emergency: how long holders are given to let go by themselves; 0: as usual_yield() says.
-  std::uint64_t yield_ns = 0;
-  std::optional<ResourcePriority> priority = {};  ///< none: that of the resource
-  std::source_location place = {};
-  /// Its place among those of one priority; 0: behind all that came before. See take_ticket().
-  std::uint64_t ticket = 0;
-  /// One of several that are let go of again where waiting for it would be a deadlock: so it
-  /// teaches no order of classes.
-  bool orderless = false;
-  bool authority = false;  ///< of the registry's owner, who needs no rights on what is restricted
-};
-
-/// What a resource's slot has counted since it was opened; hints, written without locks.
-struct Counters {
-  std::uint64_t exclusive_acquisitions = 0;
-  std::uint64_t shared_acquisitions = 0;
-  std::uint64_t contended = 0;
-  std::uint64_t longest_wait_ns = 0;
-  std::uint64_t sampled_hold_ns = 0;
-};
-
-/// Emergency requests stand before all priorities.
-inline constexpr std::uint16_t kEmergencyRank = 0x100;
 
 /// How long a waiter looks at his node before he sleeps: a hand-off while he looks costs less than
 /// 0.2 us, waking him from sleep some 20 us.

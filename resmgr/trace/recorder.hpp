@@ -10,7 +10,8 @@
 // Arguments by operation: WAIT, TIMEOUT: the owner's context. GRANT: nanoseconds waited. RELEASE:
 // 0. DEADLOCK: the victim's context. ORDER: held class << 16 | acquired class. LEND: the priority.
 // SHARE: the driver. ASK, FENCE: the holder's context. YIELD: how many hold it. QUIESCE: why it is
-// not quiet (resmgr::ErrorCode), or 0. Thread-safety: any thread; two threads of one context don't share a record.
+// not quiet (resmgr::ErrorCode), or 0. Thread-safety: any thread; two threads of one context don't
+// share a record.
 #pragma once
 
 #include <cstdint>
