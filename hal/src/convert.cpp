@@ -23,18 +23,19 @@ Result<resmgr::lock::Request> request(const AcquireOptions& options,
   if (!is_valid(options)) return resmgr::fail(ErrorCode::InvalidArgument, "acquire options");
   const bool timed =
       options.mode == AcquisitionMode::Timeout || options.mode == AcquisitionMode::Emergency;
+  const std::uint64_t now = timed ? resmgr::monotonic_ns() : 0;
   return resmgr::lock::Request{
       .kind = options.kind,
       .mode = options.mode,
-      .deadline_ns = timed ? deadline(options.timeout) : resmgr::kNoDeadline,
+      .deadline_ns = timed ? deadline(options.timeout, now) : resmgr::kNoDeadline,
       .yield_ns = options.yield.count() > 0 ? static_cast<std::uint64_t>(options.yield.count()) : 0,
       .priority = options.has_priority ? std::optional(options.priority) : std::nullopt,
-      .place = where};
+      .place = where,
+      .asked_at = now};
 }
 
-std::uint64_t deadline(std::chrono::nanoseconds timeout) noexcept {
+std::uint64_t deadline(std::chrono::nanoseconds timeout, std::uint64_t now) noexcept {
   if (timeout.count() <= 0) return 0;
-  const std::uint64_t now = resmgr::monotonic_ns();
   const auto wait = static_cast<std::uint64_t>(timeout.count());
   return wait > resmgr::kNoDeadline - now ? resmgr::kNoDeadline : now + wait;
 }

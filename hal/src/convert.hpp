@@ -11,6 +11,7 @@
 
 #include <hal/resource_manager.hpp>
 
+#include "resmgr/base/clock.hpp"
 #include "resmgr/client/domain.hpp"
 #include "resmgr/lock/engine.hpp"
 
@@ -25,7 +26,8 @@ namespace hal::convert {
                                                     std::source_location where) noexcept;
 /// Nanoseconds from now as CLOCK_MONOTONIC; what is too far away is no deadline, what is not
 /// positive is over already.
-[[nodiscard]] std::uint64_t deadline(std::chrono::nanoseconds timeout) noexcept;
+[[nodiscard]] std::uint64_t deadline(std::chrono::nanoseconds timeout,
+                                     std::uint64_t now = resmgr::monotonic_ns()) noexcept;
 /// What the registry writes of a resource; views the metadata and the pairs, which are its own.
 [[nodiscard]] resmgr::Description description(const ResourceMetadata& metadata,
                                               const RegisterOptions& options,

@@ -79,7 +79,9 @@ class AcquireAll {
 
  private:
   AcquireAll(lock::Context& context, const lock::Request& request) noexcept
-      : context_(&context), request_(request) {}
+      : context_(&context), request_(request) {
+    request_.asked_at = 0;  // each is asked for in its turn
+  }
   void let_go() noexcept;
 
   lock::Context* context_;

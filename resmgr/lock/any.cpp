@@ -147,7 +147,7 @@ bool LockEngine::publish_whole(Context& context, Wait& wait) noexcept {
   store_release(node->slot, ~std::uint32_t{0});
   store_release(node->generation, 0u);
   store_release(node->ticket, request.ticket != 0 ? request.ticket : take_ticket());
-  store_release(node->enqueued_at, Clock::now());
+  store_release(node->enqueued_at, request.asked_at != 0 ? request.asked_at : Clock::now());
   store_release(node->cell_link, 0u);
   store_release(node->context, context.id);
   store_release(node->priority, std::uint16_t{0});

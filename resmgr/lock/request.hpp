@@ -39,6 +39,7 @@ struct Request {
   /// teaches no order of classes.
   bool orderless = false;
   bool authority = false;  ///< of the registry's owner, who needs no rights on what is restricted
+  std::uint64_t asked_at = 0;  ///< when, of who read the clock for the deadline; 0: nobody did
 };
 
 /// What a resource's slot has counted since it was opened; hints, written without locks.

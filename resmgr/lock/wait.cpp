@@ -189,7 +189,7 @@ Result<void> LockEngine::join(Context& context, rm_slot& slot, std::uint8_t mode
   store_release(node->slot, handle.slot());
   store_release(node->generation, handle.generation());
   store_release(node->ticket, request.ticket != 0 ? request.ticket : take_ticket());
-  store_release(node->enqueued_at, Clock::now());
+  store_release(node->enqueued_at, request.asked_at != 0 ? request.asked_at : Clock::now());
   store_release(node->cell_link, wait.cell ? t_.link_of(wait.cell) : 0);
   store_release(node->context, context.id);
   store_release(node->priority, rank);

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "resmgr/base/clock.hpp"
+#include "resmgr/lock/wait.hpp"
 #include "tests/lock/fast.hpp"
 #include "tests/lock/fixture.hpp"
 
@@ -73,6 +74,27 @@ TEST_F(Stamp, WhereEverythingIsRecordedEveryHoldIsTimed) {
     EXPECT_TRUE(Clock::is_exact(stamp_of_next_hold()));
   }
   EXPECT_EQ(load(me.record->trace_head), 6u) << "an acquisition and a release each";
+}
+
+// Who read the clock for a deadline read it for the wait as well.
+TEST_F(Stamp, AWaitBeganWhenItWasAskedFor) {
+  ASSERT_TRUE(domain.engine.acquire(me, h, {}));
+  Context& other = domain.open(0, this_thread());
+  const std::uint64_t before = Clock::now();
+  for (const std::uint64_t asked_at : {std::uint64_t{0}, before - 1000}) {
+    Request request = timed(kLongNs);
+    request.asked_at = asked_at;
+    Wait wait;
+    Grant grant;
+    ASSERT_FALSE(domain.engine.begin(other, h, request, wait, grant).value());
+    if (asked_at != 0) {
+      EXPECT_EQ(wait.waiter.enqueued_at, asked_at);
+    } else {
+      EXPECT_GE(wait.waiter.enqueued_at, before);
+    }
+    ASSERT_TRUE(domain.engine.give_up(wait, RM_NODE_CANCELLED));
+    EXPECT_FALSE(domain.engine.finish(other, wait));
+  }
 }
 
 }  // namespace
