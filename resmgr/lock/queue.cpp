@@ -144,11 +144,12 @@ class WaitQueue::Sorter {
 
 void WaitQueue::relax() noexcept { cpu_relax(); }
 
-void WaitQueue::push(rm_node& node) const noexcept {
+bool WaitQueue::push(rm_node& node) const noexcept {
   std::uint32_t head = load(slot_.inbox_link);
   do {
     store_release(node.next_link, head);
   } while (!cas(slot_.inbox_link, head, t_.link_of(&node)));
+  return head == 0;
 }
 
 unsigned WaitQueue::settle() const noexcept {

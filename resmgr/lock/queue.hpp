@@ -112,8 +112,9 @@ class WaitQueue {
             std::uint32_t generation) noexcept
       : t_(tables), slot_(slot), slot_index_(slot_index), generation_(generation) {}
 
-  /// Makes a WAITING node visible to the latch holder and to walkers.
-  void push(rm_node& node) const noexcept;
+  /// Makes a WAITING node visible to the latch holder and to walkers. Returns whether it is the
+  /// only one that is to be sorted in.
+  bool push(rm_node& node) const noexcept;
 
   // ---- for the latch holder ---------------------------------------------------------------------
 

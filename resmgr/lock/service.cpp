@@ -4,6 +4,7 @@
 #include "resmgr/base/spin.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/planted_bug.hpp"
+#include "resmgr/lock/wait.hpp"
 
 namespace resmgr::lock {
 namespace {
@@ -32,6 +33,25 @@ LockEngine::Knock LockEngine::knock(Context& context, std::uint32_t index, std::
     if (!free) return Knock::Delegated;
     service(context, index, generation);
     return Knock::Served;
+  }
+}
+
+// E2, where somebody holds it exclusively: nothing can be granted before he lets go, and his
+// release sees WAITERS, takes the latch, and sorts the new one in (L1). If he is dead, whoever ends
+// his hold does. Who takes the latch after this look at the word finds the new one in the inbox, so
+// WAITERS is not taken away before it was served. False: knock() has to look.
+bool leave_to_holder(rm_slot& slot, std::uint32_t generation) noexcept {
+  std::uint64_t word = load(slot.word);
+  for (;;) {
+    const StateWord seen{word};
+    // Behind a gate that is closed it may have to be sent away.
+    if (!seen.is_tenant(generation) || seen.owner() == 0 || seen.latch() != 0 ||
+        seen.has_any(RM_WORD_GRANTING | RM_WORD_QUARANTINED)) {
+      return false;
+    }
+    if (seen.has(RM_WORD_WAITERS) || cas(slot.word, word, seen.with(RM_WORD_WAITERS).bits)) {
+      return true;
+    }
   }
 }
 

@@ -54,7 +54,7 @@ void LockEngine::forget_wait(Context& context, Wait& wait) noexcept {
 
 Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle,
                                   const Request& request, std::uint8_t mode) noexcept {
-  Wait wait{.handle = handle, .request = request};
+  Wait wait{.handle = handle, .request = request, .of_a_thread = true};
   const BlockedExecutor blocked(t_, context);
   if (auto queued = publish(context, slot, mode, wait); !queued) {
     return std::unexpected(std::move(queued.error()));
@@ -232,8 +232,11 @@ Result<void> LockEngine::join(Context& context, rm_slot& slot, std::uint8_t mode
     trace(context, RM_TRACE_WAIT, handle, mode, StateWord{load(slot.word)}.owner(),
           wait.waiter.enqueued_at);
   }
-  WaitQueue(t_, slot, handle.slot(), handle.generation()).push(*node);
-  // E2
+  const bool is_alone = WaitQueue(t_, slot, handle.slot(), handle.generation()).push(*node);
+  // E2. A thread sorts itself in while it would wait anyhow, so that its hand-off takes less time.
+  // Others leave that to the hand-off, one at a time, so that this does not take long either.
+  const bool may_leave = is_alone && !wait.of_a_thread && !whole;
+  if (may_leave && leave_to_holder(slot, handle.generation())) return {};
   if (knock(context, handle.slot(), handle.generation(), true) == Knock::Gone) {
     decide(wait.waiter, RM_NODE_REMOVED);
   }

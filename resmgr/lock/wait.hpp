@@ -29,6 +29,7 @@ struct Wait {
   ErrorCode ended = ErrorCode::Disconnected;  ///< what its outcome is
   std::uint64_t deadline_ns = kNoDeadline;
   std::uint32_t wake_target = 0;          ///< as rm_node.wake_target; for begin()
+  bool of_a_thread = false;               ///< which waits for nothing else, and spins first
   Waiter waiter{};                        ///< as published
   rm_cell* cell = nullptr;                ///< of a shared request, or of the hold to upgrade
   std::unique_ptr<ErrorDetail> report{};  ///< the cycle, once it is known
@@ -52,5 +53,8 @@ struct Wait {
     store(waiter.node->wake_target, target);
   }
 };
+
+/// E2 for a node that is in the inbox: whether an exclusive holder will serve it when he lets go.
+[[nodiscard]] bool leave_to_holder(rm_slot& slot, std::uint32_t generation) noexcept;
 
 }  // namespace resmgr::lock

@@ -20,6 +20,7 @@
 //   BAR                 the authority lets nobody have it any more, for a while
 //   MEND                the authority puts it right, at any time; DAMAGE: what a hostile peer may
 //                       have left while the latch was free, before it does
+//   LEAVE               who asks may leave it to an exclusive holder to sort him in
 //   FINE                groups of loads taken apart
 //   NEG_*               one rule removed: must fail
 
@@ -58,6 +59,16 @@
 #define TAKEABLE (owner == NONE && !waiters && !work && !QUARANTINED)
 #else
 #define TAKEABLE (owner == NONE && !shared && !waiters && !work && !QUARANTINED)
+#endif
+
+#ifdef NEG_LEAVE_IDLE
+#define LEAVABLE (latch == NONE && !granting && !QUARANTINED)
+#elif defined(NEG_LEAVE_LATCHED)
+#define LEAVABLE (owner != NONE && !granting && !QUARANTINED)
+#elif defined(NEG_LEAVE_BARRED)
+#define LEAVABLE (latch == NONE && owner != NONE && !granting)
+#else
+#define LEAVABLE (latch == NONE && owner != NONE && !granting && !QUARANTINED)
 #endif
 
 #ifdef NEG_REUSELINKED
@@ -178,6 +189,12 @@ enqueue: // LockEngine::enqueue
 #endif
       next = TO_AWAIT
     };
+
+#ifdef LEAVE
+    // leave_to_holder: he serves who waits when he lets go (L1).
+    if :: goto knock :: d_step { t = LEAVABLE; if :: t -> waiters = 1; next = 0 :: else fi } fi;
+    if :: atomic { t -> t = 0; goto await } :: else fi;
+#endif
 
 knock: // LockEngine::knock (E2, T3, s4, l3)
     if :: d_step {

@@ -185,6 +185,12 @@ _LOCK_CONTROLS = [
             "I4_nothing_left_with_the_dead",
             f"NEG_CAP_TRUST KILLS=1 LAZY CAP {ANY2}",
         ),
+        ("left-to-nobody", "I6_head_waits_for_a_holder", f"NEG_LEAVE_IDLE LEAVE {ANY2}"),
+        (
+            "left-to-who-has-looked",
+            "I6_head_waits_for_a_holder",
+            "NEG_LEAVE_LATCHED LEAVE NCTX=3",
+        ),
         (
             "direct-pick-not-checked",
             "I6_head_waits_for_a_holder",
@@ -232,6 +238,7 @@ _LOCK_CONTROLS += [
     _control(_lock, name, breaks, defines)
     for name, breaks, defines in [
         ("barred-without-a-knock", "I6_who_is_barred_is_told", "NEG_BAR_SILENT BAR HOLD"),
+        ("left-behind-the-bar", "I6_who_is_barred_is_told", "NEG_LEAVE_BARRED LEAVE BAR HOLD"),
         ("barred-before-it-is-poisoned", "I6_who_is_barred_is_told", "NEG_BAR_FLAG_FIRST BAR"),
         ("offered-through-the-bar", "nobody_gets_what_is_barred", "NEG_BAR_OFFERED BAR M0=X M1=S"),
         ("bar-lifted-without-a-knock", "I6_head_waits_for_a_holder", "NEG_BAR_LIFT_SILENT BAR"),
@@ -384,6 +391,9 @@ _LOCK = [
     _lock("capped-service", f"{ANY2} KILLS=1 V1=0 TRY LAZY CAP"),
     _lock("capped-service-other", f"{ANY2} KILLS=1 V1=1 TRY LAZY CAP"),
     _lock("capped-service-three", "NCTX=3 M0=X M1=S M2=X LAZY CAP"),
+    _lock("left-to-the-holder", f"{ANY2} NOPS=2 TRY PATHB LEAVE"),
+    _lock("left-to-the-holder-killed", f"{ANY2} KILLS=1 V1=0 LEAVE"),
+    _lock("left-to-the-holder-killed-other", f"{ANY2} KILLS=1 V1=1 LEAVE"),
     _lock("three-direct-handoff", "NCTX=3 DIRECT MERGED"),
     _lock("spare-node", f"{ANY2} NOPS=2 NODES=3"),
     _lock("cancelled", f"{ANY2} CANCEL=0 KILLS=1 V1=1"),
