@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Several at once as an operation of Asio's. Compiled once for Boost.Asio, and once for Asio
-// without Boost.
+// Several at once, and any of several, as an operation of Asio's. Compiled once for Boost.Asio, and
+// once for Asio without Boost.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -91,6 +91,23 @@ TEST_P(AsioAllTest, WhatIsWrongIsTheOutcome) {
   ask_for_both(outcome, wanted());
   run();
   EXPECT_EQ(code_of(*outcome), ErrorCode::InvalidArgument);
+}
+
+TEST_P(AsioAllTest, AnyOfThemIsWaitedForAtOnce) {
+  auto first = hold();
+  auto second = hold_second();
+  Selection any = manager_->select({}).value();
+  std::optional<Result<ScopedResource>> outcome;
+  async_acquire_any(*ring_, *manager_, any, wanted(),
+                    [&outcome](Result<ScopedResource> had) { outcome.emplace(std::move(had)); });
+  turn();
+  EXPECT_FALSE(outcome);
+  EXPECT_EQ(waiting_for_second(), 1u);
+  net::post(*io_, [&] { second.release().value(); });
+  run();
+  ASSERT_TRUE(outcome && *outcome);
+  EXPECT_EQ((*outcome)->handle(), second_);
+  EXPECT_EQ(waiting_for_second(), 0u);
 }
 
 TEST_P(AsioAllTest, AFutureIsAToken) {

@@ -191,6 +191,13 @@ auto async_acquire(AsioRing& ring, ResourceManager& manager, Handle handle,
                    const AcquireOptions& options, Token&& token,
                    std::source_location where = std::source_location::current());
 
+/// The same for any of several, as ResourceManager::acquire_any(). With a token that begins later,
+/// the selection must be there until it does, too.
+template <typename Token>
+auto async_acquire_any(AsioRing& ring, ResourceManager& manager, Selection& any,
+                       const AcquireOptions& options, Token&& token,
+                       std::source_location where = std::source_location::current());
+
 /// The same for several, all or nothing, as ResourceManager::acquire_all(): one is waited for at a
 /// time. Completes with void(Result<std::vector<ScopedResource>>). `wanted` is copied, so it also
 /// throws std::bad_alloc.
@@ -249,6 +256,10 @@ class AsioRing {
                             const AcquireOptions& options, Token&& token,
                             std::source_location where);
   template <typename Token>
+  friend auto async_acquire_any(AsioRing& ring, ResourceManager& manager, Selection& any,
+                                const AcquireOptions& options, Token&& token,
+                                std::source_location where);
+  template <typename Token>
   friend auto async_acquire_all(AsioRing& ring, ResourceManager& manager,
                                 std::span<const Wanted> wanted, const AcquireOptions& options,
                                 Token&& token, std::source_location where);
@@ -261,6 +272,14 @@ auto async_acquire(AsioRing& ring, ResourceManager& manager, Handle handle,
                    const AcquireOptions& options, Token&& token, std::source_location where) {
   return asio_detail::net::async_initiate<Token, void(Result<ScopedResource>)>(
       asio_detail::AsioInitiation<asio_detail::AsioWaits::One>{ring.core_}, token, &manager, handle,
+      options, where);
+}
+
+template <typename Token>
+auto async_acquire_any(AsioRing& ring, ResourceManager& manager, Selection& any,
+                       const AcquireOptions& options, Token&& token, std::source_location where) {
+  return asio_detail::net::async_initiate<Token, void(Result<ScopedResource>)>(
+      asio_detail::AsioInitiation<asio_detail::AsioWaits::One>{ring.core_}, token, &manager, &any,
       options, where);
 }
 

@@ -172,6 +172,10 @@ class HAL_EXPORT Ring {
     Single(Ring& ring, ResourceManager& manager, What& what, const AcquireOptions& options,
            std::source_location where) noexcept
         : Pending(manager, what, options, where, ring.path()) {}
+    /// For who keeps its request as values.
+    Single(Ring& ring, ResourceManager& manager, Selection* any, const AcquireOptions& options,
+           std::source_location where) noexcept
+        : Single(ring, manager, *any, options, where) {}
     [[nodiscard]] Result<ScopedResource> take() noexcept { return wait.take(); }
   };
   struct Called;
