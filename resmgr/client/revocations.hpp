@@ -19,7 +19,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "resmgr/base/types.hpp"
+#include "resmgr/base/error.hpp"
 
 namespace resmgr::client {
 
