@@ -51,7 +51,7 @@ TEST(Frame, EveryFieldOfTheHeaderIsJudged) {
   };
   refused("magic", [](H& h) { h.magic ^= 1; });
   refused("type of nobody", [](H& h) { h.type = 0; });
-  refused("type behind the last", [](H& h) { h.type = RM_WIRE_GOODBYE + 1; });
+  refused("type behind the last", [](H& h) { h.type = RM_WIRE_EMERGENCY + 1; });
   refused("type kept for budgets", [](H& h) { h.type = 0x100 + RM_WIRE_BUDGET_FIRST; });
   refused("type of another kind", [](H& h) { h.type += 0x300; });
   refused("flags", [](H& h) { h.flags = 1; });
