@@ -204,11 +204,15 @@ void Emergencies::finish(Handle handle, std::uint64_t now_ns) {
   const auto gate = gates_.extract(handle);
   if (gate && gate.mapped().closed && host_.may_open(handle)) fence_.open(handle);
   for (auto& [link, one] : cases_) {
-    if (one.emergency.handle == handle && one.due_ns != kNever) one.due_ns = now_ns;
+    if (one.emergency.handle == handle && !one.waits_on) one.due_ns = now_ns;
   }
 }
 
 void Emergencies::not_forced(const Emergency& emergency, std::string_view why) {
+  const auto found = cases_.find(emergency.node_link);
+  if (found != cases_.end() && found->second.emergency.sequence == emergency.sequence) {
+    found->second.waits_on = true;
+  }
   host_.told(emergency, EmergencyStep::NotForced, {}, why);
 }
 

@@ -126,6 +126,7 @@ class Emergencies {
     std::uint8_t mode = RM_WAIT_EXCLUSIVE;
     std::uint64_t due_ns = 0;
     std::vector<std::uint16_t> asked = {};
+    bool waits_on = false;  ///< nobody is forced for it
   };
   /// A resource whose owner was asked.
   struct Gate {
