@@ -44,11 +44,16 @@ std::span<const Handle> Candidates::list() {
 std::span<const Handle> Candidates::sorted() {
   (void)list();
   if (selector_.order == SelectionOrder::LeastUsed) {
-    const auto& tables = domain_->engine().tables();
-    std::ranges::stable_sort(list_, {}, [&](Handle handle) {
-      const rm_slot* const slot = tables.slot(handle.slot());
-      return slot ? load_relaxed(slot->acquisitions) : ~std::uint32_t{0};
-    });
+    // Read once each: they change while we sort.
+    std::vector<std::pair<std::uint32_t, Handle>> used;
+    used.reserve(list_.size());
+    for (const Handle handle : list_) {
+      const rm_slot* const slot = domain_->engine().tables().slot(handle.slot());
+      used.emplace_back(slot ? load_relaxed(slot->acquisitions) : ~std::uint32_t{0}, handle);
+    }
+    std::ranges::sort(used, {},
+                      [](const auto& one) { return std::pair(one.first, one.second.slot()); });
+    std::ranges::transform(used, list_.begin(), [](const auto& one) { return one.second; });
   }
   return list_;
 }
@@ -75,8 +80,9 @@ void Candidates::make_list() {
     places.push_back({tier, tier == 2 ? distance_to(distances, entry.numa_node) : 0, entry.handle});
     return true;
   });
-  std::ranges::stable_sort(
-      places, {}, [](const Place& place) { return std::tuple(place.tier, place.distance); });
+  std::ranges::sort(places, {}, [](const Place& place) {
+    return std::tuple(place.tier, place.distance, place.handle.slot());
+  });
   list_.reserve(places.size());
   for (const Place& place : places) list_.push_back(place.handle);
   if (before % 2 == 0) made_at_ = before;
