@@ -84,11 +84,7 @@ Result<bool> LockEngine::any_at_once(Context& context, std::span<const Handle> c
 Result<void> LockEngine::publish_any(Context& context, std::span<const Handle> candidates,
                                      Wait& wait, std::span<Wait> members) noexcept {
   wait.handle = candidates.front();
-  if (!publish_whole(context, wait)) {
-    Error error(ErrorCode::CapacityExceeded, "waits");
-    error.with_amounts(std::uint64_t{t_.node_count} + 1, t_.node_count);
-    return std::unexpected(std::move(error));
-  }
+  if (!publish_whole(context, wait)) return out_of_nodes(t_);
   Request request = wait.request;
   request.ticket = wait.waiter.rank.ticket;
   const std::uint8_t mode = mode_of(request.kind);
@@ -178,25 +174,31 @@ void LockEngine::leave_whole(Context& context, Wait& wait) noexcept {
 bool LockEngine::decide_group(const Waiter& waiter, unsigned outcome, Wakeup& owed) noexcept {
   rm_node* const whole = t_.node(waiter.group);
   if (!whole) return false;
-  const bool of_member = outcome == RM_NODE_REMOVED || outcome == RM_NODE_OWNER_DIED ||
-                         outcome == RM_NODE_QUARANTINED || outcome == RM_NODE_GRANTED;
   const auto decide_member = [&] {
     return swap_waiting(*waiter.node, waiter.word.sequence(), waiter.word.to(outcome), owed);
   };
-  if (planted::kOwnWords && outcome == RM_NODE_GRANTED && !decide_member()) return false;
-  if (!of_member || outcome == RM_NODE_GRANTED) {
-    const NodeWord decided = outcome == RM_NODE_GRANTED
-                                 ? waiter.group_word.to_grant_of(t_.link_of(waiter.node))
-                                 : waiter.group_word.to(outcome);
-    const bool first = swap_waiting(*whole, waiter.group_word.sequence(), decided, owed);
-    if (!first && !planted::kOwnWords) return false;
+  const auto decide_all = [&](NodeWord decided) {
+    return swap_waiting(*whole, waiter.group_word.sequence(), decided, owed);
+  };
+  switch (outcome) {
+    case RM_NODE_REMOVED:
+    case RM_NODE_OWNER_DIED:
+    case RM_NODE_QUARANTINED: {
+      const bool first = decide_member();
+      rouse(*whole, owed);
+      return first;
+    }
+    case RM_NODE_GRANTED: {
+      if (planted::kOwnWords && !decide_member()) return false;
+      const bool first = decide_all(waiter.group_word.to_grant_of(t_.link_of(waiter.node)));
+      if (!first && !planted::kOwnWords) return false;
+      // What the group says already, see settle_member().
+      (void)decide_member();
+      return true;
+    }
+    default:
+      return decide_all(waiter.group_word.to(outcome));
   }
-  if (!of_member) return true;
-  // Of a grant: what it says already, see settle_member().
-  const bool first = decide_member();
-  if (outcome == RM_NODE_GRANTED) return true;
-  rouse(*whole, owed);
-  return first;
 }
 
 // Who sleeps for a group is to look at its members again. His futex changes: if he has looked

@@ -179,9 +179,7 @@ Result<void> LockEngine::join(Context& context, rm_slot& slot, std::uint8_t mode
   rm_node* node = nodes_.take(context);
   if (!node) {
     if (mode == RM_WAIT_SHARED) cells_.drop_unused(*wait.cell);
-    Error error(ErrorCode::CapacityExceeded, "waits");
-    error.with_amounts(std::uint64_t{t_.node_count} + 1, t_.node_count);
-    return std::unexpected(std::move(error));
+    return out_of_nodes(t_);
   }
 
   // E1. Fields first, then the word: read_waiter() relies on it.

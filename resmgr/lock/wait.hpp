@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "resmgr/base/error.hpp"
 #include "resmgr/lock/engine.hpp"
@@ -20,6 +21,13 @@ namespace resmgr::lock {
 /// How a request waits that is not an upgrade.
 [[nodiscard]] constexpr std::uint8_t mode_of(HoldKind kind) noexcept {
   return kind == HoldKind::Shared ? RM_WAIT_SHARED : RM_WAIT_EXCLUSIVE;
+}
+
+/// What is said where no node is left for one more wait.
+[[nodiscard]] inline std::unexpected<Error> out_of_nodes(const LockTables& tables) {
+  Error error(ErrorCode::CapacityExceeded, "waits");
+  error.with_amounts(std::uint64_t{tables.node_count} + 1, tables.node_count);
+  return std::unexpected(std::move(error));
 }
 
 struct Wait {
