@@ -10,14 +10,12 @@
 #include <algorithm>
 #include <array>
 #include <map>
-#include <memory>
-#include <random>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "resmgr/lock/wait.hpp"
-#include "tests/lock/stage.hpp"
+#include "tests/lock/cast.hpp"
 
 namespace resmgr::lock::test {
 namespace {
@@ -53,38 +51,18 @@ std::set<int> stuck_in(const Graph& graph) {
   return stuck;
 }
 
-class AnyGame {
+class AnyGame : public Cast {
  public:
-  AnyGame(std::uint64_t seed, bool priorities) : random_(seed), priorities_(priorities) {
-    for (int i = 0; i < kContexts; ++i) actors_.push_back(stage_->enter());
-  }
+  AnyGame(std::uint64_t seed, bool priorities) : Cast(kContexts, seed), priorities_(priorities) {}
 
   void play() {
     const int moves = pick(8, 32);
     for (int i = 0; i < moves && !::testing::Test::HasFailure(); ++i) move();
     unwind();
   }
-  [[nodiscard]] Stage& stage() { return *stage_; }
-  [[nodiscard]] std::uint64_t victims() const { return victims_; }
   [[nodiscard]] std::uint64_t spared() const { return spared_; }
 
  private:
-  [[nodiscard]] int pick(int least, int most) {
-    return std::uniform_int_distribution<int>(least, most)(random_);
-  }
-  [[nodiscard]] Handle handle(int resource) const {
-    return stage_->resource(static_cast<std::uint32_t>(resource));
-  }
-  [[nodiscard]] Performer& actor(int context) {
-    return *actors_.at(static_cast<std::size_t>(context));
-  }
-  [[nodiscard]] int number_of(std::uint16_t id) {
-    for (int i = 0; i < kContexts; ++i) {
-      if (actor(i).id() == id) return i;
-    }
-    return -1;
-  }
-
   void move() {
     const int context = pick(0, kContexts - 1);
     if (wishes_.contains(context)) return;
@@ -268,27 +246,9 @@ class AnyGame {
     }
     return all;
   }
-  /// Twice in a row: who is seen asleep first may be served by one who finishes after that.
-  void wait_until_settled() {
-    int passes = 0;
-    wait_until([&] {
-      for (const auto& each : actors_) {
-        if (!each->settled()) return passes = 0, false;
-      }
-      return ++passes == 2;
-    });
-  }
-  [[nodiscard]] std::string at() const {
-    return ", after " + std::to_string(victims_) + " victims";
-  }
-
-  std::mt19937_64 random_;
   bool priorities_;
-  std::unique_ptr<Stage> stage_ = set_stage();
-  std::vector<std::unique_ptr<Performer>> actors_;
   std::map<int, Wish> wishes_;
   std::map<int, std::map<int, HoldKind>> holds_;
-  std::uint64_t victims_ = 0;
   std::uint64_t spared_ = 0;
 };
 

@@ -8,13 +8,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <memory>
-#include <random>
 #include <set>
 #include <string>
 #include <vector>
 
-#include "tests/lock/stage.hpp"
+#include "tests/lock/cast.hpp"
 #include "tests/lock/wait_oracle.hpp"
 
 namespace resmgr::lock::test {
@@ -23,11 +21,9 @@ namespace {
 constexpr int kContexts = 7;
 constexpr int kResources = 5;
 
-class Game {
+class Game : public Cast {
  public:
-  explicit Game(std::uint64_t seed) : random_(seed) {
-    for (int i = 0; i < kContexts; ++i) actors_.push_back(stage_->enter());
-  }
+  explicit Game(std::uint64_t seed) : Cast(kContexts, seed) {}
 
   void play() {
     oracle_ = WaitOracle(kContexts, kResources);
@@ -35,28 +31,10 @@ class Game {
     for (int i = 0; i < moves && !::testing::Test::HasFailure(); ++i) move();
     unwind();
   }
-  [[nodiscard]] Stage& stage() { return *stage_; }
-  [[nodiscard]] std::uint64_t victims() const { return victims_; }
   /// Victims whose cycle was broken before they could name it.
   [[nodiscard]] std::uint64_t dissolved() const { return dissolved_; }
 
  private:
-  [[nodiscard]] int pick(int least, int most) {
-    return std::uniform_int_distribution<int>(least, most)(random_);
-  }
-  [[nodiscard]] Handle handle(int resource) const {
-    return stage_->resource(static_cast<std::uint32_t>(resource));
-  }
-  [[nodiscard]] Performer& actor(int context) {
-    return *actors_.at(static_cast<std::size_t>(context));
-  }
-  [[nodiscard]] int number_of(std::uint32_t id) {
-    for (int i = 0; i < kContexts; ++i) {
-      if (actor(i).id() == id) return i;
-    }
-    return -1;
-  }
-
   void move() {
     const int context = pick(0, kContexts - 1);
     const int resource = pick(0, kResources - 1);
@@ -210,16 +188,6 @@ class Game {
       });
     }
   }
-  /// Twice in a row: who is seen asleep first may be served by one who finishes after that.
-  void wait_until_settled() {
-    int passes = 0;
-    wait_until([&] {
-      for (const auto& each : actors_) {
-        if (!each->settled()) return passes = 0, false;
-      }
-      return ++passes == 2;
-    });
-  }
   void unwind() {
     for (bool left = true; left && !::testing::Test::HasFailure();) {
       left = false;
@@ -234,16 +202,8 @@ class Game {
     }
     for (int i = 0; i < kResources; ++i) EXPECT_TRUE(is_free(stage_->word(handle(i)))) << at();
   }
-  [[nodiscard]] std::string at() const {
-    return ", after " + std::to_string(victims_) + " victims";
-  }
-
-  std::mt19937_64 random_;
-  std::unique_ptr<Stage> stage_ = set_stage();
-  std::vector<std::unique_ptr<Performer>> actors_;
   WaitOracle oracle_{kContexts, kResources};
   std::set<int> early_;
-  std::uint64_t victims_ = 0;
   std::uint64_t dissolved_ = 0;
 };
 
