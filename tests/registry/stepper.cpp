@@ -91,6 +91,9 @@ std::optional<std::uintptr_t> program_counter(pid_t child) {
 
 using Images = std::vector<std::vector<std::byte>>;
 
+// Far more than any operation takes: one that goes on still goes in circles.
+constexpr std::size_t kMostSteps = 4'000'000;
+
 // Calls `visit` with copies of the memories as they were at first and after each change.
 std::size_t step_through(std::span<const std::span<const std::byte>> memories,
                          const std::function<void()>& operation,
@@ -117,7 +120,8 @@ std::size_t step_through(std::span<const std::span<const std::byte>> memories,
 
   std::size_t stores = 1;
   visit(images);
-  for (int status = 0;;) {
+  for (std::size_t steps = 0; steps < kMostSteps; ++steps) {
+    int status = 0;
     if (::ptrace(PTRACE_SINGLESTEP, *child, nullptr, nullptr) != 0) return 0;
     if (::waitpid(*child, &status, 0) != *child) return 0;
     if (WIFEXITED(status)) return WEXITSTATUS(status) == 0 ? stores : 0;
@@ -126,6 +130,9 @@ std::size_t step_through(std::span<const std::span<const std::byte>> memories,
     ++stores;
     visit(images);
   }
+  ::kill(*child, SIGKILL);
+  ::waitpid(*child, nullptr, 0);
+  return 0;
 }
 
 }  // namespace
