@@ -65,7 +65,7 @@ ScopedResource::Held ResourceManager::take_shared_back(Handle handle) noexcept {
   return {};
 }
 
-Result<resmgr::lock::Context*> ResourceManager::context_of(Context* given) const noexcept {
+Result<resmgr::lock::Context*> Budgeting::context_of(Context* given) const noexcept {
   if (!domain_ || domain_->closed()) return fail(ErrorCode::Disconnected);
   if (!given) return domain_->thread_context();
   if (!given->impl_ || given->domain_ != domain_) {

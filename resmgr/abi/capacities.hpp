@@ -44,6 +44,11 @@ inline constexpr std::uint32_t kMinIndexEntries = 128;
   return cells / 16 * (cells <= 1u << 15 ? 7 : 9);
 }
 
+/// Accounts of credits that clients draw: one for each of a client's drivers.
+[[nodiscard]] constexpr std::uint32_t accounts_for(std::uint32_t clients) noexcept {
+  return clients < 16 ? 64 : clients * 4;
+}
+
 struct CapacityRange {
   std::uint32_t Capacities::* member;
   std::uint32_t least;

@@ -14,6 +14,7 @@
 #include <span>
 #include <string_view>
 
+#include "resmgr/base/budgets.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/types.hpp"
 
@@ -40,8 +41,9 @@ struct Description {
   std::uint64_t cookie = 0;
   std::uint64_t created_at = 0;  ///< ns, CLOCK_MONOTONIC
   std::uint64_t type_tag = 0;
-  std::uint8_t backing = 0;   ///< kept for the caller
-  std::uint32_t fd_kind = 0;  ///< kept for the caller
+  Urgency urgency = Urgency::Normal;  ///< of what its budget is asked for
+  std::uint8_t backing = 0;           ///< kept for the caller
+  std::uint32_t fd_kind = 0;          ///< kept for the caller
 };
 
 /// Sizes stay far from where rounding up to an alignment, or off_t, would overflow.

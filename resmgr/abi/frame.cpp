@@ -32,6 +32,9 @@ bool is_known(FrameType type) noexcept {
     case FrameType::Unpoison:
     case FrameType::Drain:
     case FrameType::CancelDrain:
+    case FrameType::SetBudget:
+    case FrameType::Draw:
+    case FrameType::ReturnCredits:
     case FrameType::Welcome:
     case FrameType::Result:
     case FrameType::Registered:

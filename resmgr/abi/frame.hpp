@@ -46,6 +46,9 @@ enum class FrameType : std::uint16_t {
   Unpoison = RM_WIRE_UNPOISON,
   Drain = RM_WIRE_DRAIN,
   CancelDrain = RM_WIRE_CANCEL_DRAIN,
+  SetBudget = RM_WIRE_SET_BUDGET,
+  Draw = RM_WIRE_DRAW,
+  ReturnCredits = RM_WIRE_RETURN_CREDITS,
   Welcome = RM_WIRE_WELCOME,
   Result = RM_WIRE_RESULT,
   Registered = RM_WIRE_REGISTERED,
@@ -57,6 +60,11 @@ enum class FrameType : std::uint16_t {
   Missed = RM_WIRE_MISSED,
   Yield = RM_WIRE_YIELD,
 };
+
+/// What a message is refused with that says what it can't: InvalidArgument.
+[[nodiscard]] inline std::unexpected<Error> out_of_range(const char* what) noexcept {
+  return fail(ErrorCode::InvalidArgument, what);
+}
 
 /// Who sends a frame of that type, and when.
 enum class FrameKind : std::uint16_t {

@@ -311,7 +311,7 @@ struct rm_region_header {
   uint32_t dependency_edges;
   uint32_t share_records;
   uint32_t flags;      /* RM_DOMAIN_* */
-  uint64_t offset[12]; /* of the tables, see enum rm_lock_table, rm_registry_table */
+  uint64_t offset[16]; /* of the tables, see enum rm_lock_table, rm_registry_table */
   uint64_t checksum;
 };
 #define RM_DOMAIN_COMPACT_HANDLES 1u /* slots are retired after 2^12 - 1 generations */
@@ -327,7 +327,9 @@ enum rm_lock_table {
   RM_TABLE_ORDER_EDGES = 7,
   RM_TABLE_NODES_TAKEN = 8, /* a bit each, 64 to a word */
   RM_TABLE_CELLS_TAKEN = 9,
-  RM_TABLE_NODES_READY = 10 /* a bit each, 64 to a word; see rm_client.doorbell */
+  RM_TABLE_NODES_READY = 10, /* a bit each, 64 to a word; see rm_client.doorbell */
+  RM_TABLE_METERS = 11,      /* a word of each slot: when its rate is paid for, by CAS */
+  RM_TABLE_CREDITS = 12      /* rm_credits, see budget_layout.h */
 };
 
 /* Who needs a node or a cell takes a bit of the pool's table of what is taken, then the

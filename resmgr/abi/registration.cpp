@@ -12,7 +12,8 @@ namespace resmgr::wire {
 namespace {
 
 constexpr std::uint8_t kKnownAttributes = RM_WIRE_RECORD_LAZY | RM_WIRE_RECORD_ACCESS_HOOK |
-                                          RM_WIRE_RECORD_QUIESCE_HOOK | RM_WIRE_RECORD_NEEDS_NEXT;
+                                          RM_WIRE_RECORD_QUIESCE_HOOK | RM_WIRE_RECORD_NEEDS_NEXT |
+                                          RM_WIRE_RECORD_EMERGENCY;
 /// The two lengths in front of a pair.
 constexpr std::size_t kPairHeaderBytes = 2;
 
@@ -22,6 +23,7 @@ std::uint8_t attributes_of(const Record& record) noexcept {
   if (record.access_hook) attributes |= RM_WIRE_RECORD_ACCESS_HOOK;
   if (record.quiesce_hook) attributes |= RM_WIRE_RECORD_QUIESCE_HOOK;
   if (record.needs_next) attributes |= RM_WIRE_RECORD_NEEDS_NEXT;
+  if (record.description.urgency == Urgency::Emergency) attributes |= RM_WIRE_RECORD_EMERGENCY;
   return static_cast<std::uint8_t>(attributes);
 }
 
@@ -126,6 +128,9 @@ Record record_of(const Parts& parts, const Pairs& pairs) noexcept {
                                 .owner_driver = from.owner_driver,
                                 .cookie = from.cookie,
                                 .type_tag = from.type_tag,
+                                .urgency = (from.attributes & RM_WIRE_RECORD_EMERGENCY) != 0
+                                               ? Urgency::Emergency
+                                               : Urgency::Normal,
                                 .backing = from.backing,
                                 .fd_kind = from.fd_kind},
                 .lazy = (from.attributes & RM_WIRE_RECORD_LAZY) != 0,

@@ -16,10 +16,6 @@ namespace {
 /// The kernel's own bound for an errno.
 constexpr std::uint32_t kMaxErrno = 4095;
 
-std::unexpected<Error> out_of_range(const char* what) noexcept {
-  return fail(ErrorCode::InvalidArgument, what);
-}
-
 /// Whether it can be shown to people: no control characters, no end in the middle.
 bool is_printable(std::string_view text) noexcept {
   return text.size() <= RM_WIRE_MAX_TEXT && std::ranges::all_of(text, [](char c) {

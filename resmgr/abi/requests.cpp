@@ -14,10 +14,6 @@ namespace {
 constexpr std::uint32_t kKnownFeatures = RM_WIRE_FEATURE_URING_FUTEX | RM_WIRE_FEATURE_FUTEX_WAITV |
                                          RM_WIRE_FEATURE_EVENTS | RM_WIRE_FEATURE_OWNERS;
 
-std::unexpected<Error> out_of_range(const char* what) noexcept {
-  return fail(ErrorCode::InvalidArgument, what);
-}
-
 /// Whether `rights` are some of `possible`, and at least one.
 bool are_some_of(Rights rights, Rights possible) noexcept {
   return rights != Rights::None && (rights & possible) == rights;

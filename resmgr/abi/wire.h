@@ -73,6 +73,10 @@ enum rm_wire_type {
   RM_WIRE_UNPOISON = 0x0123,
   RM_WIRE_DRAIN = 0x0124, /* the first value: how many resources it concerns */
   RM_WIRE_CANCEL_DRAIN = 0x0125,
+  RM_WIRE_SET_BUDGET = 0x0140, /* 0x40 to 0x5f are of budgets, requests and events */
+  /* Again of clients. */
+  RM_WIRE_DRAW = 0x0141, /* the values: the account, and how much is given */
+  RM_WIRE_RETURN_CREDITS = 0x0142,
   /* Replies, of resmgrd. */
   RM_WIRE_WELCOME = 0x0201,
   RM_WIRE_RESULT = 0x0202,
@@ -86,10 +90,6 @@ enum rm_wire_type {
   RM_WIRE_MISSED = 0x0306,
   RM_WIRE_YIELD = 0x0307
 };
-
-/* Kept for budgets: requests, replies and events with these lower bytes. */
-#define RM_WIRE_BUDGET_FIRST 0x40u
-#define RM_WIRE_BUDGET_LAST 0x5fu
 
 /* The first 8 bytes keep their places in all majors. */
 struct rm_frame_header {
@@ -141,6 +141,7 @@ struct rm_wire_register {
 #define RM_WIRE_RECORD_ACCESS_HOOK 0x2u  /* the owner wants to know of acquisitions */
 #define RM_WIRE_RECORD_QUIESCE_HOOK 0x4u /* the owner answers QUIESCE */
 #define RM_WIRE_RECORD_NEEDS_NEXT 0x8u   /* depends on the next record: both or none */
+#define RM_WIRE_RECORD_EMERGENCY 0x10u   /* its budget is asked in an emergency */
 
 /* Followed by the name, the class, and for each pair one byte with the length of its
  * key, one with that of its value, key and value; then zeros up to a multiple of 8.
@@ -229,6 +230,35 @@ struct rm_wire_emergency {
 struct rm_wire_drain {
   uint8_t driver_bytes; /* text: the driver's name */
   uint8_t reserved[7];
+};
+
+/* What a driver may have of a type, or all drivers together. */
+struct rm_wire_set_budget {
+  uint64_t max;
+  uint64_t reserved_amount; /* of max, for emergencies */
+  uint32_t driver;          /* 0: all, or the one that the text names */
+  uint8_t type;             /* resmgr::ResourceType */
+  uint8_t warning_percent;
+  uint8_t critical_percent;
+  uint8_t driver_bytes; /* text: the driver's name, if its number is not given */
+};
+
+/* Credits for a driver of this client's: at least so many, and at most. */
+struct rm_wire_draw {
+  uint64_t least;
+  uint64_t most;
+  uint32_t driver; /* 0: none named */
+  uint8_t type;    /* resmgr::ResourceType */
+  uint8_t urgency; /* resmgr::Urgency */
+  uint8_t reserved[2];
+};
+
+/* Of the credits in an account this client keeps so many. */
+struct rm_wire_return_credits {
+  uint64_t kept;
+  uint32_t account;
+  uint8_t type; /* resmgr::ResourceType */
+  uint8_t reserved[3];
 };
 
 /* ---- replies ------------------------------------------------------------- */

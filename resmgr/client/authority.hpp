@@ -24,6 +24,7 @@
 #include "resmgr/base/handle.hpp"
 #include "resmgr/base/types.hpp"
 #include "resmgr/base/unique_fd.hpp"
+#include "resmgr/budget/book.hpp"
 #include "resmgr/lock/context.hpp"
 #include "resmgr/lock/emergencies.hpp"
 #include "resmgr/registry/slot_attributes.hpp"
@@ -126,6 +127,19 @@ class Authority {
                                              std::uint32_t with) = 0;
   [[nodiscard]] virtual Result<void> add_dependency(Handle needs, Handle needed) = 0;
   [[nodiscard]] virtual Result<void> remove_dependency(Handle needs, Handle needed) = 0;
+
+  /// Sets what a driver may have, or all together (0). Errors: those of Book::set(), NotPermitted
+  /// (served: by operators alone), Disconnected.
+  [[nodiscard]] virtual Result<void> set_budget(std::uint32_t driver, ResourceType type,
+                                                const ResourceBudget& budget) = 0;
+  /// Credits for a driver of this process's. Errors: those of Book::draw(), NotPermitted (another
+  /// client's driver), Disconnected.
+  [[nodiscard]] virtual Result<budget::Drawn> draw(std::uint32_t driver, ResourceType type,
+                                                   std::uint64_t least, std::uint64_t most,
+                                                   Urgency urgency) = 0;
+  /// Errors: those of Book::return_credits(), Disconnected.
+  [[nodiscard]] virtual Result<void> return_credits(std::uint32_t account, ResourceType type,
+                                                    std::uint64_t kept) = 0;
 
   /// Runs `read` at a moment when nobody changes the registry, if that can be had, and otherwise
   /// some time later. For readers whom changes overtook.

@@ -85,16 +85,17 @@ Domain::Domain(Parts parts, DomainOptions options)
       locks_(std::move(parts.locks)),
       engine_(locks_.tables(), *this),
       // NOLINTBEGIN(bugprone-unchecked-optional-access): what is not served has a writer
-      authority_(parts.served
-                     ? std::move(parts.served)
-                     : std::make_unique<EmbeddedAuthority>(*parts.writer, view_, locks_, engine_)),
+      authority_(parts.served ? std::move(parts.served)
+                              : std::make_unique<EmbeddedAuthority>(*parts.writer, view_, budgets(),
+                                                                    locks_, engine_)),
       // NOLINTEND(bugprone-unchecked-optional-access)
       client_(parts.client),
       ticker_(engine_),
       async_path_(options.async_path),
       doorbell_(
           std::make_shared<Doorbell>(locks_.tables(), client_, DoorbellThreads::of_this_process())),
-      contexts_(locks_.tables(), engine_) {
+      contexts_(locks_.tables(), engine_),
+      credits_(budgets(), locks_.tables(), *authority_) {
   // A served domain has its daemon's.
   if (!is_served()) engine_.order().set_policy(options.order_policy);
   (void)ticker_.start();  // without it the clock is read

@@ -29,6 +29,7 @@
 #include "resmgr/base/wanted.hpp"
 #include "resmgr/client/acquire_all.hpp"
 #include "resmgr/client/authority.hpp"
+#include "resmgr/client/credits.hpp"
 #include "resmgr/client/doorbell.hpp"
 #include "resmgr/client/hooks.hpp"
 #include "resmgr/client/link.hpp"
@@ -192,6 +193,11 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] Result<Acquired> acquire_any(lock::Context& context, std::span<const Handle> any,
                                              const lock::Request& request);
 
+  // ---- budgets ----------------------------------------------------------------------------------
+
+  [[nodiscard]] Credits& credits() noexcept { return credits_; }
+  [[nodiscard]] const BudgetTables& budgets() const noexcept { return registry_.tables().budgets; }
+
   // ---- emergencies (domain_emergency.cpp) -------------------------------------------------------
 
   /// Whom to call when somebody in an emergency asks for what a context of this process holds; on
@@ -270,6 +276,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   AsyncPath async_path_;
   std::shared_ptr<Doorbell> doorbell_;
   lock::ContextTable contexts_;
+  Credits credits_;
   MemoryTable memory_;           ///< of what this process registered
   MemoryTable foreign_memory_;   ///< others', which this process may write
   MemoryTable readable_memory_;  ///< others', which it may not

@@ -11,6 +11,9 @@
 namespace resmgr::client {
 namespace {
 
+/// Its number as a client: nobody else is there.
+constexpr std::uint32_t kThisProcess = 0;
+
 Lifecycle state_of(const NewResource& resource) noexcept {
   return resource.wishes.lazy ? Lifecycle::Allocated : Lifecycle::Ready;
 }
@@ -175,6 +178,25 @@ Result<void> EmbeddedAuthority::add_dependency(Handle needs, Handle needed) {
 Result<void> EmbeddedAuthority::remove_dependency(Handle needs, Handle needed) {
   const std::lock_guard lock(mutex_);
   return writer_.dependencies().remove(needs, needed);
+}
+
+Result<void> EmbeddedAuthority::set_budget(std::uint32_t driver, ResourceType type,
+                                           const ResourceBudget& budget) {
+  const std::lock_guard lock(mutex_);
+  return book_.set(driver, type, budget, true);
+}
+
+Result<budget::Drawn> EmbeddedAuthority::draw(std::uint32_t driver, ResourceType type,
+                                              std::uint64_t least, std::uint64_t most,
+                                              Urgency urgency) {
+  const std::lock_guard lock(mutex_);
+  return book_.draw(kThisProcess, driver, type, least, most, urgency);
+}
+
+Result<void> EmbeddedAuthority::return_credits(std::uint32_t account, ResourceType type,
+                                               std::uint64_t kept) {
+  const std::lock_guard lock(mutex_);
+  return book_.return_credits(kThisProcess, account, type, kept);
 }
 
 void EmbeddedAuthority::read_apart(const std::function<void()>& read) {

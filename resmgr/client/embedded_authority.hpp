@@ -12,6 +12,7 @@
 
 #include <mutex>
 
+#include "resmgr/budget/book.hpp"
 #include "resmgr/client/authority.hpp"
 #include "resmgr/lock/emergencies.hpp"
 #include "resmgr/lock/engine.hpp"
@@ -24,8 +25,16 @@ namespace resmgr::client {
 class EmbeddedAuthority final : public Authority, private lock::EmergencyHost {
  public:
   EmbeddedAuthority(const registry::RegistryWriter& writer, const registry::RegistryView& view,
-                    lock::LockRegion& locks, lock::LockEngine& engine) noexcept
-      : writer_(writer), view_(view), locks_(locks), engine_(engine), emergencies_(engine, *this) {}
+                    const BudgetTables& budgets, lock::LockRegion& locks,
+                    lock::LockEngine& engine) noexcept
+      : writer_(writer),
+        view_(view),
+        book_(budgets),
+        locks_(locks),
+        engine_(engine),
+        emergencies_(engine, *this) {
+    writer_.set_accountant(&book_);
+  }
 
   [[nodiscard]] Result<std::uint32_t> intern_driver(std::string_view name) override;
   [[nodiscard]] Result<void> check(std::string_view name, const Description& description) override;
@@ -56,6 +65,13 @@ class EmbeddedAuthority final : public Authority, private lock::EmergencyHost {
   [[nodiscard]] Result<void> unshare(Handle handle, std::uint32_t by, std::uint32_t with) override;
   [[nodiscard]] Result<void> add_dependency(Handle needs, Handle needed) override;
   [[nodiscard]] Result<void> remove_dependency(Handle needs, Handle needed) override;
+  [[nodiscard]] Result<void> set_budget(std::uint32_t driver, ResourceType type,
+                                        const ResourceBudget& budget) override;
+  [[nodiscard]] Result<budget::Drawn> draw(std::uint32_t driver, ResourceType type,
+                                           std::uint64_t least, std::uint64_t most,
+                                           Urgency urgency) override;
+  [[nodiscard]] Result<void> return_credits(std::uint32_t account, ResourceType type,
+                                            std::uint64_t kept) override;
   void read_apart(const std::function<void()>& read) override;
   void close() noexcept override {}
   void before_fork() noexcept override {}
@@ -80,6 +96,7 @@ class EmbeddedAuthority final : public Authority, private lock::EmergencyHost {
   std::mutex mutex_;
   registry::RegistryWriter writer_;
   const registry::RegistryView& view_;
+  budget::Book book_;
   lock::LockRegion& locks_;
   lock::LockEngine& engine_;
   Asked asked_;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include "resmgr/abi/budget_requests.hpp"
 #include "resmgr/abi/events.hpp"
 #include "resmgr/abi/registration.hpp"
 #include "resmgr/abi/requests.hpp"
@@ -197,7 +198,7 @@ Result<Handle> ServedAuthority::register_all(std::span<const NewResource* const>
       [&](const Link::Attempt& reply) -> Result<void> {
         auto registered = registered_of(reply);
         if (!registered) return std::unexpected(std::move(registered.error()));
-        auto outcome = outcome_of(registered->at(0), resources.front()->name, reply.repeated);
+        auto outcome = outcome_of(registered->at(0), *resources.front(), reply.repeated);
         if (!outcome) return std::unexpected(std::move(outcome.error()));
         first = *outcome;
         return {};
@@ -250,8 +251,7 @@ Result<void> ServedAuthority::register_many(std::span<const NewResource> resourc
           if (!registered) return std::unexpected(std::move(registered.error()));
           if (registered->count() != sent) return fail(ErrorCode::InvalidArgument, "batch");
           for (std::uint32_t i = 0; i < sent; ++i) {
-            outcomes[done + i] =
-                outcome_of(registered->at(i), resources[done + i].name, reply.repeated);
+            outcomes[done + i] = outcome_of(registered->at(i), resources[done + i], reply.repeated);
           }
           return {};
         });
@@ -270,12 +270,19 @@ Result<void> ServedAuthority::register_many(std::span<const NewResource> resourc
 }
 
 Result<Handle> ServedAuthority::outcome_of(const wire::RegistrationOutcome& outcome,
-                                           std::string_view name, bool repeated) const {
+                                           const NewResource& resource, bool repeated) const {
   if (!outcome.error) return outcome.handle;
   if (repeated && *outcome.error == ErrorCode::AlreadyExists) {
-    if (const Handle handle = own(name); !handle.is_null()) return handle;
+    if (const Handle handle = own(resource.name); !handle.is_null()) return handle;
   }
-  return fail(*outcome.error, "registration");
+  Error error(*outcome.error, "registration");
+  if (error == ErrorCode::BudgetExceeded) {
+    // Which is not on the wire: as it is by now.
+    const Description& wanted = resource.description;
+    error.with_amounts(cost_of(wanted.type, wanted.size_bytes),
+                       budget::available(budgets_, wanted.owner_driver, wanted.type));
+  }
+  return std::unexpected(std::move(error));
 }
 
 // Whose resources leave together is not told: of two drivers that use each other's the daemon lets
@@ -372,6 +379,38 @@ Result<void> ServedAuthority::remove_dependency(Handle needs, Handle needed) {
       wire::DependencyRequest{
           .change = wire::DependencyChange::Remove, .from = needs, .to = needed},
       {}, ErrorCode::NotFound);
+}
+
+Result<void> ServedAuthority::set_budget(std::uint32_t driver, ResourceType type,
+                                         const ResourceBudget& budget) {
+  return ask(wire::SetBudgetRequest{.driver_id = driver, .type = type, .budget = budget});
+}
+
+// Said twice it is drawn twice: then this process has more in advance.
+Result<budget::Drawn> ServedAuthority::draw(std::uint32_t driver, ResourceType type,
+                                            std::uint64_t least, std::uint64_t most,
+                                            Urgency urgency) {
+  const wire::DrawRequest request{
+      .driver_id = driver, .type = type, .least = least, .most = most, .urgency = urgency};
+  budget::Drawn drawn;
+  auto done = link_->call(
+      [&](std::uint64_t id, std::span<std::byte> out) { return wire::encode(request, id, out); },
+      {},
+      [&](const Link::Attempt& reply) -> Result<void> {
+        auto result = wire::ResultReply::decode(reply.frame);
+        if (!result) return std::unexpected(std::move(result.error()));
+        if (result->error) return std::unexpected(wire::error_of(*result));
+        drawn = {.account = static_cast<std::uint32_t>(result->value[0]),
+                 .amount = result->value[1]};
+        return {};
+      });
+  if (!done) return std::unexpected(std::move(done.error()));
+  return drawn;
+}
+
+Result<void> ServedAuthority::return_credits(std::uint32_t account, ResourceType type,
+                                             std::uint64_t kept) {
+  return ask(wire::ReturnCreditsRequest{.account = account, .type = type, .kept = kept});
 }
 
 // The daemon's changes are short; one that died in the middle of one is replaced in milliseconds.

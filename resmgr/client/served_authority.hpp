@@ -76,6 +76,13 @@ class ServedAuthority : public Authority {
   [[nodiscard]] Result<void> unshare(Handle handle, std::uint32_t by, std::uint32_t with) override;
   [[nodiscard]] Result<void> add_dependency(Handle needs, Handle needed) override;
   [[nodiscard]] Result<void> remove_dependency(Handle needs, Handle needed) override;
+  [[nodiscard]] Result<void> set_budget(std::uint32_t driver, ResourceType type,
+                                        const ResourceBudget& budget) override;
+  [[nodiscard]] Result<budget::Drawn> draw(std::uint32_t driver, ResourceType type,
+                                           std::uint64_t least, std::uint64_t most,
+                                           Urgency urgency) override;
+  [[nodiscard]] Result<void> return_credits(std::uint32_t account, ResourceType type,
+                                            std::uint64_t kept) override;
   void read_apart(const std::function<void()>& read) override;
   /// For requests that are no authority's, such as an operator's.
   [[nodiscard]] Link& link() noexcept { return *link_; }
@@ -87,7 +94,11 @@ class ServedAuthority : public Authority {
  private:
   ServedAuthority(std::unique_ptr<Link> link, const registry::RegistryRegion& registry,
                   std::uint32_t client, Presence presence) noexcept
-      : link_(std::move(link)), view_(registry), client_(client), presence_(std::move(presence)) {}
+      : link_(std::move(link)),
+        view_(registry),
+        budgets_(registry.tables().budgets),
+        client_(client),
+        presence_(std::move(presence)) {}
 
   /// The errors of a request whose answer says no more than that it is done. `done_before`: what
   /// says so where it was sent twice.
@@ -97,10 +108,11 @@ class ServedAuthority : public Authority {
   [[nodiscard]] Result<Handle> register_all(std::span<const NewResource* const> resources);
   [[nodiscard]] Handle own(std::string_view name) const noexcept;
   [[nodiscard]] Result<Handle> outcome_of(const wire::RegistrationOutcome& outcome,
-                                          std::string_view name, bool repeated) const;
+                                          const NewResource& resource, bool repeated) const;
 
   std::unique_ptr<Link> link_;
   registry::RegistryView view_;
+  BudgetTables budgets_;
   std::uint32_t client_;
   /// By which the daemon sees, while there is no connection, that this process has part in the
   /// domain. None where the process can't have one.

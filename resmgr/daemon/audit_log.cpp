@@ -24,8 +24,9 @@ constexpr std::size_t kMaxTextBytes = 1024;
 constexpr std::size_t kMaxUsers = 256;
 
 constexpr std::array<std::string_view, kAuditEvents> kEventNames{
-    "attached", "refused", "detached", "died",       "emergency",       "revoked",  "repaired",
-    "orphaned", "adopted", "poisoned", "unpoisoned", "policy_reloaded", "operated", "lost",
+    "attached",   "refused",         "detached", "died",      "emergency",
+    "revoked",    "repaired",        "orphaned", "adopted",   "poisoned",
+    "unpoisoned", "policy_reloaded", "operated", "overdrawn", "lost",
 };
 
 // Not ASCII, for who reads the file on a terminal: \uNNNN; not UTF-8: the mark for that.

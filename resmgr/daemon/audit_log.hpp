@@ -58,9 +58,10 @@ enum class AuditEvent : std::uint8_t {
   Unpoisoned,      ///< an operator says it is
   PolicyReloaded,  ///< other rules from here on
   Operated,        ///< an operator changed something, or tried to
+  Overdrawn,       ///< an emergency took of a budget what others are not given
   Lost,            ///< lines of this log could not be written
 };
-inline constexpr std::size_t kAuditEvents = 14;
+inline constexpr std::size_t kAuditEvents = 15;
 
 /// As it stands in the file: "policy_reloaded".
 [[nodiscard]] std::string_view to_string(AuditEvent event) noexcept;

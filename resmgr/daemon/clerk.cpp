@@ -145,6 +145,12 @@ Result<Clerk::Answer> Clerk::serve(Client& client, const wire::Frame& frame,
       return plain(intern_driver(client, frame));
     case wire::FrameType::Emergency:
       return plain(plead(client, frame));
+    case wire::FrameType::Draw:
+      return plain(draw(client, frame));
+    case wire::FrameType::ReturnCredits:
+      return plain(return_credits(client, frame));
+    case wire::FrameType::SetBudget:
+      return plain(set_budget(client, frame));
     case wire::FrameType::Repair:
     case wire::FrameType::Unpoison:
     case wire::FrameType::Drain:
@@ -229,6 +235,7 @@ void Clerk::bury(const Client& client) {
   // Who waits comes first; the registry is nobody's wait. But all of it comes before the place is
   // somebody else's.
   const bool done = recover_locks();
+  treasury_.book().close_accounts(client.index);
   herald_.departed(client.index);
   orphan(client);
   quiescer_.look(departed_, state_.recovery().quarantined());
@@ -366,6 +373,7 @@ Result<Role*> Clerk::take_role(Client& client, std::string_view name) {
     auto interned = state_.writer().drivers().intern(name);
     if (!interned) return std::unexpected(std::move(interned.error()));
     number = *interned;
+    treasury_.driver_came(number);
   }
   if (Role* const known = client.role(number)) {
     known->policy = *std::move(allowed);

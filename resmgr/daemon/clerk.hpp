@@ -26,6 +26,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -48,6 +49,7 @@
 #include "resmgr/daemon/ledger.hpp"
 #include "resmgr/daemon/policy.hpp"
 #include "resmgr/daemon/quiescer.hpp"
+#include "resmgr/daemon/treasury.hpp"
 
 namespace resmgr::daemon {
 
@@ -102,15 +104,17 @@ class Clerk {
         ledger_(ledger),
         quiescer_(state),
         desk_(state, quiescer_),
+        treasury_(state),
         herald_(state) {
     places_.resize(state.locks().tables().client_count);
   }
 
   /// From now on. Without it the daemon's own user may do everything, and nobody else anything.
-  void set_policy(std::shared_ptr<const Policy> policy) noexcept {
+  void set_policy(std::shared_ptr<const Policy> policy) {
     policy_ = std::move(policy);
     quiescer_.set_policy(policy_);
     desk_.set_policy(policy_);
+    treasury_.set_policy(policy_);
   }
   /// Asks the policy anew what the client's drivers may. One that it may not be any more registers
   /// nothing; what it has stays.
@@ -120,6 +124,7 @@ class Clerk {
     audit_ = audit;
     quiescer_.set_audit(audit);
     desk_.set_audit(audit);
+    treasury_.set_audit(audit);
   }
   /// Null: clients are told nothing unasked.
   void set_outbox(Outbox* outbox) noexcept {
@@ -232,6 +237,14 @@ class Clerk {
   [[nodiscard]] Result<Reply> plead(const Client& client, const wire::Frame& frame);
   [[nodiscard]] Result<Reply> intern_driver(Client& client, const wire::Frame& frame);
 
+  // clerk_budgets.cpp
+  [[nodiscard]] static Result<void> check_urgency(const Role& role, Urgency urgency);
+  /// Errors: NotPermitted (another client's), those of take_role().
+  [[nodiscard]] Result<Role*> role_for(Client& client, std::uint32_t driver);
+  [[nodiscard]] Result<Reply> draw(Client& client, const wire::Frame& frame);
+  [[nodiscard]] Result<Reply> return_credits(const Client& client, const wire::Frame& frame);
+  [[nodiscard]] Result<Reply> set_budget(const Client& client, const wire::Frame& frame);
+
   // clerk_operators.cpp
   /// What an operator is about to do, for the audit log.
   struct Deed {
@@ -240,8 +253,8 @@ class Clerk {
     std::string_view driver = {};
   };
   [[nodiscard]] Result<Reply> operate(const Client& client, const wire::Frame& frame);
-  template <typename Act>
-  [[nodiscard]] Result<Reply> perform(const Client& client, const Deed& deed, Act&& act);
+  [[nodiscard]] Result<Reply> perform(const Client& client, const Deed& deed,
+                                      const std::function<Result<Reply>()>& act);
   [[nodiscard]] std::string name_of(Handle handle) const;
   [[nodiscard]] Result<Reply> share_for_owner(const Client& client,
                                               const wire::ShareRequest& request);
@@ -273,6 +286,7 @@ class Clerk {
   Ledger& ledger_;
   Quiescer quiescer_;
   EmergencyDesk desk_;
+  Treasury treasury_;
   Herald herald_;
   std::unordered_map<Handle, UniqueFd> files_;
   /// Whose the records of the lock region are: there any client could write it.

@@ -53,8 +53,8 @@ std::string Clerk::driver_of(const wire::ShareRequest& request) const {
   return name ? std::string(name->data()) : "number " + std::to_string(request.driver_id);
 }
 
-template <typename Act>
-Result<Clerk::Reply> Clerk::perform(const Client& client, const Deed& deed, Act&& act) {
+Result<Clerk::Reply> Clerk::perform(const Client& client, const Deed& deed,
+                                    const std::function<Result<Reply>()>& act) {
   const auto allowed = policy_->may_operate(client.identity());
   Result<Reply> done = allowed ? act() : std::unexpected(allowed.error());
   if (audit_) {

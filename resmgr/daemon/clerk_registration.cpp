@@ -126,13 +126,9 @@ Result<registry::PreparedSlot> Clerk::prepare(Client& client, const wire::Record
   Description description = record.description;
   description.owner_client = client.index;
   description.created_at = Clock::coarse();
-  Role* role = client.role(description.owner_driver);
-  if (!role && description.owner_driver == 0) {
-    auto unnamed = take_role(client, {});
-    if (!unnamed) return std::unexpected(std::move(unnamed.error()));
-    role = *unnamed;
-  }
-  if (!role) return fail(ErrorCode::NotPermitted, "another client's driver");
+  auto known = role_for(client, description.owner_driver);
+  if (!known) return std::unexpected(std::move(known.error()));
+  Role* const role = *known;
   if (record.lazy && record.quiesce_hook) {
     return fail(ErrorCode::InvalidArgument, "hardware whose memory is still to be made");
   }
@@ -167,6 +163,7 @@ Result<void> Clerk::check_registration(Client& client, const Role& role,
   }
   auto allowed = role.policy.may_register(description.type, description.class_name,
                                           description.priority, role.resources);
+  if (allowed) allowed = check_urgency(role, description.urgency);
   if (!allowed) tell(AuditEvent::Refused, client, {}, allowed.error().message());
   return allowed;
 }

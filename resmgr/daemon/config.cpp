@@ -113,10 +113,6 @@ ConfigResult read_config(std::string_view text, std::string_view file_name, Acco
   ReadContext context{.mistakes = mistakes, .accounts = accounts, .whole = whole};
   ConfigReader reader(result.config, context);
   for (const TomlMember& member : root) reader.read(member);
-  for (std::size_t i = 0; i < result.config.budgets.size(); ++i) {
-    BudgetRule& rule = result.config.budgets[i];
-    if (reader.given().budgets[i].find("soft") == nullptr) rule.soft = rule.hard;
-  }
   if (whole) check_config(result.config, reader.given(), mistakes);
   result.mistakes = std::move(mistakes).in_order();
   return result;

@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "resmgr/abi/capacities.hpp"
+#include "resmgr/base/budgets.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/log.hpp"
 #include "resmgr/base/types.hpp"
@@ -119,11 +120,20 @@ struct DriverRule {
 /// [[budget]]: amounts are bytes of memory, tokens a second of performance, resources of the rest.
 struct BudgetRule {
   std::uint32_t line = 0;
-  std::string driver = {};  ///< a pattern; each driver that matches has a budget of its own
+  std::string driver = {};  ///< a pattern; each driver that matches has a budget of its own; or
+                            ///< empty: all drivers together
   ResourceType type = ResourceType::Hardware;
-  std::uint64_t hard = 0;
-  std::uint64_t soft = 0;     ///< pressure begins; `hard` where the file says nothing
-  std::uint64_t reserve = 0;  ///< of `hard`, kept for Emergency
+  std::uint64_t max = 0;
+  std::uint64_t reserved = 0;  ///< of `max`, for emergencies
+  std::uint32_t warning = 75;  ///< percent of `max`
+  std::uint32_t critical = 90;
+
+  [[nodiscard]] ResourceBudget budget() const noexcept {
+    return {.max = max,
+            .reserved = reserved,
+            .warning_percent = static_cast<std::uint8_t>(warning),
+            .critical_percent = static_cast<std::uint8_t>(critical)};
+  }
 
   friend bool operator==(const BudgetRule&, const BudgetRule&) = default;
 };

@@ -114,18 +114,26 @@ void check_budgets(const Config& config, const GivenConfig& given, Mistakes& mis
   check_reached(
       "[[budget]]", config.budgets, given.budgets,
       [](const BudgetRule& a, const BudgetRule& b) {
-        return a.type == b.type && pattern_covers(a.driver, b.driver);
+        if (a.type != b.type || a.driver.empty() != b.driver.empty()) return false;
+        return a.driver.empty() || pattern_covers(a.driver, b.driver);
       },
       mistakes);
   const bool drivers_known = std::ranges::all_of(given.drivers, &Given::is_whole);
   for (std::size_t i = 0; i < config.budgets.size(); ++i) {
     const BudgetRule& rule = config.budgets[i];
     const Given& said = given.budgets[i];
-    if (said.find("hard") != nullptr) {
-      check_bound(said, "soft", rule.soft, rule.hard, "'hard' is no more", mistakes);
-      check_bound(said, "reserve", rule.reserve, rule.hard, "'hard' is no more", mistakes);
+    if (said.find("max") != nullptr) {
+      check_bound(said, "reserved", rule.reserved, rule.max, "'max' is no more", mistakes);
     }
-    for (const std::string_view key : {"hard", "soft", "reserve"}) {
+    // Of two that are wrong together, one that was written.
+    const bool by_default = said.find("warning") == nullptr;
+    check_bound(said, "warning", rule.warning, rule.critical, "'critical' is no more", mistakes);
+    if (by_default && rule.critical < rule.warning) {
+      mistakes.add(said.find("critical")->value.place,
+                   "'critical' is " + std::to_string(rule.critical) + ", but 'warning' is " +
+                       std::to_string(rule.warning) + " where nothing else is said");
+    }
+    for (const std::string_view key : {"max", "reserved"}) {
       const TomlMember* amount = said.find(key);
       if (amount == nullptr || said.find("type") == nullptr || rule.type == ResourceType::Memory ||
           !std::holds_alternative<std::string>(amount->value.content)) {

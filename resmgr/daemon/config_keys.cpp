@@ -219,16 +219,20 @@ std::span<const Key<BudgetRule>> budget_keys() noexcept {
   using S = BudgetRule;
   static const auto keys = std::to_array<Key<S>>({
       {"driver", setting::Text<S>{kField<&S::driver>, pattern_complaint},
-       "pattern of the drivers that have it", true},
+       "pattern of the drivers that have it; without it all have it together"},
       {"type",
        setting::Choice<S>{
            [](S& rule, std::size_t index) { rule.type = static_cast<ResourceType>(index); },
            type_words()},
        "type of the resources that count", true},
-      {"hard", setting::Amount<S>{kField<&S::hard>, 1}, "amount that is never exceeded", true},
-      {"soft", setting::Amount<S>{kField<&S::soft>, 1}, "amount at which pressure begins"},
-      {"reserve", setting::Amount<S>{kField<&S::reserve>, 0},
-       "part of the hard amount that is kept for emergencies"},
+      {"max", setting::Amount<S>{kField<&S::max>, 1},
+       "amount that is exceeded in emergencies alone", true},
+      {"reserved", setting::Amount<S>{kField<&S::reserved>, 0},
+       "part of it that is kept for emergencies"},
+      {"warning", setting::Count<S>{kField<&S::warning>, 1, 100},
+       "percent of it at which pressure begins"},
+      {"critical", setting::Count<S>{kField<&S::critical>, 1, 100},
+       "percent of it at which pressure is high"},
   });
   return keys;
 }

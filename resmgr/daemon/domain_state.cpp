@@ -69,6 +69,7 @@ Result<std::unique_ptr<DomainState>> DomainState::take_over(DomainRegions region
   (void)state->recovery_.run(state->view_.slot_end());
   state->complete_removals();
   state->complete_memory();
+  state->recount_budgets();
   return state;
 }
 
@@ -97,14 +98,28 @@ void DomainState::complete_memory() {
   });
 }
 
+// What a predecessor charged when it died may not be registered, or not be charged yet.
+void DomainState::recount_budgets() {
+  const std::uint32_t drivers = load_acquire(registry_.tables().root->driver_count);
+  book_.recount(drivers, [this](const budget::Book::Add& add) {
+    view_.for_each([&](const registry::EntryCopy& entry) {
+      add(entry.owner_driver, entry.type, cost_of(entry.type, entry.size_bytes));
+      return true;
+    });
+  });
+}
+
 DomainState::DomainState(registry::RegistryRegion registry, const registry::RegistryWriter& writer,
                          lock::LockRegion locks)
     : registry_(std::move(registry)),
       view_(registry_),
       writer_(writer),
+      book_(registry_.tables().budgets),
       locks_(std::move(locks)),
       engine_(locks_.tables(), *this),
-      recovery_(engine_) {}
+      recovery_(engine_) {
+  writer_.set_accountant(&book_);
+}
 
 void DomainState::describe(Participant& who, std::uint32_t driver) const noexcept {
   if (const auto name = view_.drivers().name(driver)) who.driver = *name;

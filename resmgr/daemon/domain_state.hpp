@@ -24,6 +24,7 @@
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/log.hpp"
 #include "resmgr/base/unique_fd.hpp"
+#include "resmgr/budget/book.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/names.hpp"
 #include "resmgr/lock/recovery.hpp"
@@ -66,6 +67,7 @@ class DomainState : private lock::Names {
   [[nodiscard]] registry::RegistryWriter& writer() noexcept { return writer_; }
   [[nodiscard]] const registry::RegistryView& view() const noexcept { return view_; }
   [[nodiscard]] lock::LockEngine& engine() noexcept { return engine_; }
+  [[nodiscard]] budget::Book& book() noexcept { return book_; }
   [[nodiscard]] lock::Recovery& recovery() noexcept { return recovery_; }
   [[nodiscard]] lock::LockRegion& locks() noexcept { return locks_; }
   [[nodiscard]] const registry::RegistryRegion& registry() const noexcept { return registry_; }
@@ -76,6 +78,7 @@ class DomainState : private lock::Names {
 
   void complete_removals();
   void complete_memory();
+  void recount_budgets();
 
   // lock::Names. The authority waits for nothing and holds nothing, so nobody asks it much.
   void describe(Participant& who, std::uint32_t driver) const noexcept override;
@@ -88,6 +91,7 @@ class DomainState : private lock::Names {
   registry::RegistryRegion registry_;
   registry::RegistryView view_;
   registry::RegistryWriter writer_;
+  budget::Book book_;
   lock::LockRegion locks_;
   lock::LockEngine engine_;
   lock::Recovery recovery_;

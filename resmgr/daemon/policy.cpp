@@ -107,7 +107,8 @@ Policy::Policy(const Config& config, uid_t own_uid)
       limits_(config.limits),
       grace_(config.grace),
       operators_(config.operators.whom),
-      attach_(config.attach) {
+      attach_(config.attach),
+      budgets_(config.budgets) {
   drivers_.reserve(config.drivers.size());
   for (const DriverRule& rule : config.drivers) {
     drivers_.push_back({rule.name, rule.whom, rule.line, DriverPolicy(file_name_, rule)});
@@ -143,6 +144,14 @@ Result<void> Policy::may_operate(const Identity& who) const {
                                      " is neither root nor the daemon's, and no one "
                                      "whom [operators] in " +
                                      file_name_ + " names"));
+}
+
+ResourceBudget Policy::budget(std::string_view driver, ResourceType type) const noexcept {
+  const auto rule = std::ranges::find_if(budgets_, [&](const BudgetRule& candidate) {
+    if (candidate.type != type || candidate.driver.empty() != driver.empty()) return false;
+    return driver.empty() || pattern_matches(candidate.driver, driver);
+  });
+  return rule == budgets_.end() ? ResourceBudget() : rule->budget();
 }
 
 Result<DriverPolicy> Policy::driver(std::string_view name, const Identity& who) const {

@@ -102,6 +102,10 @@ class Policy {
   /// reason as its detail.
   [[nodiscard]] Result<DriverPolicy> driver(std::string_view name, const Identity& who) const;
 
+  /// What the driver of that name may have, or all together, where it is empty. No limit where no
+  /// rule is about it.
+  [[nodiscard]] ResourceBudget budget(std::string_view driver, ResourceType type) const noexcept;
+
   [[nodiscard]] const Limits& limits() const noexcept { return limits_; }
   [[nodiscard]] const Grace& grace() const noexcept { return grace_; }
 
@@ -120,6 +124,7 @@ class Policy {
   Whom operators_;
   std::vector<AttachRule> attach_;
   std::vector<NamedRule> drivers_;
+  std::vector<BudgetRule> budgets_;
 };
 
 }  // namespace resmgr::daemon

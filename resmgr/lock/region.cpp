@@ -11,7 +11,7 @@ namespace resmgr::lock {
 namespace {
 
 // In the order of enum rm_lock_table.
-std::array<TableShape, 11> shapes(const Capacities& c) noexcept {
+std::array<TableShape, 13> shapes(const Capacities& c) noexcept {
   return {{{c.slots, sizeof(rm_slot)},
            {c.nodes, sizeof(rm_node)},
            {c.cells, sizeof(rm_cell)},
@@ -22,7 +22,9 @@ std::array<TableShape, 11> shapes(const Capacities& c) noexcept {
            {RM_ORDER_EDGES, sizeof(rm_order_edge)},
            {(std::uint64_t{c.nodes} + 63) / 64, sizeof(std::uint64_t)},
            {(std::uint64_t{c.cells} + 63) / 64, sizeof(std::uint64_t)},
-           {(std::uint64_t{c.nodes} + 63) / 64, sizeof(std::uint64_t)}}};
+           {(std::uint64_t{c.nodes} + 63) / 64, sizeof(std::uint64_t)},
+           {c.slots, sizeof(std::uint64_t)},
+           {accounts_for(c.clients), sizeof(rm_credits)}}};
 }
 
 }  // namespace
@@ -88,11 +90,14 @@ LockRegion::LockRegion(UniqueFd fd, Mapping mapping, const rm_region_header& hea
   at(tables_.nodes_taken, RM_TABLE_NODES_TAKEN);
   at(tables_.cells_taken, RM_TABLE_CELLS_TAKEN);
   at(tables_.nodes_ready, RM_TABLE_NODES_READY);
+  at(tables_.meters, RM_TABLE_METERS);
+  at(tables_.credits, RM_TABLE_CREDITS);
   tables_.slot_count = header_.slots;
   tables_.node_count = header_.nodes;
   tables_.cell_count = header_.cells;
   tables_.context_count = header_.contexts;
   tables_.client_count = header_.clients;
+  tables_.credit_count = accounts_for(header_.clients);
 }
 
 std::uint64_t LockRegion::resident_bytes() const noexcept {

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "resmgr/abi/budget_layout.h"
 #include "resmgr/abi/layout.h"
 #include "resmgr/base/atomic.hpp"
 
@@ -33,11 +34,14 @@ struct LockTables {
   std::uint64_t* nodes_taken = nullptr;
   std::uint64_t* cells_taken = nullptr;
   std::uint64_t* nodes_ready = nullptr;
+  std::uint64_t* meters = nullptr;
+  rm_credits* credits = nullptr;
   std::uint32_t slot_count = 0;
   std::uint32_t node_count = 0;
   std::uint32_t cell_count = 0;
   std::uint32_t context_count = 0;  ///< ids are 1 to context_count
   std::uint32_t client_count = 0;
+  std::uint32_t credit_count = 0;
 
   [[nodiscard]] rm_slot* slot(std::uint32_t index) const noexcept {
     return index < slot_count ? slots + index : nullptr;

@@ -73,6 +73,10 @@ Tables tables_of(std::byte* base, const rm_region_header& header) noexcept {
       .shares = {table<Word>(base, header, RM_TABLE_SHARES), header.share_records},
       .classes = {table<Word>(base, header, RM_TABLE_CLASSES), header.classes},
       .drivers = {table<Word>(base, header, RM_TABLE_DRIVERS), header.drivers},
+      .budgets = {.rows = table<rm_budget>(base, header, RM_TABLE_BUDGETS),
+                  .accounts = table<rm_account>(base, header, RM_TABLE_ACCOUNTS),
+                  .drivers = header.drivers,
+                  .account_count = accounts_for(header.clients)},
       .secrets = NameSecrets::of_domain(header.domain_id),
       .identity_end = Word{header.slots} << 32,
       .flags = header.flags,
@@ -91,6 +95,9 @@ std::array<TableShape, kRegistryTables> registry_shapes(const Capacities& capaci
   shapes[RM_TABLE_SHARES] = {capacities.shares, sizeof(rm_share)};
   shapes[RM_TABLE_CLASSES] = {capacities.classes, sizeof(rm_tag)};
   shapes[RM_TABLE_DRIVERS] = {capacities.drivers, sizeof(rm_tag)};
+  shapes[RM_TABLE_BUDGETS] = {std::uint64_t{capacities.drivers} * RM_RESOURCE_TYPES,
+                              sizeof(rm_budget)};
+  shapes[RM_TABLE_ACCOUNTS] = {accounts_for(capacities.clients), sizeof(rm_account)};
   return shapes;
 }
 

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "resmgr/abi/budget_tables.hpp"
 #include "resmgr/abi/capacities.hpp"
 #include "resmgr/abi/region_header.hpp"
 #include "resmgr/abi/registry_layout.h"
@@ -27,7 +28,7 @@
 
 namespace resmgr::registry {
 
-inline constexpr std::size_t kRegistryTables = 7;
+inline constexpr std::size_t kRegistryTables = 9;
 
 /// Counts and sizes of the registry's tables, in the order of rm_registry_table.
 /// REQUIRES: check_capacities() agrees.
@@ -47,6 +48,7 @@ struct Tables {
   Records<rm_share> shares;
   Records<rm_tag> classes;
   Records<rm_tag> drivers;
+  BudgetTables budgets;
   NameSecrets secrets;  ///< of the hashes in the index
   /// Identities in the index are below it: none has a slot that is not there.
   Word identity_end = 0;

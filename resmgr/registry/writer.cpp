@@ -214,8 +214,21 @@ Result<PreparedSlot> RegistryWriter::prepare(std::string_view name,
   auto class_id = check_rest(description);
   if (!class_id) return std::unexpected(std::move(class_id.error()));
   if (index_.contains(key, name)) return fail(ErrorCode::AlreadyExists);
+  const std::uint64_t cost = cost_of(description.type, description.size_bytes);
+  if (accountant_ != nullptr) {
+    if (auto charged = accountant_->charge(description.owner_driver, description.type, cost,
+                                           description.urgency);
+        !charged) {
+      return std::unexpected(std::move(charged.error()));
+    }
+  }
   auto slot = take_slot();
-  if (!slot) return std::unexpected(std::move(slot.error()));
+  if (!slot) {
+    if (accountant_ != nullptr) {
+      accountant_->give_back(description.owner_driver, description.type, cost);
+    }
+    return std::unexpected(std::move(slot.error()));
+  }
   // Nothing refuses from here on.
   use_class(*class_id, class_of(description));
 
@@ -294,6 +307,13 @@ Result<void> RegistryWriter::abandon(const PreparedSlot& prepared) noexcept {
   return {};
 }
 
+void RegistryWriter::give_budget_back(const Word* entry) noexcept {
+  if (accountant_ == nullptr) return;
+  const auto copy = load_record<rm_entry>(entry);
+  const auto type = static_cast<ResourceType>(copy.type);
+  accountant_->give_back(copy.owner_driver, type, cost_of(type, copy.size_bytes));
+}
+
 void RegistryWriter::clear_entry(std::uint32_t slot) noexcept {
   Word* const entry = tables_.entries.at(slot);
   const std::uint32_t generation = generation_of(entry);
@@ -301,6 +321,7 @@ void RegistryWriter::clear_entry(std::uint32_t slot) noexcept {
   // First, so that no name leads to a handle that is stale already.
   index_.erase(name_key(name.text(), tables_.secrets).hash, Handle(slot, generation));
   store_release(entry[0], vacant(generation));
+  give_budget_back(entry);
   pairs_.drop_all(entry);
   shares_.drop_all(entry);
   dependencies_.drop_all(slot);

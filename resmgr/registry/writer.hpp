@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "resmgr/abi/description.hpp"
+#include "resmgr/base/budgets.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/handle.hpp"
 #include "resmgr/base/types.hpp"
@@ -69,6 +70,10 @@ class RegistryWriter {
   /// Errors: InvalidArgument (the region is mapped for reading).
   [[nodiscard]] static Result<RegistryWriter> open(const RegistryRegion& region) noexcept;
 
+  /// Who is asked before a slot is prepared, and told when it is free again; null: nobody.
+  /// Borrowed.
+  void set_accountant(Accountant* accountant) noexcept { accountant_ = accountant; }
+
   /// Completes or undoes what a writer before this one left unfinished; repeatable. Slow: looks at
   /// every entry ever used. To be called by a new authority before anything else.
   Recovery recover();
@@ -78,7 +83,8 @@ class RegistryWriter {
   [[nodiscard]] Result<void> check(std::string_view name, const Description& description) noexcept;
   /// Reserves a name and a slot. Errors: InvalidName (of the resource or its class), AlreadyExists,
   /// InvalidArgument (see check_description(), PairWriter::check(); no such owner driver),
-  /// CapacityExceeded (slots, pairs, classes). What it refuses leaves no trace.
+  /// CapacityExceeded (slots, pairs, classes), those of the accountant. What it refuses leaves no
+  /// trace.
   [[nodiscard]] Result<PreparedSlot> prepare(std::string_view name,
                                              const Description& description) noexcept;
   /// Makes it a resource: found by name, in state Ready, or Allocated, where its memory is still to
@@ -150,6 +156,8 @@ class RegistryWriter {
   void publish_needed(std::vector<bool>& live);
   [[nodiscard]] Result<Word*> pending_entry(Handle handle) const noexcept;
   void clear_entry(std::uint32_t slot) noexcept;
+  /// What the budgets were charged for a slot that is about to be free.
+  void give_budget_back(const Word* entry) noexcept;
 
   struct KnownClass {
     Tag name{};
@@ -168,6 +176,7 @@ class RegistryWriter {
   TagWriter classes_;
   std::uint32_t fresh_class_ = 0;  ///< the newest, while one prepared slot alone has it; 0: none
   TagWriter drivers_;
+  Accountant* accountant_ = nullptr;
 };
 
 }  // namespace resmgr::registry

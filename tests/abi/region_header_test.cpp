@@ -170,7 +170,7 @@ TEST(RegionHeader, RefusesWhatItCantDescribe) {
                ErrorCode::InvalidArgument, "capacity");
   expect_error(make_header(kMagic, {}, {.flags = 0x100}, kFixedBytes, kTables),
                ErrorCode::InvalidArgument, "flags");
-  const std::array<TableShape, 13> many{};
+  const std::array<TableShape, 17> many{};
   expect_error(make_header(kMagic, {}, identity, kFixedBytes, many), ErrorCode::InvalidArgument,
                "tables");
 }

@@ -229,7 +229,7 @@ TEST(Registration, EveryFieldOfARecordIsJudged) {
   refused("alignment", [](R& r) { r.alignment = 3; });
   refused("NUMA node", [](R& r) { r.numa_node = -2; });
   refused("owner", [](R& r) { r.owner_driver = RM_MAX_DRIVERS; });
-  refused("attribute", [](R& r) { r.attributes = 0x10; });
+  refused("attribute", [](R& r) { r.attributes = 0x20; });
   refused("lazy with an fd", [](R& r) { r.attributes = RM_WIRE_RECORD_LAZY; });
   EXPECT_EQ(record_code(good,
                         [](R& r) {

@@ -70,13 +70,5 @@ TEST(WireLayout, AFrameIsTheseBytes) {
   EXPECT_EQ(std::memcmp(frame.data(), expected.data(), expected.size()), 0);
 }
 
-// Types are numbered for good; those kept for budgets are free.
-TEST(WireLayout, NoTypeIsAmongThoseKept) {
-  for (const Sample& sample : samples()) {
-    const auto lower = static_cast<unsigned>(read_frame(sample.frame).value().type) & 0xffu;
-    EXPECT_FALSE(lower >= RM_WIRE_BUDGET_FIRST && lower <= RM_WIRE_BUDGET_LAST) << sample.name;
-  }
-}
-
 }  // namespace
 }  // namespace resmgr::wire::test

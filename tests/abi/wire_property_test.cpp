@@ -17,7 +17,7 @@
 namespace resmgr::wire::test {
 namespace {
 
-constexpr std::size_t kTypes = 29;
+constexpr std::size_t kTypes = 32;
 
 TEST(Wire, EveryTypeHasASample) {
   std::set<FrameType> types;

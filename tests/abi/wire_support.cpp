@@ -5,6 +5,7 @@
 #include <array>
 #include <utility>
 
+#include "resmgr/abi/budget_requests.hpp"
 #include "resmgr/abi/events.hpp"
 #include "resmgr/abi/registration.hpp"
 #include "resmgr/abi/replies.hpp"
@@ -110,6 +111,19 @@ std::vector<Sample> make_samples() {
       {"unpoison", frame_of(RemedyRequest{Remedy::Unpoison, kHandle})},
       {"drain", frame_of(DrainRequest{DrainStep::Begin, tag})},
       {"cancel-drain", frame_of(DrainRequest{DrainStep::Cancel, "d"})},
+      {"set-budget",
+       frame_of(SetBudgetRequest{
+           .driver_id = 4095, .type = ResourceType::Memory, .budget = {.max = 64, .reserved = 8}})},
+      {"set-budget-by-name",
+       frame_of(SetBudgetRequest{.driver = tag,
+                                 .type = ResourceType::Custom,
+                                 .budget = {.warning_percent = 1, .critical_percent = 255}})},
+      {"draw", frame_of(DrawRequest{.driver_id = 4095,
+                                    .type = ResourceType::Memory,
+                                    .least = 5,
+                                    .most = ~0ull,
+                                    .urgency = Urgency::Emergency})},
+      {"return-credits", frame_of(ReturnCreditsRequest{.account = ~0u, .kept = ~0ull})},
       {"welcome", frame_of(Welcome{.regions = kRegions, .driver = 4095, .version = text})},
       {"result", frame_of(ResultReply{.value = {1, ~0ull}, .has_fd = true})},
       {"result-error", frame_of(ResultReply{.error = ErrorCode::BudgetExceeded,
@@ -255,6 +269,12 @@ Result<Bytes> echo(std::span<const std::byte> bytes) {
     case FrameType::Drain:
     case FrameType::CancelDrain:
       return echo_as<DrainRequest>(*frame);
+    case FrameType::SetBudget:
+      return echo_as<SetBudgetRequest>(*frame);
+    case FrameType::Draw:
+      return echo_as<DrawRequest>(*frame);
+    case FrameType::ReturnCredits:
+      return echo_as<ReturnCreditsRequest>(*frame);
     case FrameType::Welcome:
       return echo_as<Welcome>(*frame);
     case FrameType::Result:

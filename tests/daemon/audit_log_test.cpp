@@ -114,10 +114,10 @@ TEST_F(Audits, NameEachEvent) {
   for (std::size_t i = 0; i < kAuditEvents; ++i) {
     names.push_back(to_string(static_cast<AuditEvent>(i)));
   }
-  EXPECT_EQ(names,
-            (std::vector<std::string_view>{"attached", "refused", "detached", "died", "emergency",
-                                           "revoked", "repaired", "orphaned", "adopted", "poisoned",
-                                           "unpoisoned", "policy_reloaded", "operated", "lost"}));
+  EXPECT_EQ(names, (std::vector<std::string_view>{
+                       "attached", "refused", "detached", "died", "emergency", "revoked",
+                       "repaired", "orphaned", "adopted", "poisoned", "unpoisoned",
+                       "policy_reloaded", "operated", "overdrawn", "lost"}));
 }
 
 TEST_F(Audits, AreNotForgedByNames) {

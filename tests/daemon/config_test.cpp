@@ -92,7 +92,8 @@ TEST(ReadConfig, TakesRulesInTheirOrder) {
       "classes = [\"dma-channel\", \"gpu-*\"]\nmax_resources = 9\nmax_priority = \"high\"\n"
       "emergency = true\n"
       "[[driver]]\nname = \"viewer\"\nmay_register = false\n"
-      "[[budget]]\ndriver = \"dma-*\"\ntype = \"memory\"\nhard = \"1MiB\"\nreserve = 16\n");
+      "[[budget]]\ndriver = \"dma-*\"\ntype = \"memory\"\nmax = \"1MiB\"\nreserved = 16\n"
+      "[[budget]]\ntype = \"memory\"\nmax = 5\nwarning = 50\ncritical = 60\n");
   ASSERT_EQ(config.attach.size(), 2u);
   EXPECT_EQ(config.attach[0],
             (AttachRule{.line = 1, .whom = {.users = {1000, 5}, .groups = {44}}, .allow = true}));
@@ -107,13 +108,16 @@ TEST(ReadConfig, TakesRulesInTheirOrder) {
                                            .max_priority = ResourcePriority::High,
                                            .emergency = true}));
   EXPECT_EQ(config.drivers[1], (DriverRule{.line = 14, .name = "viewer", .may_register = false}));
-  ASSERT_EQ(config.budgets.size(), 1u);
+  ASSERT_EQ(config.budgets.size(), 2u);
   EXPECT_EQ(config.budgets[0], (BudgetRule{.line = 17,
                                            .driver = "dma-*",
                                            .type = ResourceType::Memory,
-                                           .hard = 1u << 20,
-                                           .soft = 1u << 20,
-                                           .reserve = 16}));
+                                           .max = 1u << 20,
+                                           .reserved = 16}));
+  EXPECT_EQ(
+      config.budgets[1],
+      (BudgetRule{
+          .line = 22, .type = ResourceType::Memory, .max = 5, .warning = 50, .critical = 60}));
 }
 
 /// A file with one mistake.
@@ -219,7 +223,7 @@ const std::vector<Wrong> kOutOfRange{
      "'classes' has an entry that must be 1 to 31 letters"},
     {"EmptyList", "[[attach]]\nusers = []\n", 2, "leave it out for everybody"},
     {"RequiredKey", "[log]\n[[budget]]\ndriver = \"a\"\ntype = \"memory\"\n", 2,
-     "[[budget]] lacks 'hard': amount that is never exceeded"},
+     "[[budget]] lacks 'max': amount that is exceeded in emergencies alone"},
 };
 
 const std::vector<Wrong> kTwice{
@@ -230,8 +234,8 @@ const std::vector<Wrong> kTwice{
     {"Type", "[[driver]]\nname = \"a\"\ntypes = [\"memory\", \"Memory\"]\n", 3, "twice"},
     {"Class", "[[driver]]\nname = \"a\"\nclasses = [\"x\", \"y\", \"x\"]\n", 3, "twice"},
     {"Budget",
-     "[[budget]]\ndriver = \"a*\"\ntype = \"memory\"\nhard = 1\n"
-     "[[budget]]\ndriver = \"ab\"\ntype = \"memory\"\nhard = 2\n",
+     "[[budget]]\ndriver = \"a*\"\ntype = \"memory\"\nmax = 1\n"
+     "[[budget]]\ndriver = \"ab\"\ntype = \"memory\"\nmax = 2\n",
      5, "this [[budget]] is never come to: the one in line 1 takes all of it"},
     {"DriverRule",
      "[[driver]]\nname = \"*\"\nusers = [\"root\"]\n[[driver]]\nname = \"a\"\nusers = [0]\n", 4,
@@ -256,14 +260,19 @@ const std::vector<Wrong> kContradicting{
      "'types' has no effect: 'may_register' is false"},
     {"ResourcesOfADriver", "[domain]\nslots = 5\n[[driver]]\nname = \"a\"\nmax_resources = 6\n", 5,
      "'max_resources' is 6, but at most 5 make sense"},
-    {"SoftAndHard", "[[budget]]\ndriver = \"a\"\ntype = \"custom\"\nhard = 5\nsoft = 6\n", 5,
-     "'soft' is 6, but at most 5 make sense: 'hard' is no more"},
-    {"ReserveAndHard", "[[budget]]\ndriver = \"a\"\ntype = \"custom\"\nhard = 5\nreserve = 6\n", 5,
-     "'reserve' is 6"},
-    {"BytesOfHardware", "[[budget]]\ndriver = \"a\"\ntype = \"hardware\"\nhard = \"1KiB\"\n", 4,
-     "'hard' must be an integer: only memory is counted in bytes"},
+    {"WarningAndCritical", "[[budget]]\ntype = \"custom\"\nmax = 5\nwarning = 80\ncritical = 70\n",
+     4, "'warning' is 80, but at most 70 make sense: 'critical' is no more"},
+    {"CriticalAlone", "[[budget]]\ntype = \"custom\"\nmax = 5\ncritical = 70\n", 4,
+     "'critical' is 70, but 'warning' is 75 where nothing else is said"},
+    {"BudgetOfAllTwice",
+     "[[budget]]\ntype = \"custom\"\nmax = 5\n[[budget]]\ntype = \"custom\"\nmax = 6\n", 4,
+     "this [[budget]] is never come to: the one in line 1 takes all of it"},
+    {"ReservedAndMax", "[[budget]]\ndriver = \"a\"\ntype = \"custom\"\nmax = 5\nreserved = 6\n", 5,
+     "'reserved' is 6, but at most 5 make sense: 'max' is no more"},
+    {"BytesOfHardware", "[[budget]]\ndriver = \"a\"\ntype = \"hardware\"\nmax = \"1KiB\"\n", 4,
+     "'max' must be an integer: only memory is counted in bytes"},
     {"BudgetOfNoDriver",
-     "[[driver]]\nname = \"a*\"\n[[budget]]\ndriver = \"b*\"\ntype = \"memory\"\nhard = 1\n", 4,
+     "[[driver]]\nname = \"a*\"\n[[budget]]\ndriver = \"b*\"\ntype = \"memory\"\nmax = 1\n", 4,
      "'driver' has no effect: no [[driver]] allows such a driver"},
     {"AuditIntoTheSocket", "[socket]\npath = \"/a\"\n[log]\naudit = \"/a\"\n", 4,
      "'audit' has no effect: 'path' of [socket] is the same file"},

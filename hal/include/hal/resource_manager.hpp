@@ -54,6 +54,7 @@
 #include <utility>
 #include <vector>
 
+#include <hal/budgets.hpp>
 #include <hal/connection.hpp>
 #include <hal/export.hpp>
 #include <hal/options.hpp>
@@ -77,6 +78,7 @@ class HAL_EXPORT Context {
   [[nodiscard]] std::uint32_t id() const noexcept;
 
  private:
+  friend class Budgeting;
   friend class ResourceManager;
   Context(std::shared_ptr<resmgr::client::Domain> domain, resmgr::lock::Context* impl) noexcept;
 
@@ -84,7 +86,7 @@ class HAL_EXPORT Context {
   resmgr::lock::Context* impl_ = nullptr;
 };
 
-class HAL_EXPORT ResourceManager {
+class HAL_EXPORT ResourceManager : public Budgeting {
  public:
   /// A new embedded domain. Errors: InvalidArgument (a capacity or an enumeration out of range),
   /// CapacityExceeded (descriptors), System.
@@ -412,7 +414,6 @@ class HAL_EXPORT ResourceManager {
   [[nodiscard]] Handle lookup(std::string_view name) const noexcept;
   [[nodiscard, gnu::cold]] Result<Handle> find_or_say_why(std::string_view name) const noexcept;
 
-  [[nodiscard]] Result<resmgr::lock::Context*> context_of(Context* given) const noexcept;
   /// The number by which on_revoke() knows it; 0 for null.
   [[nodiscard]] Result<std::uint32_t> holder_of(Context* given) const noexcept;
   /// Who acquires, if it is `given` marked as a task of the calling thread, if that runs tasks.
@@ -470,8 +471,6 @@ class HAL_EXPORT ResourceManager {
   Result<OpenedResource> open_typed(std::string_view name, const ResourceMetadata& metadata,
                                     const TypeOfMemory& type, const AcquireOptions& options,
                                     std::source_location where);
-
-  std::shared_ptr<resmgr::client::Domain> domain_;
 };
 
 }  // namespace hal

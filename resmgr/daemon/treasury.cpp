@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "resmgr/daemon/treasury.hpp"
+
+#include <utility>
+
+#include "resmgr/base/atomic.hpp"
+
+namespace resmgr::daemon {
+
+Treasury::Treasury(DomainState& state) : state_(state) {
+  book().on_overdraft([this](const budget::Overdraft& overdraft) { record(overdraft); });
+}
+
+Treasury::~Treasury() { book().on_overdraft({}); }
+
+void Treasury::set_policy(std::shared_ptr<const Policy> policy) {
+  const std::shared_ptr<const Policy> before = std::exchange(policy_, std::move(policy));
+  const std::uint32_t drivers = load_acquire(state_.registry().tables().root->driver_count);
+  for (std::uint32_t driver = 0; driver < drivers; ++driver) apply(driver, before.get());
+}
+
+void Treasury::driver_came(std::uint32_t driver) {
+  if (driver != 0) apply(driver, policy_.get());
+}
+
+void Treasury::apply(std::uint32_t driver, const Policy* before) {
+  if (!policy_) return;
+  const std::string name = name_of(driver);
+  if (name.empty() && driver != 0) return;
+  for (unsigned column = 0; column < kResourceTypes; ++column) {
+    const auto type = static_cast<ResourceType>(column);
+    const rm_budget* const row = book().tables().row(driver, type);
+    if (row == nullptr) return;
+    const ResourceBudget budget = policy_->budget(name, type);
+    const bool by_operator = (load_relaxed(row->flags) & RM_BUDGET_CHANGED) != 0;
+    if (by_operator && (before == nullptr || before->budget(name, type) == budget)) continue;
+    if (budget::read_usage(*row).budget == budget) continue;
+    (void)book().set(driver, type, budget);
+  }
+}
+
+std::string Treasury::name_of(std::uint32_t driver) const {
+  const auto name = state_.view().drivers().name(driver);
+  return name ? std::string(name->data()) : std::string();
+}
+
+void Treasury::record(const budget::Overdraft& overdraft) const noexcept try {
+  if (!audit_) return;
+  const std::string driver = name_of(overdraft.driver);
+  std::string detail(to_string(overdraft.type));
+  detail += ": " + std::to_string(overdraft.amount) + " charged, " +
+            std::to_string(overdraft.reserved) + " of it from the reserve, " +
+            std::to_string(overdraft.beyond) + " above the maximum";
+  audit_->record({.event = AuditEvent::Overdrawn, .driver = driver, .detail = detail});
+} catch (const std::bad_alloc&) {
+  // The book counts it all the same.
+}
+
+}  // namespace resmgr::daemon

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Treasury: what the policy gives drivers, in the domain's book.
+//
+// What it is: the rules of the configuration as rows of the book, for all drivers together and for
+// each that has come; what operators set besides; and the audit log's lines of overdrafts. What it
+// is not: permission to ask; see Clerk.
+//
+// What an operator set stays, in this worker and those after it, until the configuration has
+// another rule for that row than it had.
+//
+// Lifetime: borrows the state. Thread-safety: one thread.
+//
+//   treasury.set_policy(policy);
+//   treasury.driver_came(number);
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "resmgr/base/budgets.hpp"
+#include "resmgr/daemon/audit_log.hpp"
+#include "resmgr/daemon/domain_state.hpp"
+#include "resmgr/daemon/policy.hpp"
+
+namespace resmgr::daemon {
+
+class Treasury {
+ public:
+  explicit Treasury(DomainState& state);
+  Treasury(const Treasury&) = delete;
+  Treasury& operator=(const Treasury&) = delete;
+  ~Treasury();
+
+  void set_audit(AuditLog* audit) noexcept { audit_ = audit; }
+  /// From now on: for all together, and for each driver that has a name already.
+  void set_policy(std::shared_ptr<const Policy> policy);
+  /// A driver that may have got its name just now.
+  void driver_came(std::uint32_t driver);
+
+  [[nodiscard]] budget::Book& book() noexcept { return state_.book(); }
+
+ private:
+  void apply(std::uint32_t driver, const Policy* before);
+  void record(const budget::Overdraft& overdraft) const noexcept;
+  [[nodiscard]] std::string name_of(std::uint32_t driver) const;
+
+  DomainState& state_;
+  std::shared_ptr<const Policy> policy_;  ///< null: none yet, and no rules
+  AuditLog* audit_ = nullptr;
+};
+
+}  // namespace resmgr::daemon
