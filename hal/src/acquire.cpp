@@ -164,7 +164,7 @@ Result<ResourceManager::OpenedResource> ResourceManager::open_typed(
     bool fresh = false;
     auto handle = find(name);
     if (!handle && handle.error() == ErrorCode::NotFound) {
-      RegisterOptions backed{.driver = driver};
+      RegisterOptions backed{.driver = driver, .mode = options.mode, .timeout = options.timeout};
       backed.backing = std::make_shared<ConstructedBacking>(type.construct);
       handle = register_typed(name, wanted, std::move(backed), type.tag);
       fresh = handle.has_value();

@@ -40,6 +40,11 @@ std::uint64_t deadline(std::chrono::nanoseconds timeout, std::uint64_t now) noex
   return wait > resmgr::kNoDeadline - now ? resmgr::kNoDeadline : now + wait;
 }
 
+std::uint64_t patience(AcquisitionMode mode, std::chrono::nanoseconds timeout) noexcept {
+  if (mode == AcquisitionMode::Blocking) return resmgr::kNoDeadline;
+  return mode == AcquisitionMode::Timeout ? deadline(timeout) : 0;
+}
+
 resmgr::Description description(const ResourceMetadata& metadata, const RegisterOptions& options,
                                 std::uint64_t type_tag, std::span<const resmgr::PairText> pairs) {
   return {.type = metadata.type,
@@ -53,7 +58,8 @@ resmgr::Description description(const ResourceMetadata& metadata, const Register
           .pairs = pairs,
           .owner_driver = options.driver.value,
           .cookie = options.cookie,
-          .type_tag = type_tag};
+          .type_tag = type_tag,
+          .urgency = urgency(options.mode)};
 }
 
 }  // namespace hal::convert

@@ -28,6 +28,12 @@ namespace hal::convert {
 /// positive is over already.
 [[nodiscard]] std::uint64_t deadline(std::chrono::nanoseconds timeout,
                                      std::uint64_t now = resmgr::monotonic_ns()) noexcept;
+/// Until when something waits for budget in that mode; 0: not at all. REQUIRES: it is a mode.
+[[nodiscard]] std::uint64_t patience(AcquisitionMode mode,
+                                     std::chrono::nanoseconds timeout) noexcept;
+[[nodiscard]] constexpr resmgr::Urgency urgency(AcquisitionMode mode) noexcept {
+  return mode == AcquisitionMode::Emergency ? resmgr::Urgency::Emergency : resmgr::Urgency::Normal;
+}
 /// What the registry writes of a resource; views the metadata and the pairs, which are its own.
 [[nodiscard]] resmgr::Description description(const ResourceMetadata& metadata,
                                               const RegisterOptions& options,

@@ -267,6 +267,9 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
   if (options.fd && resmgr::is_too_short(options.fd.get(), metadata.size_bytes)) {
     return fail(ErrorCode::InvalidArgument, "the file is smaller than size_bytes");
   }
+  if (options.mode > AcquisitionMode::Emergency) {
+    return fail(ErrorCode::InvalidArgument, "no such mode");
+  }
   if (options.backing && metadata.size_bytes == 0) {
     return fail(ErrorCode::InvalidArgument, "a backing needs a size");
   }
@@ -281,7 +284,8 @@ Result<Handle> ResourceManager::register_typed(std::string_view name,
                   std::move(options.hooks.on_access),
                   std::move(options.hooks.on_cleanup),
                   {}},
-        .on_quiesce = std::move(options.hooks.on_quiesce)};
+        .on_quiesce = std::move(options.hooks.on_quiesce),
+        .deadline_ns = convert::patience(options.mode, options.timeout)};
     if (options.backing) {
       registration.make = [backing = std::move(options.backing), name = std::string(name),
                            metadata]() -> Result<resmgr::client::BackedFile> {

@@ -106,4 +106,77 @@ Result<ReturnCreditsRequest> ReturnCreditsRequest::decode(const Frame& frame) no
       .account = part.account, .type = static_cast<ResourceType>(part.type), .kept = part.kept});
 }
 
+Result<void> NeedRequest::check() const noexcept {
+  if (!is_type(type)) return out_of_range("unknown type");
+  return driver_id < RM_MAX_DRIVERS ? Result<void>() : out_of_range("a driver that there can't be");
+}
+
+Result<std::size_t> encode(const NeedRequest& request, std::uint64_t request_id,
+                           std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, FrameType::Need, request_id);
+  writer.require(request.check());
+  writer.fixed(rm_wire_need{.amount = request.amount,
+                            .driver = request.driver_id,
+                            .type = static_cast<std::uint8_t>(request.type),
+                            .reserved = {}});
+  return writer.finish();
+}
+
+Result<NeedRequest> NeedRequest::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Need});
+  const auto part = reader.fixed<rm_wire_need>();
+  reader.require_zero(part.reserved);
+  return reader.finish_with(NeedRequest{.driver_id = part.driver,
+                                        .type = static_cast<ResourceType>(part.type),
+                                        .amount = part.amount});
+}
+
+Result<void> ReclaimEvent::check() const noexcept {
+  return is_type(type) ? Result<void>() : out_of_range("unknown type");
+}
+
+Result<std::size_t> encode(const ReclaimEvent& event, std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, FrameType::Reclaim, kNoRequest);
+  writer.require(event.check());
+  writer.fixed(rm_wire_reclaim{
+      .amount = event.amount, .type = static_cast<std::uint8_t>(event.type), .reserved = {}});
+  return writer.finish();
+}
+
+Result<ReclaimEvent> ReclaimEvent::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Reclaim});
+  const auto part = reader.fixed<rm_wire_reclaim>();
+  reader.require_zero(part.reserved);
+  return reader.finish_with(
+      ReclaimEvent{.type = static_cast<ResourceType>(part.type), .amount = part.amount});
+}
+
+Result<void> PressureEvent::check() const noexcept {
+  if (!is_type(type)) return out_of_range("unknown type");
+  if (driver_id >= RM_MAX_DRIVERS) return out_of_range("a driver that there can't be");
+  const bool known = level <= ResourcePressure::Critical && before <= ResourcePressure::Critical;
+  return known ? Result<void>() : out_of_range("unknown level of pressure");
+}
+
+Result<std::size_t> encode(const PressureEvent& event, std::span<std::byte> out) noexcept {
+  FrameWriter writer(out, FrameType::Pressure, kNoRequest);
+  writer.require(event.check());
+  writer.fixed(rm_wire_pressure{.driver = event.driver_id,
+                                .type = static_cast<std::uint8_t>(event.type),
+                                .level = static_cast<std::uint8_t>(event.level),
+                                .before = static_cast<std::uint8_t>(event.before),
+                                .reserved = 0});
+  return writer.finish();
+}
+
+Result<PressureEvent> PressureEvent::decode(const Frame& frame) noexcept {
+  FrameReader reader(frame, {FrameType::Pressure});
+  const auto part = reader.fixed<rm_wire_pressure>();
+  reader.require_zero(part.reserved);
+  return reader.finish_with(PressureEvent{.driver_id = part.driver,
+                                          .type = static_cast<ResourceType>(part.type),
+                                          .level = static_cast<ResourcePressure>(part.level),
+                                          .before = static_cast<ResourcePressure>(part.before)});
+}
+
 }  // namespace resmgr::wire

@@ -7,8 +7,6 @@
 namespace resmgr::wire {
 namespace {
 
-constexpr std::uint64_t kNoRequest = 0;
-
 /// An enumeration whose values are numbered from 1 up to `last`.
 template <typename E>
 Result<void> check_up_to(E value, E last, const char* what) noexcept {

@@ -35,6 +35,7 @@ bool is_known(FrameType type) noexcept {
     case FrameType::SetBudget:
     case FrameType::Draw:
     case FrameType::ReturnCredits:
+    case FrameType::Need:
     case FrameType::Welcome:
     case FrameType::Result:
     case FrameType::Registered:
@@ -45,6 +46,8 @@ bool is_known(FrameType type) noexcept {
     case FrameType::Closing:
     case FrameType::Missed:
     case FrameType::Yield:
+    case FrameType::Reclaim:
+    case FrameType::Pressure:
       return true;
   }
   return false;

@@ -49,6 +49,7 @@ enum class FrameType : std::uint16_t {
   SetBudget = RM_WIRE_SET_BUDGET,
   Draw = RM_WIRE_DRAW,
   ReturnCredits = RM_WIRE_RETURN_CREDITS,
+  Need = RM_WIRE_NEED,
   Welcome = RM_WIRE_WELCOME,
   Result = RM_WIRE_RESULT,
   Registered = RM_WIRE_REGISTERED,
@@ -59,6 +60,8 @@ enum class FrameType : std::uint16_t {
   Closing = RM_WIRE_CLOSING,
   Missed = RM_WIRE_MISSED,
   Yield = RM_WIRE_YIELD,
+  Reclaim = RM_WIRE_RECLAIM,
+  Pressure = RM_WIRE_PRESSURE,
 };
 
 /// What a message is refused with that says what it can't: InvalidArgument.

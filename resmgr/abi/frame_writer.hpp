@@ -27,6 +27,9 @@
 
 namespace resmgr::wire {
 
+/// The request id of an event.
+inline constexpr std::uint64_t kNoRequest = 0;
+
 class FrameWriter {
  public:
   FrameWriter(std::span<std::byte> out, FrameType type, std::uint64_t request_id,

@@ -171,7 +171,9 @@ struct rm_registry_region {
   uint32_t driver_count;
   uint32_t changes_seq;      /* odd while what is registered and what tells of it differ */
   uint32_t first_generation; /* of each slot; 0 stands for 1 */
-  uint32_t reserved0[5];
+  uint32_t budget_changes;   /* futex: something was given back, or a budget raised */
+  uint32_t budget_wanted;    /* a bit a type: somebody sleeps until that changes */
+  uint32_t reserved0[3];
   struct rm_record_pool pairs;
   struct rm_record_pool dependencies;
   struct rm_record_pool shares;

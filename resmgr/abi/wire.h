@@ -77,6 +77,7 @@ enum rm_wire_type {
   /* Again of clients. */
   RM_WIRE_DRAW = 0x0141, /* the values: the account, and how much is given */
   RM_WIRE_RETURN_CREDITS = 0x0142,
+  RM_WIRE_NEED = 0x0143,
   /* Replies, of resmgrd. */
   RM_WIRE_WELCOME = 0x0201,
   RM_WIRE_RESULT = 0x0202,
@@ -88,7 +89,9 @@ enum rm_wire_type {
   RM_WIRE_EPOCH = 0x0304,
   RM_WIRE_CLOSING = 0x0305,
   RM_WIRE_MISSED = 0x0306,
-  RM_WIRE_YIELD = 0x0307
+  RM_WIRE_YIELD = 0x0307,
+  RM_WIRE_RECLAIM = 0x0340,
+  RM_WIRE_PRESSURE = 0x0341
 };
 
 /* The first 8 bytes keep their places in all majors. */
@@ -261,6 +264,15 @@ struct rm_wire_return_credits {
   uint8_t reserved[3];
 };
 
+/* Somebody of this client's waits until a driver may be given so much: who has what he can do
+ * without is asked for it, and who gives back wakes the sleepers on budget_changes. */
+struct rm_wire_need {
+  uint64_t amount;
+  uint32_t driver; /* 0: none named */
+  uint8_t type;    /* resmgr::ResourceType */
+  uint8_t reserved[3];
+};
+
 /* ---- replies ------------------------------------------------------------- */
 /* Who the client is, and what it maps. RM_WIRE_REGION_FDS beside. Also EPOCH: the
  * domain moved to other regions, which the client maps instead of those it has. */
@@ -333,6 +345,22 @@ struct rm_wire_yield {
   uint8_t kind;    /* resmgr::HoldKind of what is held */
   uint8_t by_kind; /* and of what is asked for */
   uint8_t reserved[6];
+};
+
+/* Somebody needs so much of that type: whoever can do without some gives it back. */
+struct rm_wire_reclaim {
+  uint64_t amount;
+  uint8_t type; /* resmgr::ResourceType */
+  uint8_t reserved[7];
+};
+
+/* A budget of this client's drivers, or of all, is of another level now. */
+struct rm_wire_pressure {
+  uint32_t driver; /* 0: of all */
+  uint8_t type;    /* resmgr::ResourceType */
+  uint8_t level;   /* resmgr::ResourcePressure */
+  uint8_t before;  /* likewise */
+  uint8_t reserved;
 };
 
 enum rm_wire_closing_reason {

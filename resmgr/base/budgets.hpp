@@ -68,6 +68,9 @@ enum class Urgency : std::uint8_t { Normal = 0, Emergency = 1 };
 class Accountant {
  public:
   virtual ~Accountant() = default;
+  /// What charge() would say, without doing it; a refusal counts as one.
+  [[nodiscard]] virtual Result<void> check(std::uint32_t driver, ResourceType type,
+                                           std::uint64_t amount, Urgency urgency) noexcept = 0;
   /// Errors: BudgetExceeded.
   [[nodiscard]] virtual Result<void> charge(std::uint32_t driver, ResourceType type,
                                             std::uint64_t amount, Urgency urgency) noexcept = 0;

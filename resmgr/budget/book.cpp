@@ -2,12 +2,17 @@
 #include "resmgr/budget/book.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <span>
 
 #include "resmgr/base/atomic.hpp"
+#include "resmgr/base/futex.hpp"
 
 namespace resmgr::budget {
 namespace {
+
+constexpr const char* kOfType = "budget of the type";
+constexpr const char* kOfDriver = "budget of the driver";
 
 ResourceBudget budget_of(const rm_budget& row) noexcept {
   if ((load_acquire(row.flags) & RM_BUDGET_LIMITED) == 0) return {};
@@ -133,7 +138,21 @@ Result<void> Book::set(std::uint32_t driver, ResourceType type, const ResourceBu
   unsigned flags = while_running ? RM_BUDGET_CHANGED : 0u;
   if (budget.max != kUnlimited) flags |= RM_BUDGET_LIMITED;
   store_release(row->flags, static_cast<std::uint8_t>(flags));
+  returned();
   return {};
+}
+
+void Book::expect_return(ResourceType type) noexcept {
+  store(*tables_.wanted, load(*tables_.wanted) | 1u << static_cast<unsigned>(type));
+}
+
+void Book::returned() noexcept {
+  // Release: who sees it changed sees what came back.
+  store_release(*tables_.changes, load_relaxed(*tables_.changes) + 1);
+  // Who is not content with it says so again.
+  if (load(*tables_.wanted) == 0) return;
+  store(*tables_.wanted, 0);
+  (void)futex_wake(tables_.changes, std::numeric_limits<int>::max());
 }
 
 Result<BudgetUsage> Book::usage(std::uint32_t driver, ResourceType type) const noexcept {
@@ -142,17 +161,27 @@ Result<BudgetUsage> Book::usage(std::uint32_t driver, ResourceType type) const n
   return read_usage(*row);
 }
 
-Result<void> Book::charge(std::uint32_t driver, ResourceType type, std::uint64_t amount,
-                          Urgency urgency) noexcept {
+rm_budget* Book::row_without(const Rows& rows, std::uint64_t amount, Urgency urgency) noexcept {
+  for (rm_budget* const row : {rows.own, rows.all}) {
+    if (amount > left_in(row, urgency)) return row;
+  }
+  return nullptr;
+}
+
+Result<void> Book::check(std::uint32_t driver, ResourceType type, std::uint64_t amount,
+                         Urgency urgency) noexcept {
   const Rows rows = rows_of(driver, type);
   if (rows.all == nullptr) return fail(ErrorCode::InvalidArgument, "no such driver or type");
-  for (const auto& [row, whose] :
-       {std::pair(rows.own, "budget of the driver"), std::pair(rows.all, "budget of the type")}) {
-    if (const std::uint64_t left = left_in(row, urgency); amount > left) {
-      bump(row->refusals);
-      return exceeded(whose, amount, left);
-    }
-  }
+  rm_budget* const row = row_without(rows, amount, urgency);
+  if (row == nullptr) return {};
+  bump(row->refusals);
+  return exceeded(row == rows.all ? kOfType : kOfDriver, amount, left_in(row, urgency));
+}
+
+Result<void> Book::charge(std::uint32_t driver, ResourceType type, std::uint64_t amount,
+                          Urgency urgency) noexcept {
+  if (auto possible = check(driver, type, amount, urgency); !possible) return possible;
+  const Rows rows = rows_of(driver, type);
   add(rows.all, amount);
   add(rows.own, amount);
   if (urgency == Urgency::Emergency) {
@@ -168,6 +197,7 @@ void Book::give_back(std::uint32_t driver, ResourceType type, std::uint64_t amou
   const Rows rows = rows_of(driver, type);
   take_used(rows.all, amount);
   take_used(rows.own, amount);
+  returned();
 }
 
 Result<rm_account*> Book::account_of(std::uint32_t client, std::uint32_t driver) noexcept {
@@ -228,6 +258,7 @@ Result<void> Book::return_credits(std::uint32_t client, std::uint32_t account, R
   const Rows rows = rows_of(load_relaxed(record.driver), type);
   take_drawn(rows.all, amount);
   take_drawn(rows.own, amount);
+  returned();
   return {};
 }
 
@@ -266,6 +297,7 @@ void Book::recount(std::uint32_t known_drivers, const std::function<void(const A
       }
     }
   }
+  returned();
 }
 
 }  // namespace resmgr::budget

@@ -62,6 +62,11 @@ class Book final : public Accountant {
   /// Who is told of overdrafts; quick, and calling nothing of this.
   void on_overdraft(std::function<void(const Overdraft&)> told) { overdraft_ = std::move(told); }
 
+  /// Somebody sleeps on the word of changes until some of that type comes back: what does next
+  /// wakes him. What came back before this changed the word, so that he does not fall asleep if he
+  /// looked at it before he asked.
+  void expect_return(ResourceType type) noexcept;
+
   /// Of a driver, or of all (0). Less than is used is allowed: nothing is taken from anybody, but
   /// nothing given either before enough came back. `while_running`: not by the configuration.
   /// Errors: InvalidArgument (more reserved than there is; percents that are not 0 < warning <=
@@ -71,6 +76,8 @@ class Book final : public Accountant {
   /// Errors: InvalidArgument (no such driver or type).
   [[nodiscard]] Result<BudgetUsage> usage(std::uint32_t driver, ResourceType type) const noexcept;
 
+  [[nodiscard]] Result<void> check(std::uint32_t driver, ResourceType type, std::uint64_t amount,
+                                   Urgency urgency) noexcept override;
   /// Errors: BudgetExceeded, with what was requested and what is available; InvalidArgument.
   [[nodiscard]] Result<void> charge(std::uint32_t driver, ResourceType type, std::uint64_t amount,
                                     Urgency urgency) noexcept override;
@@ -103,8 +110,13 @@ class Book final : public Accountant {
     rm_budget* all = nullptr;  ///< null: no such driver or type
     rm_budget* own = nullptr;  ///< null: the driver has no name
   };
+  /// The row that has too little; null: none.
+  [[nodiscard]] static rm_budget* row_without(const Rows& rows, std::uint64_t amount,
+                                              Urgency urgency) noexcept;
   [[nodiscard]] Rows rows_of(std::uint32_t driver, ResourceType type) const noexcept;
   [[nodiscard]] Result<rm_account*> account_of(std::uint32_t client, std::uint32_t driver) noexcept;
+
+  void returned() noexcept;
 
   BudgetTables tables_;
   std::function<void(const Overdraft&)> overdraft_;

@@ -20,8 +20,9 @@
 
 namespace resmgr::budget {
 
+/// Seq_cst: who does it looks then whether somebody waits for some.
 inline void give_back(std::uint64_t& used, std::uint64_t amount) noexcept {
-  atomic(used).fetch_sub(amount, std::memory_order_release);
+  atomic(used).fetch_sub(amount, std::memory_order_seq_cst);
 }
 
 /// Returns false where too little is left; nothing is charged then. `decided`: called between the

@@ -18,6 +18,7 @@
 #include <span>
 #include <string_view>
 
+#include "resmgr/abi/budget_requests.hpp"
 #include "resmgr/abi/description.hpp"
 #include "resmgr/abi/events.hpp"
 #include "resmgr/base/error.hpp"
@@ -99,6 +100,10 @@ class Authority {
     std::function<void(Handle handle, std::uint32_t attempt)> quiesce;
     /// To let go of something.
     std::function<void(const wire::YieldEvent&)> yield;
+    /// To give back what it can do without.
+    std::function<void(const wire::ReclaimEvent&)> reclaim;
+    /// And told of budgets that become more or less scarce.
+    std::function<void(const wire::PressureEvent&)> pressure;
   };
   /// From now on it is told so. Once.
   virtual void listen(Asked asked) = 0;
@@ -140,6 +145,11 @@ class Authority {
   /// Errors: those of Book::return_credits(), Disconnected.
   [[nodiscard]] virtual Result<void> return_credits(std::uint32_t account, ResourceType type,
                                                     std::uint64_t kept) = 0;
+
+  /// A driver needs so much more than it may be given: who can do without some is asked for it, and
+  /// the word of changes is woken by what comes back. Errors: NotPermitted, Disconnected.
+  [[nodiscard]] virtual Result<void> need(std::uint32_t driver, ResourceType type,
+                                          std::uint64_t amount) = 0;
 
   /// Runs `read` at a moment when nobody changes the registry, if that can be had, and otherwise
   /// some time later. For readers whom changes overtook.

@@ -11,8 +11,8 @@ constexpr std::uint64_t kInAdvance = 16;
 
 }  // namespace
 
-Result<std::uint32_t> Credits::draw_and_charge(std::uint32_t driver, ResourceType type,
-                                               std::uint64_t amount, Urgency urgency) {
+Result<std::uint32_t> Credits::charge(std::uint32_t driver, ResourceType type, std::uint64_t amount,
+                                      Urgency urgency) {
   if (column(type) >= RM_RESOURCE_TYPES || driver >= tables_.drivers) {
     return fail(ErrorCode::InvalidArgument, "no such driver or type");
   }

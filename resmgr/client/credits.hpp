@@ -19,6 +19,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "resmgr/base/budgets.hpp"
@@ -38,17 +39,18 @@ class Credits {
         authority_(authority),
         link_of_driver_(std::make_unique<std::atomic<std::uint32_t>[]>(tables.drivers)) {}
 
+  /// Returns the account that was charged; nothing if it has too little, or there is none yet.
+  [[nodiscard]] std::optional<std::uint32_t> charge_at_once(std::uint32_t driver, ResourceType type,
+                                                            std::uint64_t amount) noexcept {
+    if (driver >= tables_.drivers) return {};
+    // Acquire: the account was this client's before its number was known here.
+    const std::uint32_t link = link_of_driver_[driver].load(std::memory_order_acquire);
+    if (link == 0 || !try_charge(link - 1, type, amount)) return {};
+    return link - 1;
+  }
   /// Returns the account that was charged. Errors: those of Authority::draw().
   [[nodiscard]] Result<std::uint32_t> charge(std::uint32_t driver, ResourceType type,
-                                             std::uint64_t amount, Urgency urgency) {
-    if (driver < tables_.drivers) [[likely]] {
-      // Acquire: the account was this client's before its number was known here.
-      const std::uint32_t link = link_of_driver_[driver].load(std::memory_order_acquire);
-      if (link != 0 && try_charge(link - 1, type, amount)) [[likely]]
-        return link - 1;
-    }
-    return draw_and_charge(driver, type, amount, urgency);
-  }
+                                             std::uint64_t amount, Urgency urgency);
   /// REQUIRES: charge() returned the account, of this type and amount.
   void give_back(std::uint32_t account, ResourceType type, std::uint64_t amount) noexcept {
     budget::give_back(used(account, type), amount);
@@ -72,8 +74,6 @@ class Credits {
     return budget::charge(used(account, type), granted(account, type), amount);
   }
   [[nodiscard]] std::uint64_t idle_in(std::uint32_t account, ResourceType type) noexcept;
-  [[nodiscard]] Result<std::uint32_t> draw_and_charge(std::uint32_t driver, ResourceType type,
-                                                      std::uint64_t amount, Urgency urgency);
 
   BudgetTables tables_;
   lock::LockTables locks_;

@@ -138,6 +138,8 @@ void Domain::close() noexcept {
   remove_all_hooks();
   hooks_.stop();
   revocations_.clear();
+  reclaimers_.clear();
+  pressures_.clear();
   ticker_.stop();
   doorbell_->stop();
   memory_.clear();

@@ -11,6 +11,7 @@
 // Thread-safety: all functions from any thread; nobody may be inside another call during close().
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -24,11 +25,13 @@
 #include <utility>
 #include <vector>
 
+#include "resmgr/abi/budget_requests.hpp"
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/log.hpp"
 #include "resmgr/base/wanted.hpp"
 #include "resmgr/client/acquire_all.hpp"
 #include "resmgr/client/authority.hpp"
+#include "resmgr/client/callback_list.hpp"
 #include "resmgr/client/credits.hpp"
 #include "resmgr/client/doorbell.hpp"
 #include "resmgr/client/hooks.hpp"
@@ -62,6 +65,7 @@ struct Registration {
   bool lazy = false;        ///< `make` waits for the first use
   Hooks hooks;
   std::function<Result<void>(Handle)> on_quiesce;  ///< makes the hardware behind it quiet
+  std::uint64_t deadline_ns = 0;  ///< until when it waits for budget; 0: not at all
 };
 
 class Domain : public std::enable_shared_from_this<Domain>, private lock::Names {
@@ -193,9 +197,37 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] Result<Acquired> acquire_any(lock::Context& context, std::span<const Handle> any,
                                              const lock::Request& request);
 
-  // ---- budgets ----------------------------------------------------------------------------------
+  // ---- budgets (domain_budgets.cpp) -------------------------------------------------------------
 
-  [[nodiscard]] Credits& credits() noexcept { return credits_; }
+  /// Returns the account that was charged; see Credits. Waits until `deadline_ns` for what others
+  /// give back; 0: not at all. Errors: those of Credits::charge(), and of within_budget().
+  [[nodiscard]] Result<std::uint32_t> charge(std::uint32_t driver, ResourceType type,
+                                             std::uint64_t amount, Urgency urgency,
+                                             std::uint64_t deadline_ns);
+  /// Its fast form: an account with enough, or nothing.
+  [[nodiscard]] std::optional<std::uint32_t> charge_at_once(std::uint32_t driver, ResourceType type,
+                                                            std::uint64_t amount) noexcept {
+    return credits_.charge_at_once(driver, type, amount);
+  }
+  /// REQUIRES: the account was charged so.
+  void give_back(std::uint32_t account, ResourceType type, std::uint64_t amount) noexcept {
+    credits_.give_back(account, type, amount);
+    if (budgets().is_wanted(type)) [[unlikely]]
+      return_soon(type);
+  }
+  /// Somebody who can free some of a type, asked for an amount; says how much he freed.
+  struct Reclaimer {
+    ResourceType type = ResourceType::Custom;
+    std::function<std::uint64_t(std::uint64_t amount)> free;
+  };
+  /// Calls it where somebody needs more than there is, those of lower rank first. Returns its
+  /// number. Errors: Disconnected. May throw std::bad_alloc.
+  [[nodiscard]] Result<std::uint64_t> add_reclaimer(Reclaimer reclaimer, int rank);
+  void remove_reclaimer(std::uint64_t id) noexcept { reclaimers_.remove(id); }
+  using OnPressure = std::function<void(const wire::PressureEvent&)>;
+  /// As add_reclaimer().
+  [[nodiscard]] Result<std::uint64_t> on_pressure(OnPressure callback);
+  void remove_on_pressure(std::uint64_t id) noexcept { pressures_.remove(id); }
   [[nodiscard]] const BudgetTables& budgets() const noexcept { return registry_.tables().budgets; }
 
   // ---- emergencies (domain_emergency.cpp) -------------------------------------------------------
@@ -236,6 +268,29 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void pursue();
   void asked_to_yield(const wire::YieldEvent& event) noexcept;
   void tell_holder(const wire::YieldEvent& event);
+  /// What `attempt` returns, which is made again while it says BudgetExceeded, until `deadline_ns`
+  /// (0: once). Errors: those of `attempt`; TimedOut, with the amounts; Disconnected. Of more than
+  /// there can be, and on the thread of the hooks, BudgetExceeded at once.
+  template <typename Attempt>
+  auto within_budget(std::uint64_t deadline_ns, std::uint32_t driver, ResourceType type,
+                     Attempt&& attempt) -> decltype(attempt()) {
+    for (;;) {
+      // Acquire, and before the attempt: what changed since is seen by it, or ends the sleep.
+      const std::uint32_t seen = load_acquire(*budgets().changes);
+      auto result = attempt();
+      if (result || result.error() != ErrorCode::BudgetExceeded || deadline_ns == 0) return result;
+      auto waited = wait_for_budget(result.error(), driver, type, seen, deadline_ns);
+      if (!waited) return std::unexpected(std::move(waited.error()));
+    }
+  }
+  [[nodiscard]] Result<void> wait_for_budget(const Error& refused, std::uint32_t driver,
+                                             ResourceType type, std::uint32_t seen,
+                                             std::uint64_t deadline_ns);
+  void asked_to_reclaim(ResourceType type, std::uint64_t amount) noexcept;
+  void reclaim(ResourceType type);
+  void return_soon(ResourceType type) noexcept;
+  void pressure_changed(const wire::PressureEvent& event) noexcept;
+  [[nodiscard]] Result<Handle> try_register(std::string_view name, Registration& registration);
   void quiesce(const std::function<Result<void>(Handle)>& hook, Handle handle,
                std::uint32_t attempt) noexcept;
   void remove_all_hooks() noexcept;
@@ -282,6 +337,10 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   MemoryTable readable_memory_;  ///< others', which it may not
   std::atomic<std::uint32_t> fetches_{0};
   Revocations revocations_;
+  CallbackList<Reclaimer> reclaimers_;
+  CallbackList<OnPressure> pressures_;
+  std::array<std::atomic<std::uint64_t>, kResourceTypes> wanted_{};  ///< asked for; 0: nothing
+  std::array<std::atomic<bool>, kResourceTypes> returns_{};          ///< idle credits, soon
   std::uint64_t pursued_at_ = ~std::uint64_t{0};  ///< next; by the hooks' thread alone
   mutable HookTable hooks_;
   std::once_flag listens_;

@@ -73,6 +73,12 @@ Handle Domain::lookup_elsewhere(std::string_view name) const noexcept {
 }
 
 Result<Handle> Domain::register_resource(std::string_view name, Registration& registration) {
+  const Description& description = registration.description;
+  return within_budget(registration.deadline_ns, description.owner_driver, description.type,
+                       [&] { return try_register(name, registration); });
+}
+
+Result<Handle> Domain::try_register(std::string_view name, Registration& registration) {
   if (closed()) return fail(ErrorCode::Disconnected);
   // Who acquires it first may be in another process, where the author's backing is not.
   if (is_served()) registration.lazy = false;
@@ -105,7 +111,12 @@ void Domain::listen() {
     authority_->listen(
         {.quiesce = [this](Handle handle,
                            std::uint32_t attempt) { hooks_.quiesce(handle, attempt); },
-         .yield = [this](const wire::YieldEvent& event) { asked_to_yield(event); }});
+         .yield = [this](const wire::YieldEvent& event) { asked_to_yield(event); },
+         .reclaim =
+             [this](const wire::ReclaimEvent& event) {
+               asked_to_reclaim(event.type, event.amount);
+             },
+         .pressure = [this](const wire::PressureEvent& event) { pressure_changed(event); }});
   });
 }
 

@@ -199,6 +199,15 @@ Result<void> EmbeddedAuthority::return_credits(std::uint32_t account, ResourceTy
   return book_.return_credits(kThisProcess, account, type, kept);
 }
 
+Result<void> EmbeddedAuthority::need(std::uint32_t, ResourceType type, std::uint64_t amount) {
+  {
+    const std::lock_guard lock(mutex_);
+    book_.expect_return(type);
+  }
+  if (asked_.reclaim) asked_.reclaim({.type = type, .amount = amount});
+  return {};
+}
+
 void EmbeddedAuthority::read_apart(const std::function<void()>& read) {
   const std::lock_guard lock(mutex_);
   read();

@@ -72,6 +72,8 @@ class EmbeddedAuthority final : public Authority, private lock::EmergencyHost {
                                            Urgency urgency) override;
   [[nodiscard]] Result<void> return_credits(std::uint32_t account, ResourceType type,
                                             std::uint64_t kept) override;
+  [[nodiscard]] Result<void> need(std::uint32_t driver, ResourceType type,
+                                  std::uint64_t amount) override;
   void read_apart(const std::function<void()>& read) override;
   void close() noexcept override {}
   void before_fork() noexcept override {}

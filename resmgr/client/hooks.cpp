@@ -161,6 +161,11 @@ void HookTable::stop() noexcept {
   gone.swap(entries_);
 }
 
+bool HookTable::on_own_thread() const noexcept {
+  const std::lock_guard lock(mutex_);
+  return thread_.get_id() == std::this_thread::get_id();
+}
+
 bool HookTable::empty() const noexcept {
   const std::lock_guard lock(mutex_);
   return entries_.empty();

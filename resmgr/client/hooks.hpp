@@ -70,6 +70,8 @@ class HookTable {
   /// Tells on_cleanup and forgets the hooks.
   void remove(Handle handle) noexcept;
   void stop() noexcept;
+  /// Whether a hook, or a job, is the caller.
+  [[nodiscard]] bool on_own_thread() const noexcept;
   /// Whether no resource has hooks.
   [[nodiscard]] bool empty() const noexcept;
 

@@ -319,6 +319,12 @@ void ServedAuthority::listen(Asked asked) {
     } else if (frame.type == wire::FrameType::Yield) {
       const auto event = wire::YieldEvent::decode(frame);
       if (event && asked.yield) asked.yield(*event);
+    } else if (frame.type == wire::FrameType::Reclaim) {
+      const auto event = wire::ReclaimEvent::decode(frame);
+      if (event && asked.reclaim) asked.reclaim(*event);
+    } else if (frame.type == wire::FrameType::Pressure) {
+      const auto event = wire::PressureEvent::decode(frame);
+      if (event && asked.pressure) asked.pressure(*event);
     }
   });
 }
@@ -411,6 +417,10 @@ Result<budget::Drawn> ServedAuthority::draw(std::uint32_t driver, ResourceType t
 Result<void> ServedAuthority::return_credits(std::uint32_t account, ResourceType type,
                                              std::uint64_t kept) {
   return ask(wire::ReturnCreditsRequest{.account = account, .type = type, .kept = kept});
+}
+
+Result<void> ServedAuthority::need(std::uint32_t driver, ResourceType type, std::uint64_t amount) {
+  return ask(wire::NeedRequest{.driver_id = driver, .type = type, .amount = amount});
 }
 
 // The daemon's changes are short; one that died in the middle of one is replaced in milliseconds.

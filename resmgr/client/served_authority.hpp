@@ -83,6 +83,8 @@ class ServedAuthority : public Authority {
                                            Urgency urgency) override;
   [[nodiscard]] Result<void> return_credits(std::uint32_t account, ResourceType type,
                                             std::uint64_t kept) override;
+  [[nodiscard]] Result<void> need(std::uint32_t driver, ResourceType type,
+                                  std::uint64_t amount) override;
   void read_apart(const std::function<void()>& read) override;
   /// For requests that are no authority's, such as an operator's.
   [[nodiscard]] Link& link() noexcept { return *link_; }

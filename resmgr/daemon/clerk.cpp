@@ -149,6 +149,8 @@ Result<Clerk::Answer> Clerk::serve(Client& client, const wire::Frame& frame,
       return plain(draw(client, frame));
     case wire::FrameType::ReturnCredits:
       return plain(return_credits(client, frame));
+    case wire::FrameType::Need:
+      return plain(need(client, frame));
     case wire::FrameType::SetBudget:
       return plain(set_budget(client, frame));
     case wire::FrameType::Repair:

@@ -130,6 +130,7 @@ class Clerk {
   void set_outbox(Outbox* outbox) noexcept {
     quiescer_.set_outbox(outbox);
     desk_.set_outbox(outbox);
+    treasury_.set_outbox(outbox);
     herald_.set_outbox(outbox);
   }
 
@@ -243,6 +244,7 @@ class Clerk {
   [[nodiscard]] Result<Role*> role_for(Client& client, std::uint32_t driver);
   [[nodiscard]] Result<Reply> draw(Client& client, const wire::Frame& frame);
   [[nodiscard]] Result<Reply> return_credits(const Client& client, const wire::Frame& frame);
+  [[nodiscard]] Result<Reply> need(Client& client, const wire::Frame& frame);
   [[nodiscard]] Result<Reply> set_budget(const Client& client, const wire::Frame& frame);
 
   // clerk_operators.cpp

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "resmgr/abi/budget_requests.hpp"
+#include "resmgr/base/clock.hpp"
 #include "resmgr/daemon/clerk.hpp"
 
 namespace resmgr::daemon {
@@ -45,6 +46,16 @@ Result<Clerk::Reply> Clerk::return_credits(const Client& client, const wire::Fra
       !done) {
     return std::unexpected(std::move(done.error()));
   }
+  return Reply{};
+}
+
+Result<Clerk::Reply> Clerk::need(Client& client, const wire::Frame& frame) {
+  const auto request = wire::NeedRequest::decode(frame);
+  if (!request) return std::unexpected(request.error());
+  if (auto role = role_for(client, request->driver_id); !role) {
+    return std::unexpected(std::move(role.error()));
+  }
+  treasury_.need(request->type, request->amount, monotonic_ns());
   return Reply{};
 }
 

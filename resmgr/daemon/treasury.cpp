@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/daemon/treasury.hpp"
 
+#include <array>
+#include <cstddef>
+#include <span>
 #include <utility>
 
+#include "resmgr/abi/budget_requests.hpp"
 #include "resmgr/base/atomic.hpp"
 
 namespace resmgr::daemon {
@@ -42,6 +46,21 @@ void Treasury::apply(std::uint32_t driver, const Policy* before) {
 std::string Treasury::name_of(std::uint32_t driver) const {
   const auto name = state_.view().drivers().name(driver);
   return name ? std::string(name->data()) : std::string();
+}
+
+void Treasury::need(ResourceType type, std::uint64_t amount, std::uint64_t now_ns) {
+  constexpr std::uint64_t kPauseNs = 5'000'000;
+  book().expect_return(type);
+  Asked& last = asked_.at(static_cast<std::size_t>(type));
+  if (!outbox_ || (amount <= last.amount && now_ns - last.at_ns < kPauseNs)) return;
+  last = {.amount = amount, .at_ns = now_ns};
+  std::array<std::byte, sizeof(rm_frame_header) + sizeof(rm_wire_reclaim)> event{};
+  const auto bytes = wire::encode(wire::ReclaimEvent{.type = type, .amount = amount}, event);
+  if (!bytes) return;
+  const std::uint32_t clients = state_.locks().tables().client_count;
+  for (std::uint32_t client = 1; client < clients; ++client) {
+    (void)outbox_->post(client, std::span(event).first(*bytes));
+  }
 }
 
 void Treasury::record(const budget::Overdraft& overdraft) const noexcept try {

@@ -15,6 +15,7 @@
 //   treasury.driver_came(number);
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -22,6 +23,7 @@
 #include "resmgr/base/budgets.hpp"
 #include "resmgr/daemon/audit_log.hpp"
 #include "resmgr/daemon/domain_state.hpp"
+#include "resmgr/daemon/outbox.hpp"
 #include "resmgr/daemon/policy.hpp"
 
 namespace resmgr::daemon {
@@ -39,6 +41,11 @@ class Treasury {
   /// A driver that may have got its name just now.
   void driver_came(std::uint32_t driver);
 
+  void set_outbox(Outbox* outbox) noexcept { outbox_ = outbox; }
+  /// Somebody waits for so much: all clients are asked to give back what they can do without, but
+  /// not more often than makes sense.
+  void need(ResourceType type, std::uint64_t amount, std::uint64_t now_ns);
+
   [[nodiscard]] budget::Book& book() noexcept { return state_.book(); }
 
  private:
@@ -49,6 +56,12 @@ class Treasury {
   DomainState& state_;
   std::shared_ptr<const Policy> policy_;  ///< null: none yet, and no rules
   AuditLog* audit_ = nullptr;
+  Outbox* outbox_ = nullptr;
+  struct Asked {
+    std::uint64_t amount = 0;
+    std::uint64_t at_ns = 0;
+  };
+  std::array<Asked, kResourceTypes> asked_{};  ///< of clients, last
 };
 
 }  // namespace resmgr::daemon

@@ -75,6 +75,8 @@ Tables tables_of(std::byte* base, const rm_region_header& header) noexcept {
       .drivers = {table<Word>(base, header, RM_TABLE_DRIVERS), header.drivers},
       .budgets = {.rows = table<rm_budget>(base, header, RM_TABLE_BUDGETS),
                   .accounts = table<rm_account>(base, header, RM_TABLE_ACCOUNTS),
+                  .changes = &root->budget_changes,
+                  .wanted = &root->budget_wanted,
                   .drivers = header.drivers,
                   .account_count = accounts_for(header.clients)},
       .secrets = NameSecrets::of_domain(header.domain_id),

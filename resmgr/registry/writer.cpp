@@ -204,7 +204,9 @@ Result<void> RegistryWriter::check(std::string_view name, const Description& des
   if (index_.contains(name_key(name, tables_.secrets), name)) {
     return fail(ErrorCode::AlreadyExists);
   }
-  return {};
+  if (accountant_ == nullptr) return {};
+  return accountant_->check(description.owner_driver, description.type,
+                            cost_of(description.type, description.size_bytes), description.urgency);
 }
 
 Result<PreparedSlot> RegistryWriter::prepare(std::string_view name,

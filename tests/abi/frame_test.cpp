@@ -52,7 +52,7 @@ TEST(Frame, EveryFieldOfTheHeaderIsJudged) {
   refused("magic", [](H& h) { h.magic ^= 1; });
   refused("type of nobody", [](H& h) { h.type = 0; });
   refused("type behind the last", [](H& h) { h.type = RM_WIRE_EMERGENCY + 1; });
-  refused("type behind the last of budgets", [](H& h) { h.type = RM_WIRE_RETURN_CREDITS + 1; });
+  refused("type behind the last of budgets", [](H& h) { h.type = RM_WIRE_NEED + 1; });
   refused("type of another kind", [](H& h) { h.type += 0x300; });
   refused("flags", [](H& h) { h.flags = 1; });
   refused("upper flags", [](H& h) { h.flags = 0x8000; });

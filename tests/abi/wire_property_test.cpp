@@ -17,7 +17,7 @@
 namespace resmgr::wire::test {
 namespace {
 
-constexpr std::size_t kTypes = 32;
+constexpr std::size_t kTypes = 35;
 
 TEST(Wire, EveryTypeHasASample) {
   std::set<FrameType> types;

@@ -123,6 +123,13 @@ std::vector<Sample> make_samples() {
                                     .least = 5,
                                     .most = ~0ull,
                                     .urgency = Urgency::Emergency})},
+      {"need",
+       frame_of(NeedRequest{.driver_id = 1, .type = ResourceType::Memory, .amount = ~0ull})},
+      {"reclaim", frame_of(ReclaimEvent{.type = ResourceType::Memory, .amount = 5})},
+      {"pressure", frame_of(PressureEvent{.driver_id = 4095,
+                                          .type = ResourceType::Memory,
+                                          .level = ResourcePressure::Critical,
+                                          .before = ResourcePressure::High})},
       {"return-credits", frame_of(ReturnCreditsRequest{.account = ~0u, .kept = ~0ull})},
       {"welcome", frame_of(Welcome{.regions = kRegions, .driver = 4095, .version = text})},
       {"result", frame_of(ResultReply{.value = {1, ~0ull}, .has_fd = true})},
@@ -275,6 +282,12 @@ Result<Bytes> echo(std::span<const std::byte> bytes) {
       return echo_as<DrawRequest>(*frame);
     case FrameType::ReturnCredits:
       return echo_as<ReturnCreditsRequest>(*frame);
+    case FrameType::Need:
+      return echo_as<NeedRequest>(*frame);
+    case FrameType::Reclaim:
+      return echo_as<ReclaimEvent>(*frame);
+    case FrameType::Pressure:
+      return echo_as<PressureEvent>(*frame);
     case FrameType::Welcome:
       return echo_as<Welcome>(*frame);
     case FrameType::Result:

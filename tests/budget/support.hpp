@@ -18,6 +18,8 @@ class Ledger {
   [[nodiscard]] BudgetTables tables() noexcept {
     return {.rows = rows_.data(),
             .accounts = accounts_.data(),
+            .changes = &changes_,
+            .wanted = &wanted_,
             .drivers = static_cast<std::uint32_t>(rows_.size() / RM_RESOURCE_TYPES),
             .account_count = static_cast<std::uint32_t>(accounts_.size())};
   }
@@ -26,6 +28,8 @@ class Ledger {
  private:
   std::vector<rm_budget> rows_;
   std::vector<rm_account> accounts_;
+  std::uint32_t changes_ = 0;
+  std::uint32_t wanted_ = 0;
 };
 
 }  // namespace resmgr::budget::test

@@ -160,6 +160,39 @@ TEST_F(Budgets, ASuccessorCountsAnew) {
   EXPECT_EQ(usage.budget.max, 200u);
 }
 
+TEST_F(Budgets, WhatSomebodyNeedsAllAreAskedFor) {
+  struct Posted final : Outbox {
+    bool post(std::uint32_t client, std::span<const std::byte> event) override {
+      const auto frame = wire::read_frame(event).value();
+      to.push_back(client);
+      amounts.push_back(wire::ReclaimEvent::decode(frame).value().amount);
+      return true;
+    }
+    void for_each_listener(const std::function<void(const Client&)>&) override {}
+    void warn(const std::string&) noexcept override {}
+    std::vector<std::uint32_t> to;
+    std::vector<std::uint64_t> amounts;
+  } posted;
+  clerk.set_outbox(&posted);
+  Peer dma(clerk, "dma", 1);
+  EXPECT_EQ(dma.request(wire::NeedRequest{.driver_id = 99, .type = kMemory, .amount = 5}),
+            ErrorCode::NotPermitted);
+  EXPECT_TRUE(posted.to.empty());
+  EXPECT_EQ(dma.request(wire::NeedRequest{.driver_id = dma.driver, .type = kMemory, .amount = 5}),
+            std::nullopt);
+  // Whether there is somebody, the outbox knows.
+  EXPECT_EQ(posted.to, (std::vector<std::uint32_t>{1, 2, 3, 4}));
+  EXPECT_EQ(posted.amounts, (std::vector<std::uint64_t>{5, 5, 5, 5}));
+  EXPECT_TRUE(state->book().tables().is_wanted(kMemory));
+  ASSERT_TRUE(state->book().set(0, kMemory, {.max = 100}));
+  EXPECT_FALSE(state->book().tables().is_wanted(kMemory));
+  // More than was asked for just now is asked for at once.
+  EXPECT_EQ(dma.request(wire::NeedRequest{.driver_id = dma.driver, .type = kMemory, .amount = 6}),
+            std::nullopt);
+  EXPECT_EQ(posted.amounts.back(), 6u);
+  clerk.set_outbox(nullptr);
+}
+
 TEST_F(Budgets, AnEmergencyIsForDriversThatMayUseIt) {
   set_policy(
       "[[driver]]\nname = \"plain\"\n[[driver]]\nname = \"*\"\nemergency = true\n"

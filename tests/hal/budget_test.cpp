@@ -4,8 +4,11 @@
 #include <array>
 #include <atomic>
 #include <barrier>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <future>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -18,6 +21,7 @@
 namespace hal {
 namespace {
 
+using namespace std::chrono_literals;
 using test::code_of;
 
 constexpr auto kMemory = ResourceType::Memory;
@@ -28,6 +32,14 @@ class BudgetTest : public test::ManagerTest {
                                           DriverId driver = {}) {
     return manager_->register_resource(name, {.type = kMemory, .size_bytes = bytes},
                                        {.driver = driver});
+  }
+  /// Whether there are so many refusals by and by.
+  [[nodiscard]] bool eventually_refused(std::uint64_t times, ResourceType type = kMemory) const {
+    for (int i = 0; i < 30'000; ++i) {
+      if (of(type).refusals >= times) return true;
+      std::this_thread::sleep_for(1ms);
+    }
+    return false;
   }
   [[nodiscard]] BudgetUsage of(ResourceType type, DriverId driver = {}) const {
     return manager_->budget(type, driver).value();
@@ -196,6 +208,190 @@ TEST_F(BudgetTest, BadInputIsRefused) {
             ErrorCode::InvalidArgument);
   EXPECT_EQ(code_of(manager_->charge(kMemory, kUnlimited)), ErrorCode{}) << "it can be counted";
   EXPECT_EQ(code_of(manager_->charge(kMemory, 0)), ErrorCode{});
+}
+
+// ---- waiting, and giving back -------------------------------------------------------------------
+
+constexpr ChargeOptions kBlocking{.mode = AcquisitionMode::Blocking};
+
+TEST_F(BudgetTest, WhoWaitsHasWhatIsGivenBack) {
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100}));
+  auto all = manager_->charge(kMemory, 100);
+  ASSERT_TRUE(all);
+  auto waiting = std::async(std::launch::async,
+                            [&] { return code_of(manager_->charge(kMemory, 60, kBlocking)); });
+  ASSERT_TRUE(eventually_refused(1)) << "it asks before it sleeps";
+  EXPECT_NE(waiting.wait_for(0s), std::future_status::ready);
+  all->give_back();
+  EXPECT_EQ(waiting.get(), ErrorCode{});
+}
+
+TEST_F(BudgetTest, WhoWaitsHasWhatIsUnregistered) {
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100}));
+  const auto handle = add_memory("a", 100);
+  ASSERT_TRUE(handle);
+  auto waiting = std::async(std::launch::async, [&] {
+    return manager_->register_resource("b", {.type = kMemory, .size_bytes = 70},
+                                       {.mode = AcquisitionMode::Blocking});
+  });
+  ASSERT_TRUE(eventually_refused(1));
+  ASSERT_TRUE(manager_->unregister_resource(*handle));
+  EXPECT_TRUE(waiting.get());
+  EXPECT_EQ(of(kMemory).used, 70u);
+}
+
+TEST_F(BudgetTest, WhoWaitsHasWhatABudgetWasRaisedBy) {
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100}));
+  auto all = manager_->charge(kMemory, 100);
+  auto waiting = std::async(std::launch::async,
+                            [&] { return code_of(manager_->charge(kMemory, 60, kBlocking)); });
+  ASSERT_TRUE(eventually_refused(1));
+  // One that can't be had yet is waited for, one that never can be is not.
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 160}));
+  EXPECT_EQ(waiting.get(), ErrorCode{});
+}
+
+TEST_F(BudgetTest, MoreThanThereCanBeIsRefusedAtOnce) {
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100, .reserved = 10}));
+  const auto refused = manager_->charge(kMemory, 91, kBlocking);
+  ASSERT_EQ(code_of(refused), ErrorCode::BudgetExceeded);
+  EXPECT_EQ(refused.error().requested(), 91u);
+  EXPECT_EQ(refused.error().available(), 90u);
+}
+
+TEST_F(BudgetTest, ATimeoutSaysWhatWasShort) {
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100}));
+  const auto all = manager_->charge(kMemory, 80);
+  ASSERT_TRUE(all);
+  const auto late =
+      manager_->charge(kMemory, 60, {.mode = AcquisitionMode::Timeout, .timeout = 1ms});
+  ASSERT_EQ(code_of(late), ErrorCode::TimedOut);
+  EXPECT_EQ(late.error().requested(), 60u);
+  EXPECT_EQ(late.error().available(), 20u);
+  EXPECT_EQ(
+      code_of(manager_->register_resource("a", {.type = kMemory, .size_bytes = 60},
+                                          {.mode = AcquisitionMode::Timeout, .timeout = 1ms})),
+      ErrorCode::TimedOut);
+  EXPECT_EQ(code_of(manager_->find("a")), ErrorCode::NotFound);
+}
+
+TEST_F(BudgetTest, WhatAnotherDriverDrewInVainIsReturned) {
+  const DriverId dma = manager_->register_driver("dma").value();
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 16'000}));
+  {
+    const auto some = manager_->charge(kMemory, 100);
+    ASSERT_TRUE(some);
+  }
+  ASSERT_EQ(of(kMemory).drawn, 1000u) << "nobody uses it";
+  Context other = manager_->create_context(dma).value();
+  EXPECT_EQ(code_of(manager_->charge(kMemory, 15'500, {.context = &other})),
+            ErrorCode::BudgetExceeded);
+  EXPECT_TRUE(
+      manager_->charge(kMemory, 15'500, {.mode = AcquisitionMode::Blocking, .context = &other}));
+}
+
+TEST_F(BudgetTest, ReclaimersAreAskedByPriorityAndAgeUntilItIsEnough) {
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100}));
+  std::vector<std::string> called;
+  BudgetCharge first = manager_->charge(kMemory, 40).value();
+  BudgetCharge second = manager_->charge(kMemory, 60).value();
+  const auto frees = [&](const char* name, BudgetCharge* charge) {
+    return [&called, name, charge](const ReclamationRequest& request) {
+      called.push_back(name + std::to_string(request.amount));
+      const std::uint64_t freed = charge ? charge->amount() : 0;
+      if (charge) charge->give_back();
+      return freed;
+    };
+  };
+  const auto late = manager_->register_reclamation_callback(kMemory, frees("late", nullptr),
+                                                            ResourcePriority::High);
+  const auto old = manager_->register_reclamation_callback(kMemory, frees("old", &first));
+  const auto young = manager_->register_reclamation_callback(kMemory, frees("young", &second));
+  const auto early = manager_->register_reclamation_callback(kMemory, frees("early", nullptr),
+                                                             ResourcePriority::Low);
+  const auto other =
+      manager_->register_reclamation_callback(ResourceType::Custom, frees("other", nullptr));
+  ASSERT_TRUE(late && old && young && early && other);
+  EXPECT_TRUE(manager_->charge(kMemory, 70, kBlocking));
+  manager_->close();  // the callbacks have run
+  EXPECT_EQ(called, (std::vector<std::string>{"early70", "old70", "young30"}));
+}
+
+TEST_F(BudgetTest, AReclaimerThatThrowsIsPassedBy) {
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100}));
+  BudgetCharge charge = manager_->charge(kMemory, 100).value();
+  const auto bad = manager_->register_reclamation_callback(
+      kMemory, [](const ReclamationRequest&) -> std::uint64_t { throw std::runtime_error("no"); });
+  const auto good = manager_->register_reclamation_callback(
+      kMemory, [&](const ReclamationRequest&) -> std::uint64_t {
+        charge.give_back();
+        return 100;
+      });
+  ASSERT_TRUE(bad && good);
+  EXPECT_TRUE(manager_->charge(kMemory, 50, kBlocking));
+}
+
+TEST_F(BudgetTest, AReclaimerThatIsNoMoreIsNotAsked) {
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100}));
+  const auto all = manager_->charge(kMemory, 100);
+  int asked = 0;
+  {
+    auto callback = manager_->register_reclamation_callback(
+        kMemory, [&](const ReclamationRequest&) -> std::uint64_t {
+          return static_cast<std::uint64_t>(++asked);
+        });
+    ASSERT_TRUE(callback);
+    BudgetCallback moved = std::move(*callback);
+    callback->unregister();
+  }
+  EXPECT_EQ(
+      code_of(manager_->charge(kMemory, 1, {.mode = AcquisitionMode::Timeout, .timeout = 1ms})),
+      ErrorCode::TimedOut);
+  EXPECT_EQ(asked, 0);
+}
+
+TEST_F(BudgetTest, ACallbackOfTheManagersDoesNotWait) {
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100}));
+  BudgetCharge charge = manager_->charge(kMemory, 100).value();
+  ErrorCode inside{};
+  const auto callback = manager_->register_reclamation_callback(
+      kMemory, [&](const ReclamationRequest&) -> std::uint64_t {
+        inside = code_of(manager_->charge(kMemory, 10, kBlocking));
+        charge.give_back();
+        return 100;
+      });
+  ASSERT_TRUE(callback);
+  EXPECT_TRUE(manager_->charge(kMemory, 50, kBlocking));
+  EXPECT_EQ(inside, ErrorCode::BudgetExceeded);
+}
+
+TEST_F(BudgetTest, AcquireResourceWaitsForBudgetInItsMode) {
+  struct Counter {
+    std::uint64_t value;
+  };
+  ASSERT_TRUE(manager_->set_budget(ResourceType::Custom, {.max = 1}));
+  const Handle taken = add("taken");
+  EXPECT_EQ(code_of(manager_->acquire_resource<Counter>("counter", {},
+                                                        {.mode = AcquisitionMode::NonBlocking})),
+            ErrorCode::BudgetExceeded);
+  auto waiting = std::async(
+      std::launch::async, [&] { return code_of(manager_->acquire_resource<Counter>("counter")); });
+  ASSERT_TRUE(eventually_refused(2, ResourceType::Custom));
+  ASSERT_TRUE(manager_->unregister_resource(taken));
+  EXPECT_EQ(waiting.get(), ErrorCode{});
+}
+
+TEST_F(BudgetTest, BadCallbacksAreRefused) {
+  EXPECT_EQ(code_of(manager_->register_reclamation_callback(kMemory, {})),
+            ErrorCode::InvalidArgument);
+  const auto some = [](const ReclamationRequest&) -> std::uint64_t { return 0; };
+  EXPECT_EQ(code_of(manager_->register_reclamation_callback(ResourceType{6}, some)),
+            ErrorCode::InvalidArgument);
+  EXPECT_EQ(code_of(manager_->register_reclamation_callback(kMemory, some, ResourcePriority{5})),
+            ErrorCode::InvalidArgument);
+  EXPECT_EQ(code_of(manager_->register_pressure_callback({})), ErrorCode::InvalidArgument);
+  EXPECT_EQ(code_of(manager_->register_resource("a", {}, {.mode = AcquisitionMode{4}})),
+            ErrorCode::InvalidArgument);
 }
 
 }  // namespace

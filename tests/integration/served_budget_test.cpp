@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Budgets among processes: what one has, another can't have, until it is gone or gives it back.
+#include <atomic>
 #include <csignal>
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <string>
 
 #include "tests/integration/served_support.hpp"
 
@@ -56,6 +61,70 @@ TEST(ServedBudget, StaysWhatItWasWhenTheWorkerDies) {
   EXPECT_EQ(manager->budget(kMemory)->budget.max, 100u);
   charge->give_back();
   EXPECT_TRUE(manager->charge(kMemory, 60));
+}
+
+TEST(ServedBudget, WhoWaitsHasWhatTheKilledHad) {
+  const Daemon daemon;
+  auto manager = daemon.connect();
+  ASSERT_NE(manager, nullptr);
+  ASSERT_TRUE(manager->set_budget(kMemory, {.max = 100}));
+  auto other = charging(daemon, 80);
+  ASSERT_EQ(other->hear(), 'c');
+  auto waiting = std::async(std::launch::async, [&] {
+    return manager->charge(kMemory, 30, {.mode = AcquisitionMode::Blocking}).has_value();
+  });
+  ASSERT_TRUE(eventually([&] { return manager->budget(kMemory)->refusals != 0; }));
+  other->signal(SIGKILL);
+  EXPECT_TRUE(waiting.get());
+  EXPECT_EQ(other->wait(), -SIGKILL);
+}
+
+TEST(ServedBudget, OtherProcessesReclaimForWhoWaits) {
+  const Daemon daemon;
+  auto manager = daemon.connect();
+  ASSERT_NE(manager, nullptr);
+  ASSERT_TRUE(manager->set_budget(kMemory, {.max = 100}));
+  Child other([&daemon](Child::Talk& talk) {
+    auto client = daemon.connect();
+    auto charge = client->charge(kMemory, 100);
+    if (!charge) return 1;
+    std::atomic<std::uint64_t> asked_for = 0;
+    const auto callback =
+        client->register_reclamation_callback(kMemory, [&](const ReclamationRequest& request) {
+          asked_for = request.amount;
+          charge->give_back();
+          return std::uint64_t{100};
+        });
+    if (!callback) return 2;
+    talk.say('c');
+    (void)talk.hear();
+    return asked_for == 30 ? 0 : 3;
+  });
+  ASSERT_EQ(other.hear(), 'c');
+  EXPECT_TRUE(manager->charge(kMemory, 30, {.mode = AcquisitionMode::Blocking}));
+  other.say('e');
+  EXPECT_EQ(other.wait(), 0);
+}
+
+TEST(ServedBudget, WhoWaitsHasWhatOthersDrewInVain) {
+  const Daemon daemon;
+  auto manager = daemon.connect();
+  ASSERT_NE(manager, nullptr);
+  ASSERT_TRUE(manager->set_budget(kMemory, {.max = 16'000}));
+  Child other([&daemon](Child::Talk& talk) {
+    auto client = daemon.connect();
+    auto charge = client->charge(kMemory, 100);
+    if (!charge) return 1;
+    charge->give_back();
+    talk.say('c');
+    (void)talk.hear();
+    return 0;
+  });
+  ASSERT_EQ(other.hear(), 'c');
+  EXPECT_FALSE(manager->charge(kMemory, 15'500));
+  EXPECT_TRUE(manager->charge(kMemory, 15'500, {.mode = AcquisitionMode::Blocking}));
+  other.say('e');
+  EXPECT_EQ(other.wait(), 0);
 }
 
 // As the proof of restarts asks: clients of before go on with budgets after it.

@@ -79,6 +79,7 @@ class ServedTakeoverTest : public ::testing::Test {
   const TemporaryFile config{
       "[[attach]]\nusers = [\"root\", 65534]\nallow = true\n"
       "[[driver]]\nname = \"*\"\n"
+      "[operators]\nusers = [65534]\n"
       "[domain]\nslots = 1024\n"};
   FakeManager manager{{"--config", config.path()}};
   std::unique_ptr<ResourceManager> client;
@@ -124,6 +125,12 @@ int share_mine(ResourceManager& theirs, const Child::Talk& talk, const std::stri
       {.driver = *driver, .fd = memory()});
   if (!mine) return 21;
   if (!theirs.share_resource(*mine, *driver, *their_driver, Rights::Read)) return 22;
+  const auto before = theirs.budget(ResourceType::Custom, *driver);
+  if (!before || before->used != 1) return 29;
+  if (!theirs.set_budget(ResourceType::Custom, {.max = 2}, *driver)) return 30;
+  if (!theirs.register_resource(name + "/more", {}, {.driver = *driver})) return 31;
+  const auto too_much = theirs.register_resource(name + "/most", {}, {.driver = *driver});
+  if (too_much || too_much.error() != ErrorCode::BudgetExceeded) return 32;
   talk.say('s');
   if (talk.hear() != 'g') return 23;
   const auto found = theirs.find(other);

@@ -201,7 +201,7 @@ std::vector<std::size_t> moments_of(std::span<const std::byte> memory,
   if (!child) return {};
   std::vector<std::byte> image(memory.begin(), memory.end());
   std::vector<std::size_t> moments{0};
-  for (std::size_t done = 1;; ++done) {
+  for (std::size_t done = 1; done <= kMostSteps; ++done) {
     int status = 0;
     if (::ptrace(PTRACE_SINGLESTEP, *child, nullptr, nullptr) != 0) return {};
     if (::waitpid(*child, &status, 0) != *child) return {};
@@ -211,6 +211,9 @@ std::vector<std::size_t> moments_of(std::span<const std::byte> memory,
     if (moments.back() < done - 1) moments.push_back(done - 1);
     moments.push_back(done);
   }
+  ::kill(*child, SIGKILL);
+  ::waitpid(*child, nullptr, 0);
+  return {};
 }
 
 std::optional<bool> kill_where(const std::function<void()>& prepare,
@@ -230,7 +233,7 @@ std::optional<bool> kill_where(const std::function<void()>& prepare,
   std::optional<bool> outcome;
   int status = 0;
   bool stopped = ::waitpid(child, &status, 0) == child && WIFSTOPPED(status);
-  while (stopped && !outcome) {
+  for (std::size_t steps = 0; stopped && !outcome && steps < kMostSteps; ++steps) {
     const auto counter = program_counter(child);
     if (!counter) break;
     if (here(*counter)) outcome = true;

@@ -22,6 +22,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -49,6 +50,7 @@ class Context;
 /// How to charge.
 struct ChargeOptions {
   AcquisitionMode mode = AcquisitionMode::NonBlocking;
+  std::chrono::nanoseconds timeout{0};  ///< of Timeout
   /// Whose driver is charged; null: the calling thread's own context.
   Context* context = nullptr;
 };
@@ -58,13 +60,15 @@ class [[nodiscard]] HAL_EXPORT BudgetCharge {
  public:
   BudgetCharge() noexcept = default;
   BudgetCharge(BudgetCharge&& other) noexcept
-      : context_(std::exchange(other.context_, nullptr)),
+      : domain_(other.domain_),
+        context_(std::exchange(other.context_, nullptr)),
         amount_(std::exchange(other.amount_, 0)),
         account_(other.account_),
         type_(other.type_) {}
   BudgetCharge& operator=(BudgetCharge&& other) noexcept {
     if (this != &other) {
       give_back();
+      domain_ = other.domain_;
       context_ = std::exchange(other.context_, nullptr);
       amount_ = std::exchange(other.amount_, 0);
       account_ = other.account_;
@@ -87,10 +91,51 @@ class [[nodiscard]] HAL_EXPORT BudgetCharge {
   friend class Budgeting;
   void return_it() noexcept;
 
+  resmgr::client::Domain* domain_ = nullptr;
   resmgr::lock::Context* context_ = nullptr;  ///< by which the domain is known to be there still
   std::uint64_t amount_ = 0;
   std::uint32_t account_ = 0;
   ResourceType type_ = ResourceType::Custom;
+};
+
+/// Somebody needs more of a type than there is.
+struct ReclamationRequest {
+  ResourceType type = ResourceType::Custom;
+  std::uint64_t amount = 0;  ///< that is still needed
+};
+/// Frees what it can do without, and returns how much that was, in units of the type. What it frees
+/// comes back by itself: by unregistering, or by giving a charge back. Reclamation goes on with the
+/// next callback where that was less than is needed.
+using OnReclaim = std::function<std::uint64_t(const ReclamationRequest&)>;
+
+/// A budget has become more or less scarce.
+struct PressureChange {
+  ResourceType type = ResourceType::Custom;
+  DriverId driver = {};  ///< whose; none: of all together
+  ResourcePressure level = ResourcePressure::Low;
+  ResourcePressure before = ResourcePressure::Low;
+};
+using OnPressure = std::function<void(const PressureChange&)>;
+
+/// A callback that was registered; it is no more when this goes, and does not run then, unless it
+/// is what ends it.
+class [[nodiscard]] HAL_EXPORT BudgetCallback {
+ public:
+  BudgetCallback() noexcept = default;
+  BudgetCallback(BudgetCallback&& other) noexcept;
+  BudgetCallback& operator=(BudgetCallback&& other) noexcept;
+  BudgetCallback(const BudgetCallback&) = delete;
+  BudgetCallback& operator=(const BudgetCallback&) = delete;
+  ~BudgetCallback() { unregister(); }
+  void unregister() noexcept;
+
+ private:
+  friend class Budgeting;
+  enum class Kind : std::uint8_t { None, Reclamation, Pressure };
+
+  std::weak_ptr<resmgr::client::Domain> domain_;
+  std::uint64_t id_ = 0;
+  Kind kind_ = Kind::None;
 };
 
 /// What a ResourceManager does about budgets.
@@ -104,12 +149,28 @@ class HAL_EXPORT Budgeting {
   Result<void> set_budget(ResourceType type, const ResourceBudget& budget, DriverId driver = {});
   /// What became of it so far. Errors: InvalidArgument (no such driver or type), Disconnected.
   [[nodiscard]] Result<BudgetUsage> budget(ResourceType type, DriverId driver = {}) const;
-  /// Charges the driver of a context. Errors: BudgetExceeded (requested(), available()),
-  /// InvalidArgument (no such type or mode, a context of another manager), NotPermitted (an
-  /// emergency, which the driver may not use), CapacityExceeded (contexts, or accounts: four for
-  /// each client that there can be, and 64 at least), Disconnected, System.
+  /// Charges the driver of a context. Blocking and Timeout wait for what others give back: those
+  /// who have some that they do not use, and those with reclamation callbacks, are asked for it, in
+  /// all processes of the domain. Who waits is no part of the wait-for graph: that somebody waits
+  /// for budget that he alone could give back, nobody tells him. Errors: BudgetExceeded
+  /// (requested(), available(); also where it is more than there can be, and in a callback of the
+  /// manager's, which could not be answered while it waits), TimedOut (likewise), InvalidArgument
+  /// (no such type or mode, a context of another manager), NotPermitted (an emergency, which the
+  /// driver may not use), CapacityExceeded (contexts, or accounts: four for each client that there
+  /// can be, and 64 at least), Disconnected, System.
   [[nodiscard]] Result<BudgetCharge> charge(ResourceType type, std::uint64_t amount,
                                             const ChargeOptions& options = {});
+
+  /// Whom to call where somebody needs more of a type than there is; those of lower priority first,
+  /// and of one priority the older. Callbacks run on the manager's one callback thread, one at a
+  /// time, under no lock; they may call any function of the manager but close(), and what waits for
+  /// budget does not wait there. Errors: InvalidArgument (nothing to call, no such type or
+  /// priority), Disconnected, System.
+  [[nodiscard]] Result<BudgetCallback> register_reclamation_callback(
+      ResourceType type, OnReclaim callback, ResourcePriority priority = ResourcePriority::Normal);
+  /// Whom to call when a budget has another level of pressure, in the order of the changes, as
+  /// above. Errors: InvalidArgument (nothing to call), Disconnected, System.
+  [[nodiscard]] Result<BudgetCallback> register_pressure_callback(OnPressure callback);
 
  protected:
   explicit Budgeting(std::shared_ptr<resmgr::client::Domain> domain) noexcept;

@@ -155,6 +155,10 @@ struct RegisterOptions {
   UniqueFd fd = {};
   std::shared_ptr<Backing> backing = {};  ///< or where memory is to come from; not both
   ResourceHooks hooks = {};
+  /// What it does where a budget has too little: NonBlocking refuses; Blocking and Timeout wait for
+  /// what others give back, for `timeout` at most; Emergency overdraws.
+  AcquisitionMode mode = AcquisitionMode::NonBlocking;
+  std::chrono::nanoseconds timeout{0};
 };
 
 /// One of many to be registered at once; see ResourceManager::register_resources().

@@ -133,7 +133,8 @@ class HAL_EXPORT ResourceManager : public Budgeting {
 
   /// Registers a resource. Errors: InvalidName, AlreadyExists, InvalidArgument (metadata out of
   /// range, flags that contradict, fd and backing together, a plain file or memfd smaller than
-  /// size_bytes), CapacityExceeded, those of the backing, System (a backing that makes less than
+  /// size_bytes), BudgetExceeded, TimedOut (waiting for budget), CapacityExceeded, those of the
+  /// backing, System (a backing that makes less than
   /// asked for), Disconnected. On an error nothing is registered and the fd is closed.
   [[nodiscard]] Result<Handle> register_resource(std::string_view name,
                                                  const ResourceMetadata& metadata,
