@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Builds a lock engine that has every planted bug, and demands that a test notices each.
+"""Builds an engine that has every planted bug, and demands that a test notices each.
 
-Usage: planted_bugs.py SOURCE BUILD [NAME ...]; without names all bugs of
-resmgr/lock/planted_bug.hpp, and none at all, which must pass. The environment of
+Usage: planted_bugs.py SOURCE BUILD [NAME ...]; without names all bugs of the
+headers called planted_bug.hpp, and none at all, which must pass. The environment of
 a run says which bug is there. A program that does not end in its time has
 noticed. Output is TAP, and a table in comments.
 """
@@ -18,7 +18,11 @@ import sys
 import time
 
 # Cheapest first: one that fails is enough.
-PROGRAMS = [
+POOL_PROGRAMS = [
+    "tests/test-pool",
+    "tests/test-pool-kill",
+]
+LOCK_PROGRAMS = [
     "tests/test-lock",
     "tests/test-lock-kill",
     "tests/lock/test-lock-deadlocks",
@@ -26,6 +30,7 @@ PROGRAMS = [
     "tests/test-lock-conservation",
     "tests/test-lock-allocation",
 ]
+PROGRAMS = {"lock": LOCK_PROGRAMS, "pool": POOL_PROGRAMS}
 OPTIONS = [
     "-Dbuildtype=debugoptimized",
     "-Ddebug=false",
@@ -44,8 +49,13 @@ ATTEMPTS = 3
 
 
 def bugs_of(source):
-    header = source / "resmgr" / "lock" / "planted_bug.hpp"
-    return re.findall(r'kName == "(\w+)"', header.read_text(encoding="utf-8"))
+    """Returns {bug: programs that have to notice it}."""
+    bugs = {}
+    for part, programs in PROGRAMS.items():
+        header = source / "resmgr" / part / "planted_bug.hpp"
+        for name in re.findall(r'kName == "(\w+)"', header.read_text(encoding="utf-8")):
+            bugs[name] = programs
+    return bugs
 
 
 def build(source, folder):
@@ -54,7 +64,7 @@ def build(source, folder):
         shutil.rmtree(folder)
     commands = [
         ["meson", "setup", folder, source, *OPTIONS],
-        ["ninja", "-C", folder, *PROGRAMS],
+        ["ninja", "-C", folder, *LOCK_PROGRAMS, *POOL_PROGRAMS],
     ]
     for command in commands:
         done = subprocess.run(
@@ -101,7 +111,7 @@ def run(program, bug, seed, limit):
 def limits_of(folder):
     """Runs the programs without a bug. Returns how long each may take, and what failed, or None."""
     limits = {}
-    for name in PROGRAMS:
+    for name in LOCK_PROGRAMS + POOL_PROGRAMS:
         start = time.monotonic()
         how = run(folder / name, "", 1, FIRST_LIMIT_SECONDS)
         if how is not None:
@@ -110,10 +120,10 @@ def limits_of(folder):
     return limits, None
 
 
-def first_failure(folder, bug, limits):
+def first_failure(folder, bug, programs, limits):
     """Runs the programs until one fails. Returns which one and how, or None."""
     for seed in range(1, ATTEMPTS + 1):
-        for name in PROGRAMS:
+        for name in programs:
             how = run(folder / name, bug, seed, limits[name])
             if how is not None:
                 return f"{pathlib.Path(name).name}: {how} (seed {seed})"
@@ -136,7 +146,7 @@ def main():
         print("Bail out! does not build")
         print(broken, file=sys.stderr)
         return 1
-    chosen = arguments.names or known
+    chosen = arguments.names or list(known)
     print(f"1..{len(chosen) + 1}", flush=True)
     limits, broken = limits_of(arguments.build)
     print(f"{'ok' if broken is None else 'not ok'} 1 - without a bug")
@@ -148,7 +158,7 @@ def main():
     failures = 0
     for number, bug in enumerate(chosen, 2):
         start = time.monotonic()
-        verdict = first_failure(arguments.build, bug, limits)
+        verdict = first_failure(arguments.build, bug, known[bug], limits)
         failures += verdict is None
         seconds = time.monotonic() - start
         print(f"{'not ok' if verdict is None else 'ok'} {number} - {bug}")

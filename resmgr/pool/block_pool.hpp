@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// BlockPool: blocks of one size, as this process sees them: the depot that all processes share, and
+// the magazines of its threads.
+//
+// What it is: allocate and free in constant time, mostly without a locked instruction; growth by
+// need up to a maximum, after asking whoever pays; double frees and foreign pointers refused. What
+// it is not: an allocator of objects (hal::ObjectPool is), nor registered anywhere.
+//
+// A block belongs to the process that allocated it, until somebody frees it, any process, or adopts
+// it. When a process dies, what belongs to it comes back: who was handed a block by it, and did not
+// adopt it, has it no more.
+//
+// What is refused: a pointer that is not the beginning of a block of this pool, and a block that is
+// not allocated, at once. Where two threads of one process free the same block in the same moment,
+// it is noticed when the second would be allocated or leaves its magazine, and is counted in
+// PoolStatistics::refused.
+//
+// In a child of fork() the pool is closed: it gives nothing, and takes nothing back.
+//
+// Lifetime: shared by those who use it; blocks are valid as long as it. Threads may end before it
+// or after. Thread-safety: all functions from any thread, unless the pool was made for one.
+//
+//   auto pool = BlockPool::create({.shape = {.block_bytes = 4096, .max_blocks = 1024}}).value();
+//   void* frame = pool->try_allocate();            // null: there is none
+//   if (pool->try_free(frame) != ErrorCode{}) ...  // not one of the pool's, or freed before
+#pragma once
+
+#include <atomic>
+#include <boost/intrusive/list.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "resmgr/base/error.hpp"
+#include "resmgr/pool/depot.hpp"
+#include "resmgr/pool/magazine.hpp"
+#include "resmgr/pool/pool_region.hpp"
+#include "resmgr/pool/thread_magazines.hpp"
+
+namespace resmgr::pool {
+
+/// Who pays for blocks. Called under no lock, by the thread that needs them or gives them up.
+struct PoolPayer {
+  /// Before the pool gets so many bytes more. An error keeps it as it is, and is what the
+  /// allocation returns. Must not throw. Empty: nobody is asked.
+  std::function<Result<void>(std::uint64_t bytes)> may_grow = {};
+  /// After it gave so many bytes up, or did not need them. Must not throw.
+  std::function<void(std::uint64_t bytes)> gave_up = {};
+};
+
+struct PoolSettings {
+  PoolShape shape = {};
+  std::uint32_t initial_blocks = 0;  ///< there from the start; at most shape.max_blocks
+  std::string name = "resmgr-pool";  ///< what /proc shows
+  Owner owner = 1;                   ///< the client that this process is, plus 1
+  bool thread_safe = true;           ///< false: one magazine, for who calls from one thread
+  PoolPayer payer = {};
+};
+
+/// A snapshot; blocks, where nothing else is said.
+struct PoolStatistics {
+  std::uint64_t block_bytes = 0;
+  std::uint32_t capacity = 0;
+  std::uint32_t limit = 0;      ///< what it has grown to
+  std::uint32_t used = 0;       ///< allocated, by all processes
+  std::uint32_t cached = 0;     ///< in magazines, of all processes
+  std::uint32_t free = 0;       ///< in the depot
+  std::uint32_t peak = 0;       ///< the most that were out of the depot when this process looked
+  std::uint32_t split = 0;      ///< free, but on pages that can't be given up for their neighbours
+  std::uint64_t refused = 0;    ///< freed twice and noticed late, by all processes
+  std::uint64_t recovered = 0;  ///< taken back from dead processes
+  // Of this process alone.
+  std::uint64_t allocations = 0;
+  std::uint64_t frees = 0;
+  std::uint64_t refills = 0;    ///< allocations that asked the depot
+  std::uint64_t overflows = 0;  ///< frees that did
+  std::uint32_t magazines = 0;
+
+  /// Share of the free blocks whose memory can't be given up, 0 to 1.
+  [[nodiscard]] double fragmentation() const noexcept {
+    return free == 0 ? 0 : static_cast<double>(split) / free;
+  }
+  /// Share of the allocations of this process that its magazines served, 0 to 1.
+  [[nodiscard]] double hit_rate() const noexcept {
+    return allocations <= refills
+               ? 0
+               : static_cast<double>(allocations - refills) / static_cast<double>(allocations);
+  }
+};
+
+class BlockPool : public std::enable_shared_from_this<BlockPool> {
+ public:
+  /// A new pool. Errors: InvalidArgument, System, CapacityExceeded, Unsupported (see PoolRegion),
+  /// those of payer.may_grow.
+  [[nodiscard]] static Result<std::shared_ptr<BlockPool>> create(PoolSettings settings);
+  /// One that another process made; `settings.shape` and `initial_blocks` are its maker's. Errors:
+  /// those of PoolRegion::attach(), InvalidArgument (owner).
+  [[nodiscard]] static Result<std::shared_ptr<BlockPool>> attach(UniqueFd fd,
+                                                                 PoolSettings settings);
+  BlockPool(const BlockPool&) = delete;
+  BlockPool& operator=(const BlockPool&) = delete;
+  ~BlockPool();
+
+  /// A block; null if there is none: allocate() says why.
+  [[nodiscard]] void* try_allocate() noexcept {
+    Magazine* const magazine = this->magazine();
+    if (magazine) [[likely]] {
+      if (void* const block = magazine->pop()) [[likely]]
+        return block;
+    }
+    return allocate_slowly(nullptr);
+  }
+  /// The same for who wants to know. Errors: PoolExhausted (requested() and available() in blocks),
+  /// those of payer.may_grow, Disconnected (in a child of fork()).
+  [[nodiscard]] Result<void*> allocate() noexcept;
+
+  /// Gives a block back. ErrorCode{}: done. InvalidArgument: it is no block of this pool, or not
+  /// allocated. Disconnected: in a child of fork().
+  [[nodiscard]] ErrorCode try_free(void* block) noexcept {
+    Magazine* const magazine = this->magazine();
+    if (magazine && magazine->push(block)) [[likely]]
+      return ErrorCode{};
+    return free_slowly(block);
+  }
+  /// The same as a Result.
+  Result<void> free(void* block) noexcept;
+
+  /// Makes a block that another process allocated this process's: it stays when the other dies.
+  /// ErrorCode{}: it is. InvalidArgument: it is no block of this pool, or not allocated (any more).
+  /// Disconnected: in a child of fork().
+  [[nodiscard]] ErrorCode adopt(void* block) noexcept;
+
+  /// Empties the calling thread's magazine: others get what it had at hand.
+  void flush() noexcept;
+
+  /// Gives up memory behind the last block in use, down to `blocks` if it can. Returns how many
+  /// blocks fewer there are now. What lies in magazines is in use.
+  std::uint32_t shrink(std::uint32_t blocks) noexcept;
+  /// Grows to at least so many blocks. Errors: as allocate().
+  Result<void> reserve(std::uint32_t blocks) noexcept;
+
+  /// Takes back what a dead process had; see Depot::recover(), for what is required.
+  std::uint32_t recover(Owner dead) noexcept { return depot_.recover(dead); }
+
+  [[nodiscard]] PoolStatistics statistics() const noexcept;
+  [[nodiscard]] const PoolRegion& region() const noexcept { return region_; }
+  [[nodiscard]] const Depot& depot() const noexcept { return depot_; }
+  [[nodiscard]] Owner owner() const noexcept { return owner_; }
+  /// The number of the block that begins there, below capacity; as an offset it is the same in all
+  /// processes. REQUIRES: it is one of the pool's.
+  [[nodiscard]] std::uint32_t number_of(const void* block) const noexcept;
+
+  // For ThreadMagazines and PoolForks.
+  void close_magazine(Magazine& magazine) noexcept;
+  void before_fork() noexcept { mutex_.lock(); }
+  void after_fork_in_parent() noexcept { mutex_.unlock(); }
+  void after_fork_in_child() noexcept;
+
+ private:
+  using Magazines = boost::intrusive::list<Magazine>;
+  enum class Growth : std::uint8_t { Grown, Refused };
+
+  BlockPool(PoolRegion region, PoolSettings settings) noexcept;
+  [[nodiscard]] static Result<std::shared_ptr<BlockPool>> make(PoolRegion region,
+                                                               PoolSettings settings);
+  [[nodiscard]] Magazine* magazine() const noexcept {
+    return sole_ ? sole_ : known_magazine(serial_);
+  }
+  [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_relaxed); }
+  /// The calling thread's, made if need be; null if it can't be had.
+  [[nodiscard]] Magazine* find_magazine() noexcept;
+  [[nodiscard]] Magazine* add_magazine();
+  [[gnu::cold, gnu::noinline]] void* allocate_slowly(Error* why) noexcept;
+  [[nodiscard]] void* allocate_from(Magazine& magazine, Error* why) noexcept;
+  [[nodiscard]] bool drop_spoiled(Magazine& magazine) noexcept;
+  [[gnu::cold, gnu::noinline]] ErrorCode free_slowly(void* block) noexcept;
+  [[nodiscard]] ErrorCode free_into(Magazine& magazine, void* block) noexcept;
+  [[nodiscard]] bool grow(Error* why) noexcept;
+  [[nodiscard]] Result<void> grow_by(std::uint32_t seen, std::uint32_t blocks) noexcept;
+  void look_at_peak() noexcept;
+
+  // What a pair touches comes first.
+  Magazine* sole_ = nullptr;  ///< of a pool that is made for one thread
+  std::uint64_t serial_;
+  PoolRegion region_;
+  Depot depot_;
+  Owner owner_;
+  std::uint32_t magazine_blocks_;
+  std::atomic<bool> closed_{false};
+  std::atomic<std::uint32_t> peak_{0};
+  std::atomic<std::uint32_t> refills_until_look_{0};
+  PoolPayer payer_;
+  mutable std::mutex mutex_;  ///< of what follows
+  Magazines magazines_;
+  MagazineCounts gone_;  ///< of magazines that were closed
+  std::uint32_t made_ = 0;
+};
+
+}  // namespace resmgr::pool
