@@ -12,7 +12,7 @@ namespace {
 
 std::uint64_t next_serial() noexcept {
   static std::atomic<std::uint64_t> last{0};
-  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+  return last.fetch_add(kSerialUnit, std::memory_order_relaxed) + kSerialUnit;
 }
 
 /// How often others may get in between.
@@ -192,7 +192,7 @@ void BlockPool::look_at_peak() noexcept {
     refills_until_look_.store(left - 1, std::memory_order_relaxed);
     return;
   }
-  constexpr std::uint32_t kWordsARefill = 16;
+  constexpr std::uint32_t kWordsARefill = 2;
   refills_until_look_.store(region_.tables().groups / kWordsARefill, std::memory_order_relaxed);
   const std::uint32_t taken = depot_.count_taken();
   std::uint32_t seen = peak_.load(std::memory_order_relaxed);

@@ -105,7 +105,7 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
   ~BlockPool();
 
   /// A block; null if there is none: allocate() says why.
-  [[nodiscard]] void* try_allocate() noexcept {
+  [[nodiscard, gnu::always_inline]] void* try_allocate() noexcept {
     Magazine* const magazine = this->magazine();
     if (magazine) [[likely]] {
       if (void* const block = magazine->pop()) [[likely]]
@@ -119,7 +119,7 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
 
   /// Gives a block back. ErrorCode{}: done. InvalidArgument: it is no block of this pool, or not
   /// allocated. Disconnected: in a child of fork().
-  [[nodiscard]] ErrorCode try_free(void* block) noexcept {
+  [[nodiscard, gnu::always_inline]] ErrorCode try_free(void* block) noexcept {
     Magazine* const magazine = this->magazine();
     if (magazine && magazine->push(block)) [[likely]]
       return ErrorCode{};
@@ -167,7 +167,8 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
   [[nodiscard]] static Result<std::shared_ptr<BlockPool>> make(PoolRegion region,
                                                                PoolSettings settings);
   [[nodiscard]] Magazine* magazine() const noexcept {
-    return sole_ ? sole_ : known_magazine(serial_);
+    Magazine* const known = known_magazine(serial_);
+    return known ? known : sole_;
   }
   [[nodiscard]] bool closed() const noexcept { return closed_.load(std::memory_order_relaxed); }
   /// The calling thread's, made if need be; null if it can't be had.

@@ -64,6 +64,10 @@ std::uint32_t Depot::take(Owner owner, std::span<TakenBlock> out,
   if (groups == 0 || out.empty()) return 0;
   std::uint32_t group = cursor < groups ? cursor : 0;
   std::uint32_t count = 0;
+  // Other processors have these lines: they come while the first words are waited for.
+  for (std::size_t i = 0; i < out.size() / RM_POOL_GROUP_BLOCKS && group + i < groups; ++i) {
+    __builtin_prefetch(&t_.tags[(group + i) * RM_POOL_GROUP_BLOCKS], 1);
+  }
   bool empty_run = group % kRun == 0;
   // Once around, but not on and on for the rest of what is wanted.
   for (std::uint32_t left = groups; left != 0 && (count == 0 || left + kRun > groups);) {
@@ -149,17 +153,19 @@ std::uint32_t Depot::clear(std::uint32_t group, std::uint32_t bits) const noexce
 std::uint32_t Depot::give_back(std::span<const TakenBlock> blocks) const noexcept {
   std::uint32_t refused = 0;
   for (std::size_t i = 0; i < blocks.size();) {
-    const std::uint32_t group = group_of(blocks[i]);
+    const auto number = static_cast<std::uint32_t>(blocks[i].tag - t_.tags);
+    const std::uint32_t group = number / RM_POOL_GROUP_BLOCKS;
+    const std::uint16_t* const first = &t_.tags[group * RM_POOL_GROUP_BLOCKS];
     std::uint32_t bits = 0;
-    std::size_t end = i;
     // Blocks that came together mostly lie side by side.
-    for (; end < blocks.size() && group_of(blocks[end]) == group; ++end) {
-      const std::uint32_t bit = bit_of(blocks[end]);
-      if ((bits & bit) != 0) ++refused;
+    for (; i < blocks.size(); ++i) {
+      const auto place = static_cast<std::size_t>(blocks[i].tag - first);
+      if (place >= RM_POOL_GROUP_BLOCKS) break;
+      const std::uint32_t bit = std::uint32_t{1} << place;
+      refused += (bits & bit) != 0 ? 1 : 0;
       bits |= bit;
     }
     refused += static_cast<std::uint32_t>(std::popcount(clear(group, bits)));
-    i = end;
   }
   if (refused != 0) [[unlikely]]
     note_refused(refused);

@@ -130,13 +130,6 @@ class Depot {
   void note_room(std::uint32_t group) const noexcept;
   [[nodiscard]] bool has_room(std::uint32_t run, std::uint32_t limit) const noexcept;
 
-  [[nodiscard]] std::uint32_t group_of(const TakenBlock& block) const noexcept {
-    return static_cast<std::uint32_t>(block.tag - t_.tags) / RM_POOL_GROUP_BLOCKS;
-  }
-  [[nodiscard]] std::uint32_t bit_of(const TakenBlock& block) const noexcept {
-    return std::uint32_t{1} << static_cast<std::uint32_t>(block.tag - t_.tags) %
-                                   RM_POOL_GROUP_BLOCKS;
-  }
   /// Groups that have blocks below `limit`.
   [[nodiscard]] static constexpr std::uint32_t groups_below(std::uint32_t limit) noexcept {
     return (limit + RM_POOL_GROUP_BLOCKS - 1) / RM_POOL_GROUP_BLOCKS;

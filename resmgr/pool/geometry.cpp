@@ -60,6 +60,10 @@ Result<PoolGeometry> make_geometry(const PoolShape& shape) noexcept {
   if (geometry.alignment == 0) geometry.alignment = natural_alignment(shape.block_bytes);
   // Two bytes at least: see BlockNumbers.
   geometry.stride = std::max<std::uint64_t>(2, round_up(shape.block_bytes, geometry.alignment));
+  // Some hundred gigabytes of odd sizes: an even one then.
+  if (!BlockNumbers::are_exact(geometry.stride, geometry.blocks_bytes())) {
+    geometry.stride = std::bit_ceil(geometry.stride);
+  }
   geometry.groups = static_cast<std::uint32_t>(units(geometry.capacity, RM_POOL_GROUP_BLOCKS));
   geometry.words_offset = kPage;
   geometry.tags_offset = round_up(geometry.words_offset + 8 * geometry.groups, kLine);

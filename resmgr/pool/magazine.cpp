@@ -15,6 +15,12 @@ void add(std::uint64_t& number, std::uint64_t more) noexcept {
 }  // namespace
 
 bool Magazine::drop_spoiled() noexcept {
+  if (last_.block) {
+    if (load_relaxed(*last_.tag) == cached_) return false;
+    store_relaxed(last_.block, nullptr);
+    add(returned_, 1);
+    return true;
+  }
   const std::uint32_t count = load_relaxed(count_);
   if (count == 0 || load_relaxed(*stack_[count - 1].tag) == cached_) return false;
   store_relaxed(count_, count - 1);
@@ -34,12 +40,12 @@ std::uint32_t Magazine::refill(const Depot& depot, Owner owner) noexcept {
   return got;
 }
 
-void Magazine::give_back_lowest(const Depot& depot, std::uint32_t blocks) noexcept {
+// Those on top, as they lie: to move the others down would take longer than to fetch them back.
+void Magazine::give_back_above(const Depot& depot, std::uint32_t kept) noexcept {
   const std::uint32_t count = load_relaxed(count_);
-  depot.give_back(std::span(stack_).first(blocks));
-  std::move(stack_.begin() + blocks, stack_.begin() + count, stack_.begin());
-  store_relaxed(count_, count - blocks);
-  add(returned_, blocks);
+  depot.give_back(std::span(stack_).subspan(kept, count - kept));
+  store_relaxed(count_, kept);
+  add(returned_, count - kept);
 }
 
 // The limit may have been lowered meanwhile.
@@ -47,10 +53,16 @@ void Magazine::make_room(const Depot& depot) noexcept {
   const std::uint32_t count = load_relaxed(count_);
   const std::uint32_t kept = load_relaxed(limit_) / 2;
   bump(overflows_);
-  if (count > kept) give_back_lowest(depot, count - kept);
+  if (count > kept) give_back_above(depot, kept);
 }
 
-void Magazine::flush(const Depot& depot) noexcept { give_back_lowest(depot, load_relaxed(count_)); }
+void Magazine::flush(const Depot& depot) noexcept {
+  give_back_above(depot, 0);
+  if (!last_.block) return;
+  depot.give_back(std::span(&last_, 1));
+  store_relaxed(last_.block, nullptr);
+  add(returned_, 1);
+}
 
 MagazineCounts Magazine::counts() const noexcept {
   return {.freed = load_relaxed(freed_),
@@ -59,7 +71,7 @@ MagazineCounts Magazine::counts() const noexcept {
           .returned = load_relaxed(returned_),
           .refills = load_relaxed(refills_),
           .overflows = load_relaxed(overflows_),
-          .cached = load_relaxed(count_)};
+          .cached = count()};
 }
 
 }  // namespace resmgr::pool

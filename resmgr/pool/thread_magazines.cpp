@@ -13,7 +13,8 @@ namespace {
 thread_local constinit bool is_ending = false;
 
 void note(std::uint64_t serial, Magazine* magazine) noexcept {
-  known_magazines[serial % kKnownMagazines] = {.serial = serial, .magazine = magazine};
+  known_magazines[serial / kSerialUnit % kKnownMagazines] = {.serial = serial,
+                                                             .magazine = magazine};
 }
 
 }  // namespace

@@ -21,21 +21,24 @@ namespace resmgr::pool {
 class BlockPool;
 class Magazine;
 
-/// Serial numbers of pools are never used again, and none is 0.
+/// Serial numbers of pools are never used again, and none is 0. They are multiples of the size of
+/// an entry, so that the low bits are its place in the table.
 struct KnownMagazine {
   std::uint64_t serial = 0;
   Magazine* magazine = nullptr;
 };
-/// By the low bits of the serial number.
 inline constexpr std::size_t kKnownMagazines = 8;
+inline constexpr std::uint64_t kSerialUnit = sizeof(KnownMagazine);
 /// Initial-exec: this library is linked at start, or small enough for the loader's reserve.
-[[gnu::tls_model(
-    "initial-exec")]] inline constinit thread_local std::array<KnownMagazine, kKnownMagazines>
-    known_magazines{};
+alignas(64) [[gnu::tls_model("initial-exec")]] inline constinit thread_local std::array<
+    KnownMagazine, kKnownMagazines> known_magazines{};
 
 [[nodiscard]] inline Magazine* known_magazine(std::uint64_t serial) noexcept {
-  const KnownMagazine& known = known_magazines[serial % kKnownMagazines];
-  return known.serial == serial ? known.magazine : nullptr;
+  const KnownMagazine& known = known_magazines[serial / kSerialUnit % kKnownMagazines];
+  if (known.serial != serial) return nullptr;
+  // The two are set together.
+  if (!known.magazine) __builtin_unreachable();
+  return known.magazine;
 }
 
 class ThreadMagazines {

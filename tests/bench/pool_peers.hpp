@@ -44,25 +44,30 @@ class InlineSource final : public BlockSource {
  public:
   InlineSource(Allocate allocate, Free free) : allocate_(allocate), free_(free) {}
 
-  void pairs(std::uint64_t operations) override {
+  // Whole in one place, and from copies: as in a program that knows its pool.
+  [[gnu::flatten]] void pairs(std::uint64_t operations) override {
+    const auto allocate = allocate_;
+    const auto free = free_;
     for (; operations != 0; --operations) {
-      void* const block = allocate_();
-      if (!block || !free_(block)) [[unlikely]]
+      void* const block = allocate();
+      if (!block || !free(block)) [[unlikely]]
         fail_pair();
     }
   }
-  std::size_t allocate(std::span<void*> out) override {
+  [[gnu::flatten]] std::size_t allocate(std::span<void*> out) override {
+    const auto allocate = allocate_;
     std::size_t count = 0;
     for (void*& each : out) {
-      each = allocate_();
+      each = allocate();
       if (!each) break;
       ++count;
     }
     return count;
   }
-  void free(std::span<void* const> blocks) override {
+  [[gnu::flatten]] void free(std::span<void* const> blocks) override {
+    const auto free = free_;
     for (void* const each : blocks) {
-      if (!free_(each)) [[unlikely]]
+      if (!free(each)) [[unlikely]]
         fail_pair();
     }
   }
