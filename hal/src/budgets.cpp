@@ -13,13 +13,9 @@ namespace hal {
 
 using resmgr::fail;
 
-// The domain is there for as long as the context has an engine.
-void BudgetCharge::return_it() noexcept {
-  resmgr::lock::Context* const context = std::exchange(context_, nullptr);
-  const std::uint64_t amount = std::exchange(amount_, 0);
-  // Acquire: pairs with the release store of close(), which frees what the engine stands on.
-  if (context->engine.load(std::memory_order_acquire) == nullptr) return;
-  domain_->give_back(account_, type_, amount);
+void BudgetCharge::return_it(const What& what) noexcept {
+  resmgr::client::Domain* const domain = what.gate->domain();
+  if (domain != nullptr) domain->give_back(*what.used, what.type, what.amount);
 }
 
 Budgeting::Budgeting(std::shared_ptr<resmgr::client::Domain> domain) noexcept
@@ -47,32 +43,32 @@ Result<BudgetUsage> Budgeting::budget(ResourceType type, DriverId driver) const 
   return resmgr::budget::read_usage(*row);
 }
 
-Result<BudgetCharge> Budgeting::charge(ResourceType type, std::uint64_t amount,
-                                       const ChargeOptions& options) {
+Budgeting::AtOnce Budgeting::charge_at_once(ResourceType type, std::uint64_t amount) noexcept {
+  if (!domain_) return {};
+  resmgr::lock::Context* const context = domain_->known_thread_context();
+  // Without slots the domain is closed or over.
+  if (context == nullptr || context->slot_count == 0) return {};
+  return {resmgr::client::Domain::charge_at_once(*context, type, amount), &domain_->gate()};
+}
+
+Result<BudgetCharge> Budgeting::charge_slowly(ResourceType type, std::uint64_t amount,
+                                              const ChargeOptions& options) {
   const auto context = context_of(options.context);
   if (!context) return std::unexpected(context.error());
   if (options.mode > AcquisitionMode::Emergency ||
       static_cast<unsigned>(type) >= resmgr::kResourceTypes) {
     return fail(ErrorCode::InvalidArgument, "no such mode or type");
   }
-  const std::uint32_t driver = resmgr::load_relaxed((*context)->record->driver);
-  const auto charged = [&](std::uint32_t account) {
-    BudgetCharge charge;
-    charge.domain_ = domain_.get();
-    charge.context_ = *context;
-    charge.amount_ = amount;
-    charge.account_ = account;
-    charge.type_ = type;
-    return charge;
-  };
-  if (const auto account = domain_->charge_at_once(driver, type, amount)) [[likely]]
-    return charged(*account);
-  const std::uint64_t deadline = convert::patience(options.mode, options.timeout);
-  const auto account = guard("charge", [&] {
-    return domain_->charge(driver, type, amount, convert::urgency(options.mode), deadline);
-  });
-  if (!account) return std::unexpected(account.error());
-  return charged(*account);
+  std::uint64_t* used = resmgr::client::Domain::charge_at_once(**context, type, amount);
+  if (used == nullptr) {
+    const std::uint64_t deadline = convert::patience(options.mode, options.timeout);
+    const auto charged = guard("charge", [&] {
+      return domain_->charge(**context, type, amount, convert::urgency(options.mode), deadline);
+    });
+    if (!charged) return std::unexpected(charged.error());
+    used = *charged;
+  }
+  return BudgetCharge({.used = used, .gate = &domain_->gate(), .amount = amount, .type = type});
 }
 
 Result<BudgetCallback> Budgeting::register_reclamation_callback(ResourceType type,

@@ -19,9 +19,9 @@ Result<std::uint32_t> Credits::charge(std::uint32_t driver, ResourceType type, s
   const std::lock_guard lock(asking_);
   for (;;) {
     // Others may have drawn meanwhile, or given something back.
-    const std::uint32_t link = link_of_driver_[driver].load(std::memory_order_relaxed);
-    if (link != 0 && try_charge(link - 1, type, amount)) return link - 1;
-    const std::uint64_t idle = link == 0 ? 0 : idle_in(link - 1, type);
+    const auto known = accounts_.find(driver);
+    if (known != accounts_.end() && try_charge(known->second, type, amount)) return known->second;
+    const std::uint64_t idle = known == accounts_.end() ? 0 : idle_in(known->second, type);
     const std::uint64_t short_of = amount - std::min(amount, idle);
     const bool ahead = urgency == Urgency::Normal && amount <= kUnlimited / kInAdvance;
     auto drawn =
@@ -37,11 +37,10 @@ Result<std::uint32_t> Credits::charge(std::uint32_t driver, ResourceType type, s
     if (drawn->account >= std::min(tables_.account_count, locks_.credit_count)) {
       return fail(ErrorCode::InvalidArgument, "an account that there is not");
     }
-    if (link == 0) {
-      accounts_.push_back(drawn->account);
+    if (known == accounts_.end()) {
       // What was charged of it was another client's.
       for (std::uint64_t& each : locks_.credits[drawn->account].used) store_relaxed(each, 0);
-      link_of_driver_[driver].store(drawn->account + 1, std::memory_order_release);
+      accounts_.emplace(driver, drawn->account);
     }
   }
 }
@@ -55,7 +54,7 @@ std::uint64_t Credits::idle_in(std::uint32_t account, ResourceType type) noexcep
 std::uint64_t Credits::return_idle(ResourceType type) {
   const std::lock_guard lock(asking_);
   std::uint64_t sum = 0;
-  for (const std::uint32_t account : accounts_) {
+  for (const auto& [driver, account] : accounts_) {
     // Charged first, so that nobody else does.
     const std::uint64_t idle =
         budget::charge_up_to(used(account, type), granted(account, type), kUnlimited);

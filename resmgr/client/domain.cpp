@@ -79,6 +79,7 @@ std::shared_ptr<Domain> Domain::make(Parts parts, DomainOptions options) {
 
 Domain::Domain(Parts parts, DomainOptions options)
     : serial_(next_serial()),
+      gate_(DomainGate::open(*this)),
       log_(std::move(options.log)),
       registry_(std::move(parts.registry)),
       view_(registry_),
@@ -124,6 +125,7 @@ void Domain::after_fork_in_child() noexcept {
   authority_->after_fork_in_child();
   serial_ = kNoSerial;
   life_.store(Life::Closed, std::memory_order_release);
+  gate_.close();
   view_.stop_lookups_at_home();
   // Null if it was about to be destroyed by another thread, which nobody does here.
   kept_for_ever_ = weak_from_this().lock();
@@ -131,6 +133,7 @@ void Domain::after_fork_in_child() noexcept {
 
 void Domain::close() noexcept {
   if (life_.exchange(Life::Closed) == Life::Closed) return;
+  gate_.close();
   serial_ = kNoSerial;
   view_.stop_lookups_at_home();
   contexts_.for_each([&](lock::Context& context) { close_context(context, "the manager closed"); });
@@ -151,6 +154,7 @@ void Domain::close() noexcept {
 void Domain::end() noexcept {
   Life open = Life::Open;
   if (!life_.compare_exchange_strong(open, Life::Over)) return;
+  gate_.close();
   view_.stop_lookups_at_home();
   contexts_.end();
   engine_.end();
@@ -220,6 +224,9 @@ void Domain::close_context(lock::Context& context, const char* why) noexcept {
 Result<void> Domain::set_driver(lock::Context& context, std::uint32_t driver) {
   if (!knows_driver(driver)) return fail(ErrorCode::InvalidArgument, "no such driver");
   store_relaxed(context.record->driver, driver);
+  // Those of its driver's account.
+  context.credits_used = nullptr;
+  context.credits_granted = nullptr;
   return {};
 }
 

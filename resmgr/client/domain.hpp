@@ -33,6 +33,7 @@
 #include "resmgr/client/authority.hpp"
 #include "resmgr/client/callback_list.hpp"
 #include "resmgr/client/credits.hpp"
+#include "resmgr/client/domain_gate.hpp"
 #include "resmgr/client/doorbell.hpp"
 #include "resmgr/client/hooks.hpp"
 #include "resmgr/client/link.hpp"
@@ -199,19 +200,24 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
 
   // ---- budgets (domain_budgets.cpp) -------------------------------------------------------------
 
-  /// Returns the account that was charged; see Credits. Waits until `deadline_ns` for what others
-  /// give back; 0: not at all. Errors: those of Credits::charge(), and of within_budget().
-  [[nodiscard]] Result<std::uint32_t> charge(std::uint32_t driver, ResourceType type,
-                                             std::uint64_t amount, Urgency urgency,
-                                             std::uint64_t deadline_ns);
-  /// Its fast form: an account with enough, or nothing.
-  [[nodiscard]] std::optional<std::uint32_t> charge_at_once(std::uint32_t driver, ResourceType type,
-                                                            std::uint64_t amount) noexcept {
-    return credits_.charge_at_once(driver, type, amount);
+  /// Returns the word that was charged; see Credits. Waits until `deadline_ns` for what others give
+  /// back; 0: not at all. Errors: those of Credits::charge(), and of within_budget().
+  [[nodiscard]] Result<std::uint64_t*> charge(lock::Context& context, ResourceType type,
+                                              std::uint64_t amount, Urgency urgency,
+                                              std::uint64_t deadline_ns);
+  /// Its fast form: null where that has to be asked.
+  [[nodiscard]] static std::uint64_t* charge_at_once(lock::Context& context, ResourceType type,
+                                                     std::uint64_t amount) noexcept {
+    const auto column = static_cast<std::size_t>(type);
+    if (context.credits_used == nullptr || column >= RM_RESOURCE_TYPES) return nullptr;
+    std::uint64_t& used = context.credits_used[column];
+    return budget::charge(used, context.credits_granted[column], amount) ? &used : nullptr;
   }
-  /// REQUIRES: the account was charged so.
-  void give_back(std::uint32_t account, ResourceType type, std::uint64_t amount) noexcept {
-    credits_.give_back(account, type, amount);
+  /// By which a charge knows whether the domain is there still.
+  [[nodiscard]] const DomainGate& gate() const noexcept { return gate_; }
+  /// REQUIRES: the word was charged so.
+  void give_back(std::uint64_t& used, ResourceType type, std::uint64_t amount) noexcept {
+    budget::give_back(used, amount);
     if (budgets().is_wanted(type)) [[unlikely]]
       return_soon(type);
   }
@@ -318,6 +324,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   enum class Life : std::uint8_t { Open, Over, Closed };
 
   std::uint64_t serial_;
+  DomainGate& gate_;
   std::atomic<Life> life_{Life::Open};
   std::shared_ptr<Domain> kept_for_ever_;  ///< itself, in a child of fork()
   LogSink log_;

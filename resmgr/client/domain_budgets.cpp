@@ -60,12 +60,18 @@ Result<void> Domain::wait_for_budget(const Error& refused, std::uint32_t driver,
   return closed() ? fail(ErrorCode::Disconnected) : Result<void>();
 }
 
-Result<std::uint32_t> Domain::charge(std::uint32_t driver, ResourceType type, std::uint64_t amount,
-                                     Urgency urgency, std::uint64_t deadline_ns) {
+Result<std::uint64_t*> Domain::charge(lock::Context& context, ResourceType type,
+                                      std::uint64_t amount, Urgency urgency,
+                                      std::uint64_t deadline_ns) {
+  const std::uint32_t driver = load_relaxed(context.record->driver);
   // Others can have what is drawn here and not charged: they ask for it.
   listen();
-  return within_budget(deadline_ns, driver, type,
-                       [&] { return credits_.charge(driver, type, amount, urgency); });
+  const auto account = within_budget(
+      deadline_ns, driver, type, [&] { return credits_.charge(driver, type, amount, urgency); });
+  if (!account) return std::unexpected(account.error());
+  context.credits_used = locks_.tables().credits[*account].used;
+  context.credits_granted = budgets().accounts[*account].granted;
+  return context.credits_used + static_cast<std::size_t>(type);
 }
 
 Result<std::uint64_t> Domain::add_reclaimer(Reclaimer reclaimer, int rank) {

@@ -55,6 +55,10 @@ struct alignas(64) Context {
   std::uint32_t spare_node_link = 0;  ///< a free node kept for the next wait
   Wait* waits = nullptr;              ///< those begun and not over, newest first
 
+  // The account of its driver, once it has charged it: what was, and what was granted, by type.
+  std::uint64_t* credits_used = nullptr;
+  const std::uint64_t* credits_granted = nullptr;
+
   // What the lock-order check said last: beside the holds of this bitmap, this class was in order.
   // While the bitmap is the same, and no entry of the list has got another class, they are the same
   // classes; and an order that is known stays known.

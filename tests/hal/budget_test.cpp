@@ -192,6 +192,27 @@ TEST_F(BudgetTest, AChargeMayOutliveItsManager) {
   EXPECT_EQ(code_of(manager_->budget(kMemory)), ErrorCode::Disconnected);
 }
 
+TEST_F(BudgetTest, AChargeIsTheProcessesNotTheThreads) {
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100}));
+  Result<BudgetCharge> charge;
+  std::jthread([&] { charge = manager_->charge(kMemory, 100); }).join();
+  ASSERT_TRUE(charge);
+  EXPECT_EQ(code_of(manager_->charge(kMemory, 1)), ErrorCode::BudgetExceeded);
+  charge->give_back();
+  EXPECT_TRUE(manager_->charge(kMemory, 100));
+}
+
+TEST_F(BudgetTest, AThreadThatBecomesAnotherDriverChargesThat) {
+  const DriverId dma = manager_->register_driver("dma").value();
+  const DriverId gpu = manager_->register_driver("gpu").value();
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 10}, dma));
+  ASSERT_TRUE(manager_->set_thread_driver(gpu));
+  const auto first = manager_->charge(kMemory, 20);
+  ASSERT_TRUE(manager_->set_thread_driver(dma));
+  EXPECT_EQ(code_of(manager_->charge(kMemory, 20)), ErrorCode::BudgetExceeded);
+  EXPECT_TRUE(manager_->charge(kMemory, 10));
+}
+
 TEST_F(BudgetTest, BadInputIsRefused) {
   EXPECT_EQ(code_of(manager_->set_budget(ResourceType{6}, {})), ErrorCode::InvalidArgument);
   EXPECT_EQ(code_of(manager_->set_budget(kMemory, {.max = 1, .reserved = 2})),

@@ -33,7 +33,8 @@
 
 namespace resmgr::client {
 class Domain;
-}
+class DomainGate;
+}  // namespace resmgr::client
 namespace resmgr::lock {
 struct Context;
 }
@@ -59,20 +60,11 @@ struct ChargeOptions {
 class [[nodiscard]] HAL_EXPORT BudgetCharge {
  public:
   BudgetCharge() noexcept = default;
-  BudgetCharge(BudgetCharge&& other) noexcept
-      : domain_(other.domain_),
-        context_(std::exchange(other.context_, nullptr)),
-        amount_(std::exchange(other.amount_, 0)),
-        account_(other.account_),
-        type_(other.type_) {}
+  BudgetCharge(BudgetCharge&& other) noexcept : what_(std::exchange(other.what_, What())) {}
   BudgetCharge& operator=(BudgetCharge&& other) noexcept {
     if (this != &other) {
       give_back();
-      domain_ = other.domain_;
-      context_ = std::exchange(other.context_, nullptr);
-      amount_ = std::exchange(other.amount_, 0);
-      account_ = other.account_;
-      type_ = other.type_;
+      what_ = std::exchange(other.what_, What());
     }
     return *this;
   }
@@ -80,22 +72,27 @@ class [[nodiscard]] HAL_EXPORT BudgetCharge {
   BudgetCharge& operator=(const BudgetCharge&) = delete;
   ~BudgetCharge() { give_back(); }
 
-  [[nodiscard]] std::uint64_t amount() const noexcept { return amount_; }
-  [[nodiscard]] ResourceType type() const noexcept { return type_; }
+  [[nodiscard]] std::uint64_t amount() const noexcept { return what_.amount; }
+  [[nodiscard]] ResourceType type() const noexcept { return what_.type; }
   /// Now; it is of nothing afterwards. From any thread.
   void give_back() noexcept {
-    if (context_ != nullptr) return_it();
+    if (what_.used == nullptr) return;
+    return_it(what_);
+    what_ = What();
   }
 
  private:
   friend class Budgeting;
-  void return_it() noexcept;
+  struct What {
+    std::uint64_t* used = nullptr;  ///< of the account; null: nothing was charged
+    const resmgr::client::DomainGate* gate = nullptr;
+    std::uint64_t amount = 0;
+    ResourceType type = ResourceType::Custom;
+  };
+  explicit BudgetCharge(const What& what) noexcept : what_(what) {}
+  static void return_it(const What& what) noexcept;
 
-  resmgr::client::Domain* domain_ = nullptr;
-  resmgr::lock::Context* context_ = nullptr;  ///< by which the domain is known to be there still
-  std::uint64_t amount_ = 0;
-  std::uint32_t account_ = 0;
-  ResourceType type_ = ResourceType::Custom;
+  What what_;
 };
 
 /// Somebody needs more of a type than there is.
@@ -159,7 +156,17 @@ class HAL_EXPORT Budgeting {
   /// driver may not use), CapacityExceeded (contexts, or accounts: four for each client that there
   /// can be, and 64 at least), Disconnected, System.
   [[nodiscard]] Result<BudgetCharge> charge(ResourceType type, std::uint64_t amount,
-                                            const ChargeOptions& options = {});
+                                            const ChargeOptions& options) {
+    return charge_slowly(type, amount, options);
+  }
+  /// NonBlocking, as the thread's own context: the fast path.
+  [[nodiscard]] Result<BudgetCharge> charge(ResourceType type, std::uint64_t amount) {
+    const AtOnce charged = charge_at_once(type, amount);
+    if (charged.used != nullptr) [[likely]]
+      return BudgetCharge(
+          {.used = charged.used, .gate = charged.gate, .amount = amount, .type = type});
+    return charge_slowly(type, amount, ChargeOptions{});
+  }
 
   /// Whom to call where somebody needs more of a type than there is; those of lower priority first,
   /// and of one priority the older. Callbacks run on the manager's one callback thread, one at a
@@ -178,6 +185,14 @@ class HAL_EXPORT Budgeting {
   Budgeting& operator=(const Budgeting&) = delete;
   ~Budgeting();
 
+  /// What was charged, in two registers; nothing if there is no account with enough.
+  struct AtOnce {
+    std::uint64_t* used = nullptr;
+    const resmgr::client::DomainGate* gate = nullptr;
+  };
+  [[nodiscard]] AtOnce charge_at_once(ResourceType type, std::uint64_t amount) noexcept;
+  [[nodiscard]] Result<BudgetCharge> charge_slowly(ResourceType type, std::uint64_t amount,
+                                                   const ChargeOptions& options);
   /// The context, or the calling thread's own, where it is null. Errors: Disconnected,
   /// InvalidArgument (another manager's), CapacityExceeded.
   [[nodiscard]] Result<resmgr::lock::Context*> context_of(Context* given) const noexcept;
