@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <new>
 #include <span>
 
 #include "resmgr/base/atomic.hpp"
@@ -139,6 +140,7 @@ Result<void> Book::set(std::uint32_t driver, ResourceType type, const ResourceBu
   if (budget.max != kUnlimited) flags |= RM_BUDGET_LIMITED;
   store_release(row->flags, static_cast<std::uint8_t>(flags));
   returned();
+  changed(driver, type);
   return {};
 }
 
@@ -184,6 +186,7 @@ Result<void> Book::charge(std::uint32_t driver, ResourceType type, std::uint64_t
   const Rows rows = rows_of(driver, type);
   add(rows.all, amount);
   add(rows.own, amount);
+  changed(driver, type);
   if (urgency == Urgency::Emergency) {
     Overdraft told{.driver = driver, .type = type, .amount = amount};
     note_overdraft(rows.all, amount, told);
@@ -197,7 +200,16 @@ void Book::give_back(std::uint32_t driver, ResourceType type, std::uint64_t amou
   const Rows rows = rows_of(driver, type);
   take_used(rows.all, amount);
   take_used(rows.own, amount);
+  changed(driver, type);
   returned();
+}
+
+// What nobody can be told for want of memory is told with the next change.
+void Book::changed(std::uint32_t driver, ResourceType type) const noexcept try {
+  if (!changed_) return;
+  changed_(0, type);
+  if (driver != 0) changed_(driver, type);
+} catch (const std::bad_alloc&) {
 }
 
 Result<rm_account*> Book::account_of(std::uint32_t client, std::uint32_t driver) noexcept {
@@ -258,6 +270,7 @@ Result<void> Book::return_credits(std::uint32_t client, std::uint32_t account, R
   const Rows rows = rows_of(load_relaxed(record.driver), type);
   take_drawn(rows.all, amount);
   take_drawn(rows.own, amount);
+  changed(load_relaxed(record.driver), type);
   returned();
   return {};
 }

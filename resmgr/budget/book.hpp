@@ -62,6 +62,12 @@ class Book final : public Accountant {
   /// Who is told of overdrafts; quick, and calling nothing of this.
   void on_overdraft(std::function<void(const Overdraft&)> told) { overdraft_ = std::move(told); }
 
+  /// Who is told that what is used of a type, by a driver or by all (0), or what may be, is another
+  /// amount; likewise.
+  void on_change(std::function<void(std::uint32_t driver, ResourceType type)> told) {
+    changed_ = std::move(told);
+  }
+
   /// Somebody sleeps on the word of changes until some of that type comes back: what does next
   /// wakes him. What came back before this changed the word, so that he does not fall asleep if he
   /// looked at it before he asked.
@@ -117,9 +123,11 @@ class Book final : public Accountant {
   [[nodiscard]] Result<rm_account*> account_of(std::uint32_t client, std::uint32_t driver) noexcept;
 
   void returned() noexcept;
+  void changed(std::uint32_t driver, ResourceType type) const noexcept;
 
   BudgetTables tables_;
   std::function<void(const Overdraft&)> overdraft_;
+  std::function<void(std::uint32_t, ResourceType)> changed_;
 };
 
 }  // namespace resmgr::budget

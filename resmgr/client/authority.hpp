@@ -151,6 +151,10 @@ class Authority {
   [[nodiscard]] virtual Result<void> need(std::uint32_t driver, ResourceType type,
                                           std::uint64_t amount) = 0;
 
+  /// Looks whether what was scarce is so still. Returns when to do so again; nothing if that needs
+  /// nobody. May throw std::bad_alloc.
+  [[nodiscard]] virtual std::optional<std::uint64_t> look_at_pressure() = 0;
+
   /// Runs `read` at a moment when nobody changes the registry, if that can be had, and otherwise
   /// some time later. For readers whom changes overtook.
   virtual void read_apart(const std::function<void()>& read) = 0;

@@ -295,6 +295,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void asked_to_reclaim(ResourceType type, std::uint64_t amount) noexcept;
   void reclaim(ResourceType type);
   void return_soon(ResourceType type) noexcept;
+  void watch_pressure();
   void pressure_changed(const wire::PressureEvent& event) noexcept;
   [[nodiscard]] Result<Handle> try_register(std::string_view name, Registration& registration);
   void quiesce(const std::function<Result<void>(Handle)>& hook, Handle handle,
@@ -348,6 +349,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   CallbackList<OnPressure> pressures_;
   std::array<std::atomic<std::uint64_t>, kResourceTypes> wanted_{};  ///< asked for; 0: nothing
   std::array<std::atomic<bool>, kResourceTypes> returns_{};          ///< idle credits, soon
+  bool watches_pressure_ = false;                                    ///< by the hooks' thread alone
   std::uint64_t pursued_at_ = ~std::uint64_t{0};  ///< next; by the hooks' thread alone
   mutable HookTable hooks_;
   std::once_flag listens_;

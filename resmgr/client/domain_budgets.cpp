@@ -128,16 +128,26 @@ void Domain::return_soon(ResourceType type) noexcept try {
   returns_.at(static_cast<std::size_t>(type)).store(false, std::memory_order_release);
 }
 
+// By whoever changes the book, under its lock.
 void Domain::pressure_changed(const wire::PressureEvent& event) noexcept try {
-  if (pressures_.empty()) return;
   (void)hooks_.schedule(monotonic_ns(), [this, event] {
     pressures_.for_each([&](const OnPressure& callback) {
       callback(event);
       return true;
     });
+    if (!std::exchange(watches_pressure_, true)) watch_pressure();
   });
 } catch (const std::bad_alloc&) {
   // The next change is told.
+}
+
+// A level that has lasted ends though nothing changes any more.
+void Domain::watch_pressure() {
+  watches_pressure_ = false;
+  if (closed()) return;
+  const auto next = authority_->look_at_pressure();
+  if (!next) return;
+  watches_pressure_ = hooks_.schedule(*next, [this] { watch_pressure(); }).has_value();
 }
 
 }  // namespace resmgr::client

@@ -208,6 +208,17 @@ Result<void> EmbeddedAuthority::need(std::uint32_t, ResourceType type, std::uint
   return {};
 }
 
+// From now on it is told, and what it missed with the next change.
+void EmbeddedAuthority::listen(Asked asked) {
+  const std::lock_guard lock(mutex_);
+  asked_ = std::move(asked);
+}
+
+std::optional<std::uint64_t> EmbeddedAuthority::look_at_pressure() {
+  const std::lock_guard lock(mutex_);
+  return watch_.look_again(monotonic_ns());
+}
+
 void EmbeddedAuthority::read_apart(const std::function<void()>& read) {
   const std::lock_guard lock(mutex_);
   read();

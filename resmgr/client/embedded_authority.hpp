@@ -12,7 +12,9 @@
 
 #include <mutex>
 
+#include "resmgr/base/clock.hpp"
 #include "resmgr/budget/book.hpp"
+#include "resmgr/budget/pressure_watch.hpp"
 #include "resmgr/client/authority.hpp"
 #include "resmgr/lock/emergencies.hpp"
 #include "resmgr/lock/engine.hpp"
@@ -25,15 +27,25 @@ namespace resmgr::client {
 class EmbeddedAuthority final : public Authority, private lock::EmergencyHost {
  public:
   EmbeddedAuthority(const registry::RegistryWriter& writer, const registry::RegistryView& view,
-                    const BudgetTables& budgets, lock::LockRegion& locks,
-                    lock::LockEngine& engine) noexcept
+                    const BudgetTables& budgets, lock::LockRegion& locks, lock::LockEngine& engine)
       : writer_(writer),
         view_(view),
         book_(budgets),
+        watch_(budgets),
         locks_(locks),
         engine_(engine),
         emergencies_(engine, *this) {
     writer_.set_accountant(&book_);
+    book_.on_change([this](std::uint32_t driver, ResourceType type) {
+      watch_.look(driver, type, Clock::coarse());
+    });
+    watch_.on_change([this](const budget::PressureWatch::Change& change) {
+      if (!asked_.pressure) return;
+      asked_.pressure({.driver_id = change.driver,
+                       .type = change.type,
+                       .level = change.level,
+                       .before = change.before});
+    });
   }
 
   [[nodiscard]] Result<std::uint32_t> intern_driver(std::string_view name) override;
@@ -51,7 +63,7 @@ class EmbeddedAuthority final : public Authority, private lock::EmergencyHost {
   [[nodiscard]] Result<void> finish_unregister(lock::Context& context, Handle handle,
                                                const registry::Leaving* leaving,
                                                bool waited) override;
-  void listen(Asked asked) override { asked_ = std::move(asked); }
+  void listen(Asked asked) override;
   // Asked for where something is taken from a holder alone: who holds ends before this process
   // does, which owns what it holds. By the thread of plead().
   void quiesced(Handle handle, std::uint32_t attempt,
@@ -74,6 +86,7 @@ class EmbeddedAuthority final : public Authority, private lock::EmergencyHost {
                                             std::uint64_t kept) override;
   [[nodiscard]] Result<void> need(std::uint32_t driver, ResourceType type,
                                   std::uint64_t amount) override;
+  [[nodiscard]] std::optional<std::uint64_t> look_at_pressure() override;
   void read_apart(const std::function<void()>& read) override;
   void close() noexcept override {}
   void before_fork() noexcept override {}
@@ -99,6 +112,7 @@ class EmbeddedAuthority final : public Authority, private lock::EmergencyHost {
   registry::RegistryWriter writer_;
   const registry::RegistryView& view_;
   budget::Book book_;
+  budget::PressureWatch watch_;
   lock::LockRegion& locks_;
   lock::LockEngine& engine_;
   Asked asked_;

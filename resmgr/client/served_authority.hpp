@@ -85,6 +85,8 @@ class ServedAuthority : public Authority {
                                             std::uint64_t kept) override;
   [[nodiscard]] Result<void> need(std::uint32_t driver, ResourceType type,
                                   std::uint64_t amount) override;
+  // The daemon does.
+  [[nodiscard]] std::optional<std::uint64_t> look_at_pressure() override { return {}; }
   void read_apart(const std::function<void()>& read) override;
   /// For requests that are no authority's, such as an operator's.
   [[nodiscard]] Link& link() noexcept { return *link_; }

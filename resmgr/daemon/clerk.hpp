@@ -184,6 +184,11 @@ class Clerk {
     return desk_.proceed(now_ns);
   }
   [[nodiscard]] bool has_emergencies() const noexcept { return !desk_.idle(); }
+  /// Looks after budgets that are scarce. Returns when to call it again; nothing if none is.
+  [[nodiscard]] std::optional<std::uint64_t> look_at_pressure(std::uint64_t now_ns) {
+    return treasury_.look_again(now_ns);
+  }
+  [[nodiscard]] bool has_pressure() const noexcept { return treasury_.is_pressed(); }
   /// An operator says that the hardware behind it is quiet: poisoned or not, it is given to who
   /// waits for it. Errors: StaleHandle, InvalidArgument (it is not quarantined).
   Result<void> unpoison(const Client& by, Handle handle);

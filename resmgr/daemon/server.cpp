@@ -54,6 +54,7 @@ Result<std::unique_ptr<Server>> Server::start(EventLoop& loop, Clerk& clerk,
   clerk.inherit_drains();
   clerk.inherit_quarantine();
   server->quiesce(monotonic_ns());
+  server->look_at_pressure(monotonic_ns());
   if (auto watched = loop.watch(server->door_, server->listener_.fd(), POLLIN); !watched) {
     return std::unexpected(std::move(watched.error()));
   }
@@ -148,6 +149,7 @@ Clerk::Answer Server::answer(Session& session, std::span<const std::byte> frame,
   // Not before the answer is on its way, which what is told may be about.
   if (clerk_.is_quiescing()) loop_.arm(quiescing_, monotonic_ns());
   if (clerk_.has_emergencies()) loop_.arm(emergencies_, monotonic_ns());
+  if (clerk_.has_pressure()) loop_.arm(pressure_, monotonic_ns());
   return answer;
 }
 
@@ -257,6 +259,10 @@ void Server::quiesce(std::uint64_t now_ns) {
 
 void Server::see_to_emergencies(std::uint64_t now_ns) {
   if (const auto next = clerk_.see_to_emergencies(now_ns)) loop_.arm(emergencies_, *next);
+}
+
+void Server::look_at_pressure(std::uint64_t now_ns) {
+  if (const auto next = clerk_.look_at_pressure(now_ns)) loop_.arm(pressure_, *next);
 }
 
 bool Server::post(std::uint32_t client, std::span<const std::byte> event) {

@@ -139,6 +139,7 @@ class Server : private SessionOwner, private Outbox {
   void destroy_orphans(std::uint64_t now_ns);
   void quiesce(std::uint64_t now_ns);
   void see_to_emergencies(std::uint64_t now_ns);
+  void look_at_pressure(std::uint64_t now_ns);
   void tell(AuditEvent event, pid_t pid, uid_t uid, std::string_view detail = {}) const noexcept;
   void log(LogLevel level, const std::string& line) const noexcept;
 
@@ -171,6 +172,8 @@ class Server : private SessionOwner, private Outbox {
                                 [](Server& self, std::uint64_t now_ns) { self.quiesce(now_ns); }};
   BoundTimer<Server> emergencies_{
       *this, [](Server& self, std::uint64_t now_ns) { self.see_to_emergencies(now_ns); }};
+  BoundTimer<Server> pressure_{
+      *this, [](Server& self, std::uint64_t now_ns) { self.look_at_pressure(now_ns); }};
 };
 
 }  // namespace resmgr::daemon

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "resmgr/daemon/treasury.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <span>
@@ -8,14 +9,22 @@
 
 #include "resmgr/abi/budget_requests.hpp"
 #include "resmgr/base/atomic.hpp"
+#include "resmgr/base/clock.hpp"
 
 namespace resmgr::daemon {
 
-Treasury::Treasury(DomainState& state) : state_(state) {
+Treasury::Treasury(DomainState& state) : state_(state), watch_(state.book().tables()) {
   book().on_overdraft([this](const budget::Overdraft& overdraft) { record(overdraft); });
+  book().on_change([this](std::uint32_t driver, ResourceType type) {
+    watch_.look(driver, type, Clock::coarse());
+  });
+  watch_.on_change([this](const budget::PressureWatch::Change& change) { tell_pressure(change); });
 }
 
-Treasury::~Treasury() { book().on_overdraft({}); }
+Treasury::~Treasury() {
+  book().on_overdraft({});
+  book().on_change({});
+}
 
 void Treasury::set_policy(std::shared_ptr<const Policy> policy) {
   const std::shared_ptr<const Policy> before = std::exchange(policy_, std::move(policy));
@@ -54,12 +63,27 @@ void Treasury::need(ResourceType type, std::uint64_t amount, std::uint64_t now_n
   Asked& last = asked_.at(static_cast<std::size_t>(type));
   if (!outbox_ || (amount <= last.amount && now_ns - last.at_ns < kPauseNs)) return;
   last = {.amount = amount, .at_ns = now_ns};
-  std::array<std::byte, sizeof(rm_frame_header) + sizeof(rm_wire_reclaim)> event{};
-  const auto bytes = wire::encode(wire::ReclaimEvent{.type = type, .amount = amount}, event);
+  post_to_all(wire::ReclaimEvent{.type = type, .amount = amount});
+}
+
+void Treasury::tell_pressure(const budget::PressureWatch::Change& change) {
+  pressed_ = true;
+  if (!outbox_) return;
+  post_to_all(wire::PressureEvent{.driver_id = change.driver,
+                                  .type = change.type,
+                                  .level = change.level,
+                                  .before = change.before});
+}
+
+template <typename Event>
+void Treasury::post_to_all(const Event& event) {
+  constexpr std::size_t kMost = std::max(sizeof(rm_wire_reclaim), sizeof(rm_wire_pressure));
+  std::array<std::byte, sizeof(rm_frame_header) + kMost> frame{};
+  const auto bytes = wire::encode(event, frame);
   if (!bytes) return;
   const std::uint32_t clients = state_.locks().tables().client_count;
   for (std::uint32_t client = 1; client < clients; ++client) {
-    (void)outbox_->post(client, std::span(event).first(*bytes));
+    (void)outbox_->post(client, std::span(frame).first(*bytes));
   }
 }
 

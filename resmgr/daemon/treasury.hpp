@@ -18,9 +18,11 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "resmgr/base/budgets.hpp"
+#include "resmgr/budget/pressure_watch.hpp"
 #include "resmgr/daemon/audit_log.hpp"
 #include "resmgr/daemon/domain_state.hpp"
 #include "resmgr/daemon/outbox.hpp"
@@ -46,6 +48,15 @@ class Treasury {
   /// not more often than makes sense.
   void need(ResourceType type, std::uint64_t amount, std::uint64_t now_ns);
 
+  /// Looks whether what was scarce is so still. Returns when to do so again; nothing if nothing is.
+  [[nodiscard]] std::optional<std::uint64_t> look_again(std::uint64_t now_ns) {
+    pressed_ = false;
+    const auto next = watch_.look_again(now_ns);
+    return next;
+  }
+  /// Whether something became scarce since it was looked at: look_again() has to be called.
+  [[nodiscard]] bool is_pressed() const noexcept { return pressed_; }
+
   [[nodiscard]] budget::Book& book() noexcept { return state_.book(); }
 
  private:
@@ -55,6 +66,12 @@ class Treasury {
 
   DomainState& state_;
   std::shared_ptr<const Policy> policy_;  ///< null: none yet, and no rules
+  void tell_pressure(const budget::PressureWatch::Change& change);
+  template <typename Event>
+  void post_to_all(const Event& event);
+
+  budget::PressureWatch watch_;
+  bool pressed_ = false;
   AuditLog* audit_ = nullptr;
   Outbox* outbox_ = nullptr;
   struct Asked {

@@ -83,6 +83,8 @@ Result<Context*> ContextTable::open(std::uint32_t client, std::uint32_t driver, 
   context->tick = &engine_.tick();
   context->timed_at = Context::kNeverTimed;
   context->spare_node_link = 0;
+  context->credits_used = nullptr;
+  context->credits_granted = nullptr;
   context->parked.fill({});
   context->scratch = std::move(*scratch);
   context->engine.store(&engine_, std::memory_order_release);

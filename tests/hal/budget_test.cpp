@@ -7,7 +7,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <future>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -33,13 +35,16 @@ class BudgetTest : public test::ManagerTest {
     return manager_->register_resource(name, {.type = kMemory, .size_bytes = bytes},
                                        {.driver = driver});
   }
-  /// Whether there are so many refusals by and by.
-  [[nodiscard]] bool eventually_refused(std::uint64_t times, ResourceType type = kMemory) const {
+  /// Whether it is so by and by.
+  static bool eventually(const std::function<bool()>& condition) {
     for (int i = 0; i < 30'000; ++i) {
-      if (of(type).refusals >= times) return true;
+      if (condition()) return true;
       std::this_thread::sleep_for(1ms);
     }
     return false;
+  }
+  [[nodiscard]] bool eventually_refused(std::uint64_t times, ResourceType type = kMemory) const {
+    return eventually([&] { return of(type).refusals >= times; });
   }
   [[nodiscard]] BudgetUsage of(ResourceType type, DriverId driver = {}) const {
     return manager_->budget(type, driver).value();
@@ -211,6 +216,17 @@ TEST_F(BudgetTest, AThreadThatBecomesAnotherDriverChargesThat) {
   ASSERT_TRUE(manager_->set_thread_driver(dma));
   EXPECT_EQ(code_of(manager_->charge(kMemory, 20)), ErrorCode::BudgetExceeded);
   EXPECT_TRUE(manager_->charge(kMemory, 10));
+}
+
+TEST_F(BudgetTest, AnotherDomainHasOtherAccounts) {
+  ASSERT_TRUE(manager_->charge(kMemory, 10));
+  // The thread's context is made of what that of the domain before was.
+  for (int i = 0; i < 3; ++i) {
+    restart({});
+    EXPECT_EQ(of(kMemory).drawn, 0u);
+    EXPECT_TRUE(manager_->charge(kMemory, 10));
+    EXPECT_NE(of(kMemory).drawn, 0u);
+  }
 }
 
 TEST_F(BudgetTest, BadInputIsRefused) {
@@ -400,6 +416,52 @@ TEST_F(BudgetTest, AcquireResourceWaitsForBudgetInItsMode) {
   ASSERT_TRUE(eventually_refused(2, ResourceType::Custom));
   ASSERT_TRUE(manager_->unregister_resource(taken));
   EXPECT_EQ(waiting.get(), ErrorCode{});
+}
+
+TEST_F(BudgetTest, PressureIsToldInTheOrderOfItsChanges) {
+  std::mutex mutex;
+  std::vector<PressureChange> told;
+  const auto callback = manager_->register_pressure_callback([&](const PressureChange& change) {
+    const std::lock_guard lock(mutex);
+    told.push_back(change);
+  });
+  ASSERT_TRUE(callback);
+  const DriverId dma = manager_->register_driver("dma").value();
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100, .warning_percent = 50}));
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 200, .warning_percent = 20}, dma));
+  ASSERT_TRUE(add_memory("a", 60, dma));
+  EXPECT_EQ(of(kMemory).pressure, ResourcePressure::Medium);
+  ASSERT_TRUE(add_memory("b", 40));
+  EXPECT_EQ(of(kMemory).pressure, ResourcePressure::Critical);
+  ASSERT_TRUE(eventually([&] {
+    const std::lock_guard lock(mutex);
+    return told.size() >= 3;
+  }));
+  const std::lock_guard lock(mutex);
+  ASSERT_EQ(told.size(), 3u);
+  EXPECT_EQ(told[0].level, ResourcePressure::Medium);
+  EXPECT_EQ(told[0].driver.value, 0u);
+  EXPECT_EQ(told[0].type, kMemory);
+  EXPECT_EQ(told[1].level, ResourcePressure::Medium);
+  EXPECT_EQ(told[1].driver.value, dma.value);
+  EXPECT_EQ(told[2].level, ResourcePressure::Critical);
+  EXPECT_EQ(told[2].before, ResourcePressure::Medium);
+}
+
+TEST_F(BudgetTest, PressureEndsThoughNothingChangesAnyMore) {
+  std::promise<ResourcePressure> ended;
+  bool rose = false;
+  const auto callback = manager_->register_pressure_callback([&](const PressureChange& change) {
+    if (change.level == ResourcePressure::Critical) rose = true;
+    if (change.level == ResourcePressure::Low) ended.set_value(change.before);
+  });
+  ASSERT_TRUE(callback);
+  ASSERT_TRUE(manager_->set_budget(kMemory, {.max = 100}));
+  const auto handle = add_memory("a", 100);
+  ASSERT_TRUE(handle);
+  ASSERT_TRUE(manager_->unregister_resource(*handle));
+  EXPECT_EQ(ended.get_future().get(), ResourcePressure::Critical);
+  EXPECT_TRUE(rose);
 }
 
 TEST_F(BudgetTest, BadCallbacksAreRefused) {

@@ -127,6 +127,23 @@ TEST(ServedBudget, WhoWaitsHasWhatOthersDrewInVain) {
   EXPECT_EQ(other.wait(), 0);
 }
 
+TEST(ServedBudget, PressureIsToldInAllProcesses) {
+  const Daemon daemon;
+  auto manager = daemon.connect();
+  ASSERT_NE(manager, nullptr);
+  ASSERT_TRUE(manager->set_budget(kMemory, {.max = 100}));
+  std::promise<ResourcePressure> told;
+  const auto callback = manager->register_pressure_callback([&](const PressureChange& change) {
+    if (change.before == ResourcePressure::Low) told.set_value(change.level);
+  });
+  ASSERT_TRUE(callback);
+  auto other = charging(daemon, 100);
+  ASSERT_EQ(other->hear(), 'c');
+  EXPECT_EQ(told.get_future().get(), ResourcePressure::Critical);
+  other->say('e');
+  EXPECT_EQ(other->wait(), 'e');
+}
+
 // As the proof of restarts asks: clients of before go on with budgets after it.
 TEST(ServedBudget, AnOldClientOfAnotherUserGoesOnAfterBothProcessesDied) {
   const TemporaryFile config("[[attach]]\n[operators]\nusers = [65534]\n");
