@@ -35,6 +35,12 @@ void add(MagazineCounts& sum, const MagazineCounts& more) noexcept {
   sum.cached += more.cached;
 }
 
+void raise(std::atomic<std::uint32_t>& mark, std::uint32_t to) noexcept {
+  std::uint32_t seen = mark.load(std::memory_order_relaxed);
+  while (to > seen && !mark.compare_exchange_weak(seen, to, std::memory_order_relaxed)) {
+  }
+}
+
 void* refused(Error* why, Error error) noexcept {
   if (why) *why = std::move(error);
   return nullptr;
@@ -49,14 +55,34 @@ Result<std::shared_ptr<BlockPool>> BlockPool::create(PoolSettings settings) {
     return fail(ErrorCode::InvalidArgument, "a pool begins with more blocks than it may have");
   }
   const std::uint32_t initial = settings.initial_blocks;
-  auto region = PoolRegion::create(settings.shape, settings.name.c_str());
+  auto region = make_region(settings);
   if (!region) return std::unexpected(std::move(region.error()));
   auto pool = make(std::move(*region), std::move(settings));
-  if (!pool || initial == 0) return pool;
+  if (!pool) return pool;
+  BlockPool& made = **pool;
+  auto pages = apply_policy(made.region_.blocks(), made.placement_,
+                            made.region_.geometry().huge_pages, made.calls_);
+  if (!pages) return std::unexpected(std::move(pages.error()));
+  made.pages_ = *pages;
+  if (initial == 0) return pool;
   if (auto grown = (*pool)->reserve(initial); !grown) {
     return std::unexpected(std::move(grown.error()));
   }
   return pool;
+}
+
+// Huge pages that were set apart, or those that the kernel joins.
+Result<PoolRegion> BlockPool::make_region(PoolSettings& settings) noexcept {
+  Placement& placement = settings.placement;
+  if (auto good = check_placement(placement); !good) {
+    return std::unexpected(std::move(good.error()));
+  }
+  settings.shape.huge_pages = placement.huge_pages == HugePages::Reserved;
+  auto region = PoolRegion::create(settings.shape, settings.name.c_str());
+  if (region || !settings.shape.huge_pages) return region;
+  placement.huge_pages = HugePages::Transparent;
+  settings.shape.huge_pages = false;
+  return PoolRegion::create(settings.shape, settings.name.c_str());
 }
 
 Result<std::shared_ptr<BlockPool>> BlockPool::attach(UniqueFd fd, PoolSettings settings) {
@@ -82,7 +108,11 @@ BlockPool::BlockPool(PoolRegion region, PoolSettings settings) noexcept
       depot_(region_.tables()),
       owner_(settings.owner),
       magazine_blocks_(magazine_blocks(region_.geometry(), settings.thread_safe)),
-      payer_(std::move(settings.payer)) {}
+      payer_(std::move(settings.payer)),
+      placement_(std::move(settings.placement)),
+      calls_(settings.calls ? *settings.calls : MemoryCalls::of_the_system()),
+      adaptive_(settings.adaptive),
+      sizing_(settings.initial_blocks) {}
 
 BlockPool::~BlockPool() {
   PoolForks::remove(*this);
@@ -192,12 +222,11 @@ void BlockPool::look_at_peak() noexcept {
     refills_until_look_.store(left - 1, std::memory_order_relaxed);
     return;
   }
-  constexpr std::uint32_t kWordsARefill = 2;
+  constexpr std::uint32_t kWordsARefill = 8;
   refills_until_look_.store(region_.tables().groups / kWordsARefill, std::memory_order_relaxed);
   const std::uint32_t taken = depot_.count_taken();
-  std::uint32_t seen = peak_.load(std::memory_order_relaxed);
-  while (taken > seen && !peak_.compare_exchange_weak(seen, taken, std::memory_order_relaxed)) {
-  }
+  raise(peak_, taken);
+  raise(recent_peak_, taken);
 }
 
 // ---- freeing
@@ -257,9 +286,15 @@ Result<void> BlockPool::grow_by(std::uint32_t seen, std::uint32_t blocks) noexce
   if (payer_.may_grow) {
     if (auto paid = payer_.may_grow(bytes); !paid) return paid;
   }
+  auto ready = make_ready(memory_of(seen, seen + blocks), placement_, calls_);
   // Somebody else changed it: they pay for that, and we look again.
-  if (!depot_.grow(seen, seen + blocks) && payer_.gave_up) payer_.gave_up(bytes);
-  return {};
+  if ((!ready || !depot_.grow(seen, seen + blocks)) && payer_.gave_up) payer_.gave_up(bytes);
+  return ready;
+}
+
+std::span<std::byte> BlockPool::memory_of(std::uint32_t begin, std::uint32_t end) const noexcept {
+  const std::uint64_t stride = region_.geometry().stride;
+  return region_.blocks().subspan(begin * stride, (end - begin) * stride);
 }
 
 // By half of what there is, so that the number of times is small; where that is too much for
@@ -267,11 +302,13 @@ Result<void> BlockPool::grow_by(std::uint32_t seen, std::uint32_t blocks) noexce
 bool BlockPool::grow(Error* why) noexcept {
   const std::uint32_t capacity = region_.tables().capacity;
   const std::uint32_t seen = depot_.limit();
+  raise(peak_, seen);
+  raise(recent_peak_, seen);
   if (seen >= capacity) {
     (void)refused(why, std::move(Error(ErrorCode::PoolExhausted, "pool").with_amounts(1, 0)));
     return false;
   }
-  const std::uint32_t least = std::min(magazine_blocks_, capacity - seen);
+  const std::uint32_t least = std::min(magazine_blocks_.load(), capacity - seen);
   const std::uint32_t more = std::clamp(seen / 2, least, capacity - seen);
   auto grown = grow_by(seen, more);
   if (!grown && more > least) grown = grow_by(seen, least);
@@ -297,10 +334,13 @@ std::uint32_t BlockPool::shrink(std::uint32_t blocks) noexcept {
   if (closed()) return 0;
   std::uint32_t given_up = 0;
   depot_.shrink(owner_, blocks, [&](std::uint32_t begin, std::uint32_t end) {
+    if (placement_.lock) calls_.unlock(region_.whole_pages(begin, end));
     region_.discard(begin, end);
     given_up = end - begin;
   });
-  if (given_up != 0 && payer_.gave_up) payer_.gave_up(given_up * region_.geometry().stride);
+  const std::uint64_t bytes = given_up * region_.geometry().stride;
+  given_up_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  if (given_up != 0 && payer_.gave_up) payer_.gave_up(bytes);
   return given_up;
 }
 
@@ -327,17 +367,57 @@ PoolStatistics BlockPool::statistics() const noexcept {
                      .recovered = load_relaxed(control.recovered)};
   now.peak = std::max(peak_.load(std::memory_order_relaxed), census.allocated + census.cached);
   const std::lock_guard lock(mutex_);
-  MagazineCounts sum = gone_;
-  sum.cached = 0;  // those were emptied
-  for (const Magazine& magazine : magazines_) {
-    add(sum, magazine.counts());
-    ++now.magazines;
-  }
+  const MagazineCounts sum = sum_of_counts();
+  now.magazines = static_cast<std::uint32_t>(magazines_.size());
   now.allocations = sum.allocated();
   now.frees = sum.freed + sum.foreign;
   now.refills = sum.refills;
   now.overflows = sum.overflows;
+  now.magazine_blocks = magazine_blocks_.load(std::memory_order_relaxed);
+  now.adaptations = adaptations_.load(std::memory_order_relaxed);
+  now.given_up_bytes = given_up_bytes_.load(std::memory_order_relaxed);
+  now.pages = pages_;
   return now;
+}
+
+MagazineCounts BlockPool::sum_of_counts() const noexcept {
+  MagazineCounts sum = gone_;
+  for (const Magazine& magazine : magazines_) add(sum, magazine.counts());
+  return sum;
+}
+
+Adaptation BlockPool::adapt() noexcept {
+  const std::uint32_t limit = depot_.limit();
+  const std::uint32_t before = magazine_blocks_.load(std::memory_order_relaxed);
+  Adaptation done{.magazine_blocks_before = before,
+                  .magazine_blocks = before,
+                  .limit_before = limit,
+                  .limit = limit};
+  if (!adaptive_ || closed()) return done;
+  const std::uint32_t taken = depot_.count_taken();
+  raise(peak_, taken);
+  Load load{.capacity = region_.tables().capacity, .limit = limit, .magazine_blocks = before};
+  load.peak = std::max(recent_peak_.exchange(taken, std::memory_order_relaxed), taken);
+  Decision decision;
+  {
+    const std::lock_guard lock(mutex_);
+    const MagazineCounts sum = sum_of_counts();
+    load.magazines = static_cast<std::uint32_t>(magazines_.size());
+    load.allocations = sum.allocated() - adapted_at_.allocated();
+    load.refills = sum.refills - adapted_at_.refills;
+    adapted_at_ = sum;
+    decision = sizing_.decide(load);
+    for (Magazine& magazine : magazines_) magazine.set_limit(decision.magazine_blocks);
+    magazine_blocks_.store(decision.magazine_blocks, std::memory_order_relaxed);
+  }
+  done.magazine_blocks = decision.magazine_blocks;
+  if (decision.limit < limit) {
+    const std::uint32_t fewer = shrink(decision.limit);
+    done.limit = limit - fewer;
+    done.saved_bytes = fewer * region_.geometry().stride;
+  }
+  if (done.changed()) adaptations_.fetch_add(1, std::memory_order_relaxed);
+  return done;
 }
 
 }  // namespace resmgr::pool

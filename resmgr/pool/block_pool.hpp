@@ -37,7 +37,9 @@
 #include "resmgr/base/error.hpp"
 #include "resmgr/pool/depot.hpp"
 #include "resmgr/pool/magazine.hpp"
+#include "resmgr/pool/placement.hpp"
 #include "resmgr/pool/pool_region.hpp"
+#include "resmgr/pool/sizing.hpp"
 #include "resmgr/pool/thread_magazines.hpp"
 
 namespace resmgr::pool {
@@ -58,6 +60,22 @@ struct PoolSettings {
   Owner owner = 1;                   ///< the client that this process is, plus 1
   bool thread_safe = true;           ///< false: one magazine, for who calls from one thread
   PoolPayer payer = {};
+  Placement placement = {};      ///< its maker's; shape.huge_pages follows from it
+  MemoryCalls* calls = nullptr;  ///< null: the system's; must outlive the pool
+  bool adaptive = true;          ///< adapt() changes sizes
+};
+
+/// What BlockPool::adapt() changed.
+struct Adaptation {
+  std::uint32_t magazine_blocks_before = 0;
+  std::uint32_t magazine_blocks = 0;
+  std::uint32_t limit_before = 0;
+  std::uint32_t limit = 0;
+  std::uint64_t saved_bytes = 0;  ///< given up now
+
+  [[nodiscard]] bool changed() const noexcept {
+    return magazine_blocks != magazine_blocks_before || limit != limit_before;
+  }
 };
 
 /// A snapshot; blocks, where nothing else is said.
@@ -78,6 +96,10 @@ struct PoolStatistics {
   std::uint64_t refills = 0;    ///< allocations that asked the depot
   std::uint64_t overflows = 0;  ///< frees that did
   std::uint32_t magazines = 0;
+  std::uint32_t magazine_blocks = 0;  ///< what a new one may hold
+  std::uint64_t adaptations = 0;      ///< that changed something
+  std::uint64_t given_up_bytes = 0;   ///< by shrinking, since this process has the pool
+  HugePages pages = HugePages::None;  ///< what the pool's maker could have
 
   /// Share of the free blocks whose memory can't be given up, 0 to 1.
   [[nodiscard]] double fragmentation() const noexcept {
@@ -139,6 +161,9 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
   /// Gives up memory behind the last block in use, down to `blocks` if it can. Returns how many
   /// blocks fewer there are now. What lies in magazines is in use.
   std::uint32_t shrink(std::uint32_t blocks) noexcept;
+  /// Looks at what happened since the last call, and fits the sizes of magazines and pool to it,
+  /// see Sizing. For a timer of its owner's, a few times a second at most: it looks at every group.
+  Adaptation adapt() noexcept;
   /// Grows to at least so many blocks. Errors: as allocate().
   Result<void> reserve(std::uint32_t blocks) noexcept;
 
@@ -164,6 +189,7 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
   enum class Growth : std::uint8_t { Grown, Refused };
 
   BlockPool(PoolRegion region, PoolSettings settings) noexcept;
+  [[nodiscard]] static Result<PoolRegion> make_region(PoolSettings& settings) noexcept;
   [[nodiscard]] static Result<std::shared_ptr<BlockPool>> make(PoolRegion region,
                                                                PoolSettings settings);
   [[nodiscard]] Magazine* magazine() const noexcept {
@@ -182,6 +208,10 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
   [[nodiscard]] bool grow(Error* why) noexcept;
   [[nodiscard]] Result<void> grow_by(std::uint32_t seen, std::uint32_t blocks) noexcept;
   void look_at_peak() noexcept;
+  [[nodiscard]] std::span<std::byte> memory_of(std::uint32_t begin,
+                                               std::uint32_t end) const noexcept;
+  /// Of all magazines, those that are gone too. REQUIRES: `mutex_` is held.
+  [[nodiscard]] MagazineCounts sum_of_counts() const noexcept;
 
   // What a pair touches comes first.
   Magazine* sole_ = nullptr;  ///< of a pool that is made for one thread
@@ -189,15 +219,24 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
   PoolRegion region_;
   Depot depot_;
   Owner owner_;
-  std::uint32_t magazine_blocks_;
+  std::atomic<std::uint32_t> magazine_blocks_;
   std::atomic<bool> closed_{false};
   std::atomic<std::uint32_t> peak_{0};
+  std::atomic<std::uint32_t> recent_peak_{0};  ///< since adapt() was called
+  std::atomic<std::uint64_t> adaptations_{0};
+  std::atomic<std::uint64_t> given_up_bytes_{0};
   std::atomic<std::uint32_t> refills_until_look_{0};
   PoolPayer payer_;
+  Placement placement_;
+  MemoryCalls& calls_;
+  bool adaptive_;
+  HugePages pages_ = HugePages::None;
   mutable std::mutex mutex_;  ///< of what follows
   Magazines magazines_;
   MagazineCounts gone_;  ///< of magazines that were closed
   std::uint32_t made_ = 0;
+  Sizing sizing_;
+  MagazineCounts adapted_at_;  ///< the counts when adapt() was called
 };
 
 }  // namespace resmgr::pool

@@ -100,15 +100,23 @@ PoolRegion::PoolRegion(UniqueFd fd, Mapping mapping, const PoolGeometry& geometr
   tables_.numbers = BlockNumbers(geometry_.stride);
 }
 
+std::span<std::byte> PoolRegion::whole_pages(std::uint32_t begin,
+                                             std::uint32_t end) const noexcept {
+  const std::uint64_t page = geometry_.huge_pages ? kHugePage : kSmallPage;
+  const std::uint64_t from =
+      (geometry_.blocks_offset + begin * geometry_.stride + page - 1) / page * page;
+  const std::uint64_t to = (geometry_.blocks_offset + end * geometry_.stride) / page * page;
+  if (from >= to) return {};
+  return mapping_.bytes().subspan(from, to - from);
+}
+
 void PoolRegion::discard(std::uint32_t begin, std::uint32_t end) const noexcept {
   if (geometry_.huge_pages) return;  // somebody else could have them when they are wanted again
-  const std::uint64_t from = (geometry_.blocks_offset + begin * geometry_.stride + kSmallPage - 1) /
-                             kSmallPage * kSmallPage;
-  const std::uint64_t to =
-      (geometry_.blocks_offset + end * geometry_.stride) / kSmallPage * kSmallPage;
-  if (from >= to) return;
-  (void)::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(from),
-                    static_cast<off_t>(to - from));
+  const std::span<std::byte> pages = whole_pages(begin, end);
+  if (pages.empty()) return;
+  (void)::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                    static_cast<off_t>(pages.data() - mapping_.data()),
+                    static_cast<off_t>(pages.size()));
 }
 
 }  // namespace resmgr::pool

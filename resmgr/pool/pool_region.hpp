@@ -61,6 +61,9 @@ class PoolRegion {
   [[nodiscard]] std::span<std::byte> blocks() const noexcept {
     return {tables_.blocks, tables_.blocks_bytes};
   }
+  /// The pages that lie wholly in blocks `begin` to `end`.
+  [[nodiscard]] std::span<std::byte> whole_pages(std::uint32_t begin,
+                                                 std::uint32_t end) const noexcept;
   /// Gives back the pages that lie wholly in blocks `begin` to `end`; they are zeros from then on,
   /// in all processes. REQUIRES: nobody has such a block, nor gets one meanwhile.
   void discard(std::uint32_t begin, std::uint32_t end) const noexcept;
