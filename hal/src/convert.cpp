@@ -40,6 +40,12 @@ std::uint64_t deadline(std::chrono::nanoseconds timeout, std::uint64_t now) noex
   return wait > resmgr::kNoDeadline - now ? resmgr::kNoDeadline : now + wait;
 }
 
+std::uint64_t latest(std::chrono::nanoseconds timeout) noexcept {
+  if (timeout == std::chrono::nanoseconds::max()) return resmgr::kNoDeadline;
+  const std::uint64_t now = resmgr::monotonic_ns();
+  return timeout.count() <= 0 ? now : deadline(timeout, now);
+}
+
 std::uint64_t patience(AcquisitionMode mode, std::chrono::nanoseconds timeout) noexcept {
   if (mode == AcquisitionMode::Blocking) return resmgr::kNoDeadline;
   return mode == AcquisitionMode::Timeout ? deadline(timeout) : 0;

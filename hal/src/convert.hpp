@@ -28,6 +28,9 @@ namespace hal::convert {
 /// positive is over already.
 [[nodiscard]] std::uint64_t deadline(std::chrono::nanoseconds timeout,
                                      std::uint64_t now = resmgr::monotonic_ns()) noexcept;
+/// As deadline(), of waits that have none by default: now for what is not positive, and never for
+/// what is too far away.
+[[nodiscard]] std::uint64_t latest(std::chrono::nanoseconds timeout) noexcept;
 /// Until when something waits for budget in that mode; 0: not at all. REQUIRES: it is a mode.
 [[nodiscard]] std::uint64_t patience(AcquisitionMode mode,
                                      std::chrono::nanoseconds timeout) noexcept;

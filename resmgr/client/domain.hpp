@@ -213,6 +213,10 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
     std::uint64_t& used = context.credits_used[column];
     return budget::charge(used, context.credits_granted[column], amount) ? &used : nullptr;
   }
+  /// The word of a meter. REQUIRES: a handle of this domain.
+  [[nodiscard]] std::uint64_t& meter_word(Handle handle) noexcept {
+    return locks_.tables().meters[handle.slot()];
+  }
   /// By which a charge knows whether the domain is there still.
   [[nodiscard]] const DomainGate& gate() const noexcept { return gate_; }
   /// REQUIRES: the word was charged so.

@@ -87,6 +87,9 @@ Result<registry::PreparedSlot> EmbeddedAuthority::prepare(const NewResource& res
 // Before it is published, so that who finds the name finds everything behind it.
 void EmbeddedAuthority::arm(const registry::PreparedSlot& prepared, const NewResource& resource) {
   if (prepared.fresh) locks_.grow_into(prepared.slot);
+  if (resource.description.type == ResourceType::Performance) {
+    store_relaxed(locks_.tables().meters[prepared.slot], 0);
+  }
   engine_.arm(prepared.slot, prepared.generation, prepared.class_id,
               registry::slot_attributes(resource.description, resource.wishes));
 }

@@ -208,6 +208,9 @@ Result<Handle> Clerk::adopt(Client& client, const wire::Record& record, std::spa
 // Before it is published, so that who finds the name finds everything behind it.
 void Clerk::arm(const registry::PreparedSlot& prepared, const wire::Record& record) {
   if (prepared.fresh) state_.locks().grow_into(prepared.slot);
+  if (record.description.type == ResourceType::Performance) {
+    store_relaxed(state_.locks().tables().meters[prepared.slot], 0);
+  }
   state_.engine().arm(
       prepared.slot, prepared.generation, prepared.class_id,
       registry::slot_attributes(record.description, {.access_hook = record.access_hook,

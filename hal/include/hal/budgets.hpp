@@ -179,6 +179,11 @@ class HAL_EXPORT Budgeting {
   /// above. Errors: InvalidArgument (nothing to call), Disconnected, System.
   [[nodiscard]] Result<BudgetCallback> register_pressure_callback(OnPressure callback);
 
+  /// For what of the library stands on the same domain.
+  [[nodiscard]] const std::shared_ptr<resmgr::client::Domain>& domain() const noexcept {
+    return domain_;
+  }
+
  protected:
   explicit Budgeting(std::shared_ptr<resmgr::client::Domain> domain) noexcept;
   Budgeting(const Budgeting&) = delete;
