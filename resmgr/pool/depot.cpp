@@ -65,6 +65,7 @@ std::uint32_t Depot::take(Owner owner, std::span<TakenBlock> out,
   std::uint32_t group = cursor < groups ? cursor : 0;
   std::uint32_t count = 0;
   // Other processors have these lines: they come while the first words are waited for.
+  __builtin_prefetch(&t_.words[group], 1);
   for (std::size_t i = 0; i < out.size() / RM_POOL_GROUP_BLOCKS && group + i < groups; ++i) {
     __builtin_prefetch(&t_.tags[(group + i) * RM_POOL_GROUP_BLOCKS], 1);
   }
@@ -152,6 +153,10 @@ std::uint32_t Depot::clear(std::uint32_t group, std::uint32_t bits) const noexce
 
 std::uint32_t Depot::give_back(std::span<const TakenBlock> blocks) const noexcept {
   std::uint32_t refused = 0;
+  // Those who take blocks have these lines, which come while bits are gathered.
+  for (std::size_t i = 0; i < blocks.size(); i += RM_POOL_GROUP_BLOCKS) {
+    __builtin_prefetch(&t_.words[(blocks[i].tag - t_.tags) / RM_POOL_GROUP_BLOCKS], 1);
+  }
   for (std::size_t i = 0; i < blocks.size();) {
     const auto number = static_cast<std::uint32_t>(blocks[i].tag - t_.tags);
     const std::uint32_t group = number / RM_POOL_GROUP_BLOCKS;
