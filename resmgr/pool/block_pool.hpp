@@ -39,6 +39,7 @@
 #include "resmgr/pool/magazine.hpp"
 #include "resmgr/pool/placement.hpp"
 #include "resmgr/pool/pool_region.hpp"
+#include "resmgr/pool/pool_types.hpp"
 #include "resmgr/pool/sizing.hpp"
 #include "resmgr/pool/thread_magazines.hpp"
 
@@ -63,54 +64,6 @@ struct PoolSettings {
   Placement placement = {};      ///< its maker's; shape.huge_pages follows from it
   MemoryCalls* calls = nullptr;  ///< null: the system's; must outlive the pool
   bool adaptive = true;          ///< adapt() changes sizes
-};
-
-/// What BlockPool::adapt() changed.
-struct Adaptation {
-  std::uint32_t magazine_blocks_before = 0;
-  std::uint32_t magazine_blocks = 0;
-  std::uint32_t limit_before = 0;
-  std::uint32_t limit = 0;
-  std::uint64_t saved_bytes = 0;  ///< given up now
-
-  [[nodiscard]] bool changed() const noexcept {
-    return magazine_blocks != magazine_blocks_before || limit != limit_before;
-  }
-};
-
-/// A snapshot; blocks, where nothing else is said.
-struct PoolStatistics {
-  std::uint64_t block_bytes = 0;
-  std::uint32_t capacity = 0;
-  std::uint32_t limit = 0;      ///< what it has grown to
-  std::uint32_t used = 0;       ///< allocated, by all processes
-  std::uint32_t cached = 0;     ///< in magazines, of all processes
-  std::uint32_t free = 0;       ///< in the depot
-  std::uint32_t peak = 0;       ///< the most that were out of the depot when this process looked
-  std::uint32_t split = 0;      ///< free, but on pages that can't be given up for their neighbours
-  std::uint64_t refused = 0;    ///< freed twice and noticed late, by all processes
-  std::uint64_t recovered = 0;  ///< taken back from dead processes
-  // Of this process alone.
-  std::uint64_t allocations = 0;
-  std::uint64_t frees = 0;
-  std::uint64_t refills = 0;    ///< allocations that asked the depot
-  std::uint64_t overflows = 0;  ///< frees that did
-  std::uint32_t magazines = 0;
-  std::uint32_t magazine_blocks = 0;  ///< what a new one may hold
-  std::uint64_t adaptations = 0;      ///< that changed something
-  std::uint64_t given_up_bytes = 0;   ///< by shrinking, since this process has the pool
-  HugePages pages = HugePages::None;  ///< what the pool's maker could have
-
-  /// Share of the free blocks whose memory can't be given up, 0 to 1.
-  [[nodiscard]] double fragmentation() const noexcept {
-    return free == 0 ? 0 : static_cast<double>(split) / free;
-  }
-  /// Share of the allocations of this process that its magazines served, 0 to 1.
-  [[nodiscard]] double hit_rate() const noexcept {
-    return allocations <= refills
-               ? 0
-               : static_cast<double>(allocations - refills) / static_cast<double>(allocations);
-  }
 };
 
 class BlockPool : public std::enable_shared_from_this<BlockPool> {

@@ -21,35 +21,9 @@
 #include <vector>
 
 #include "resmgr/base/error.hpp"
+#include "resmgr/pool/pool_types.hpp"
 
 namespace resmgr::pool {
-
-enum class NumaPolicy : std::uint8_t {
-  Local,   ///< the node of the thread that touches a page first; nodes further off when it is full
-  Prefer,  ///< the one node given, others when it is full
-  Bind,    ///< the nodes given and no others, nearest first
-  Interleave,  ///< the nodes given, in turn
-};
-
-enum class HugePages : std::uint8_t {
-  None,         ///< pages of 4 KiB
-  Transparent,  ///< the kernel joins pages to huge ones where it can
-  /// Pages of 2 MiB out of the store that the machine's operator set apart, all of them taken when
-  /// the pool is made; Transparent where there are not enough. A process that has such a pool must
-  /// be trusted by the others: it can take pages out of it, which is SIGBUS where the store is
-  /// empty.
-  Reserved,
-};
-
-struct Placement {
-  NumaPolicy numa = NumaPolicy::Local;
-  /// Numbers of nodes, 0 to kMaxNumaNode: one for Prefer, at least one for Bind and Interleave,
-  /// none for Local.
-  std::vector<std::int32_t> nodes = {};
-  HugePages huge_pages = HugePages::None;
-  bool prefault = false;  ///< blocks have their pages before they are given out
-  bool lock = false;      ///< and these stay in memory (mlock); means prefault
-};
 
 /// The kernel, as far as memory is placed by it. Each returns 0 or an errno.
 class MemoryCalls {
