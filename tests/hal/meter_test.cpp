@@ -71,7 +71,8 @@ TEST_F(MeterTest, WhoCannotHaveItInTimeTakesNothing) {
 TEST_F(MeterTest, WhoGoesOnBeforeOwes) {
   Meter meter = open(kSlow, 10);
   const auto before = std::chrono::steady_clock::now();
-  EXPECT_LE(meter.charge_ahead(10).value(), std::chrono::steady_clock::now());
+  const auto ready = meter.charge_ahead(10).value();
+  EXPECT_LE(ready, std::chrono::steady_clock::now()) << "they were there";
   EXPECT_GT(meter.charge_ahead(100).value(), before + 90s);
   EXPECT_LT(meter.level().value(), -90);
 }
