@@ -11,10 +11,6 @@
 namespace resmgr::pool {
 namespace {
 
-/// Several tags as one number.
-using TagWord [[gnu::may_alias]] = std::uint64_t;
-constexpr unsigned kTagsAWord = sizeof(TagWord) / sizeof(std::uint16_t);
-
 // Which of four tags, of blocks that are taken, name the dead. What he had allocated is first made
 // what he had in a magazine, so that nobody frees it any more (D3).
 std::uint32_t theirs_of_four(TagWord& tags, std::uint32_t taken, Owner dead) noexcept {

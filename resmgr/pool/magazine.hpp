@@ -104,8 +104,6 @@ class alignas(64) Magazine : public boost::intrusive::list_base_hook<> {
       const std::uint32_t count = load_relaxed(count_);
       if (count >= load_relaxed(limit_)) [[unlikely]]
         return false;
-      // What is freed next was mostly allocated before, and lies below.
-      __builtin_prefetch(tag - RM_POOL_GROUP_BLOCKS, 1);
       stack_[count] = {.block = begin, .tag = tag};
       store_relaxed(count_, count + 1);
     }

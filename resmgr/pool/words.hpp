@@ -31,6 +31,10 @@ using Owner = std::uint16_t;
   return word + (std::uint64_t{1} << RM_POOL_VERSION_SHIFT);
 }
 
+/// Several tags of one group, as one number.
+using TagWord [[gnu::may_alias]] = std::uint64_t;
+inline constexpr unsigned kTagsAWord = sizeof(TagWord) / sizeof(std::uint16_t);
+
 [[nodiscard]] constexpr std::uint16_t cached_tag(Owner owner) noexcept {
   return owner & RM_POOL_TAG_OWNER_MASK;
 }

@@ -81,7 +81,7 @@ void free_them(Scene& s) {
 }
 
 const Operation kOperations[] = {
-    {"allocate", kBlocks, nothing, [](Scene& s) { must(s.victim->try_allocate() != nullptr); }, 20},
+    {"allocate", kBlocks, nothing, [](Scene& s) { must(s.victim->try_allocate() != nullptr); }, 15},
     {"allocate_across_groups", kBlocks,
      [](Scene& s) {
        for (int i = 0; i < 20; ++i) (void)s.maker->try_allocate();
