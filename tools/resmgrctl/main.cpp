@@ -17,6 +17,7 @@
 #include "tools/resmgrctl/operate.hpp"
 #include "tools/resmgrctl/options.hpp"
 #include "tools/resmgrctl/picture.hpp"
+#include "tools/resmgrctl/platform.hpp"
 #include "tools/resmgrctl/policy.hpp"
 #include "tools/resmgrctl/print.hpp"
 #include "tools/resmgrctl/source.hpp"
@@ -92,12 +93,20 @@ Outcome<Answer> show(const Picture& picture, const Origin& origin, const Options
   }
 }
 
+Answer platform(const Options& options) {
+  const auto found = resmgr::budget::detect_platform();
+  const auto kind = options.profile.value_or(resmgr::budget::fitting_profile(found));
+  const auto profile = resmgr::budget::make_profile(kind, found);
+  return Answer{.text = show_platform(found, profile, options.json)};
+}
+
 Outcome<Answer> answer(const Options& options) {
   if (options.verb == Verb::PolicyCheck) {
     auto check = check_policy(options.file, options.json);
     if (!check) return std::unexpected(check.error());
     return Answer{.text = std::move(check->text), .status = check->is_good ? kDone : kFound};
   }
+  if (options.verb == Verb::Platform) return platform(options);
   const auto source = open_source(options.where);
   if (!source) return std::unexpected(source.error());
   if (options.verb == Verb::Doctor) return doctor(**source, options);

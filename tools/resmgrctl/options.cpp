@@ -31,7 +31,7 @@ std::vector<std::string> names_of(std::uint8_t count) {
   std::vector<std::string> names;
   names.reserve(count);
   for (std::uint8_t value = 0; value < count; ++value) {
-    names.emplace_back(resmgr::to_string(static_cast<Enum>(value)));
+    names.emplace_back(to_string(static_cast<Enum>(value)));
   }
   return names;
 }
@@ -69,6 +69,7 @@ class Parser {
     add_doctor();
     add_snapshot();
     add_policy();
+    add_platform();
     add_share();
     add_revoke();
     add_repair();
@@ -177,6 +178,22 @@ class Parser {
         *add_verb(policy, "check", Verb::PolicyCheck, "all mistakes of a configuration file");
     check.add_option("FILE", options_.file, "the file")->required();
     add_json(check);
+  }
+
+  void add_platform() {
+    CLI::App& platform = *add_verb(app_, "platform", Verb::Platform,
+                                   "what this machine has, and what fits a domain on it");
+    platform
+        .add_option_function<std::string>(
+            "--profile",
+            [this](const std::string& name) {
+              options_.profile = resmgr::budget::profile_named(name);
+            },
+            "which one (default: what fits its memory)")
+        ->type_name("NAME")
+        ->check(
+            CLI::IsMember(names_of<resmgr::budget::ProfileKind>(resmgr::budget::kProfileKinds)));
+    add_json(platform);
   }
 
   CLI::App& add_operation(const char* name, Verb verb, const char* about) {

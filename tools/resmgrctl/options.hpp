@@ -12,6 +12,7 @@
 #include <variant>
 
 #include "resmgr/base/types.hpp"
+#include "resmgr/budget/profile.hpp"
 #include "tools/resmgrctl/source.hpp"
 
 namespace resmgrctl {
@@ -26,6 +27,7 @@ enum class Verb : std::uint8_t {
   Doctor,
   Snapshot,
   PolicyCheck,
+  Platform,
   Share,
   Revoke,
   Repair,
@@ -59,8 +61,9 @@ struct Options {
   bool cancel = false;                           ///< drain
   std::optional<std::uint32_t> timeout_ms = {};  ///< drain; none: as long as it takes
   GraphFormat format = GraphFormat::DotText;
-  std::uint32_t between_ms = 100;  ///< doctor, snapshot
-  std::string file = {};           ///< snapshot, policy check
+  std::uint32_t between_ms = 100;                           ///< doctor, snapshot
+  std::string file = {};                                    ///< snapshot, policy check
+  std::optional<resmgr::budget::ProfileKind> profile = {};  ///< platform; none: the fitting one
 };
 
 /// The options, or the status to end with: for --help and --version, which print to standard

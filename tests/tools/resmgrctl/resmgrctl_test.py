@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import platform_check
 import tap
 
 _VERBS = [
@@ -27,6 +28,7 @@ _VERBS = [
     "doctor",
     "snapshot",
     "policy check",
+    "platform",
     "share",
     "revoke",
     "repair",
@@ -242,6 +244,7 @@ def check_failures(domain, folder):
         "no verb": ([], [], 2, "subcommand"),
         "an unknown state": (["list", "--state", "happy"], None, 2, "--state"),
         "a mistake": (["policy", "check", str(bad)], [], 1, f"{bad}:2:"),
+        "an unknown profile": (["platform", "--profile", "huge"], [], 2, "--profile"),
         "no configuration": (["policy", "check", "/no/where"], [], 2, "/no/where"),
     }
     problems = []
@@ -459,6 +462,7 @@ def main():
             report.run(f"{source}: waiters", check_waiters, domain, holder, waiter, where)
             report.run(f"{source}: graph", check_graph, domain, where)
             report.run(f"{source}: doctor", check_doctor, domain, where)
+        report.run("platform", platform_check.check_platform, domain)
         report.run("what can't be done says why", check_failures, domain, folder)
         holder.do("release")
         report.case("the waiter got it", [] if waiter.hear() == "done" else ["it did not"])
