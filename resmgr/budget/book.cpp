@@ -89,6 +89,19 @@ void note_overdraft(rm_budget* row, std::uint64_t amount, Overdraft& told) noexc
   told.reserved = std::max(told.reserved, reserved);
 }
 
+/// Whether an authority wrote it.
+bool is_kept(const rm_budget& row) noexcept {
+  const unsigned flags = load_relaxed(row.flags);
+  if ((flags & ~(RM_BUDGET_LIMITED | RM_BUDGET_CHANGED)) != 0) return false;
+  return is_sound(budget_of(row)) &&
+         load_relaxed(row.level) <= static_cast<std::uint8_t>(ResourcePressure::Critical);
+}
+
+void clear(rm_budget& row) noexcept {
+  store_release(row.flags, std::uint8_t{0});
+  store_relaxed(row.level, std::uint8_t{0});
+}
+
 std::unexpected<Error> exceeded(const char* whose, std::uint64_t requested,
                                 std::uint64_t available) noexcept {
   Error error(ErrorCode::BudgetExceeded, whose);
@@ -286,12 +299,19 @@ void Book::close_accounts(std::uint32_t client) noexcept {
   }
 }
 
-void Book::recount(std::uint32_t known_drivers, const std::function<void(const Add&)>& registered) {
+void Book::recount(const Known& known, const std::function<void(const Add&)>& registered) {
   const std::size_t count =
-      std::size_t{std::min(known_drivers, tables_.drivers)} * RM_RESOURCE_TYPES;
+      std::size_t{std::min(known.drivers, tables_.drivers)} * RM_RESOURCE_TYPES;
   for (rm_budget& row : std::span(tables_.rows, count)) {
+    if (!is_kept(row)) clear(row);
     store_relaxed(row.used, 0);
     store_relaxed(row.drawn, 0);
+  }
+  for (rm_account& account : std::span(tables_.accounts, tables_.account_count)) {
+    if (load_relaxed(account.client_link) > known.clients ||
+        load_relaxed(account.driver) >= known.drivers) {
+      store_release(account.client_link, 0u);
+    }
   }
   registered([this](std::uint32_t driver, ResourceType type, std::uint64_t amount) {
     const Rows rows = rows_of(driver, type);
@@ -303,6 +323,8 @@ void Book::recount(std::uint32_t known_drivers, const std::function<void(const A
     if (load_relaxed(account.client_link) == 0) continue;
     for (std::uint32_t column = 0; column < RM_RESOURCE_TYPES; ++column) {
       const std::uint64_t granted = load_relaxed(account.granted[column]);
+      const rm_budget* const all = tables_.row(0, static_cast<ResourceType>(column));
+      if (granted > left_in(all, Urgency::Emergency)) continue;
       const auto both = rows_of(load_relaxed(account.driver), static_cast<ResourceType>(column));
       for (rm_budget* const row : {both.all, both.own}) {
         add(row, granted);

@@ -104,10 +104,15 @@ class Book final : public Accountant {
 
   /// Makes `used` and `drawn` of all rows anew: what drivers drew is in the accounts, and
   /// `registered` calls its argument with driver, type and amount of each thing registered.
-  /// `known_drivers`: so many have names, 0 included; rows behind theirs are not looked at. By a
-  /// new authority, before anything else.
+  /// `known`: how many drivers have names, 0 included, behind whose rows none is looked at; and how
+  /// many clients there can be. What no authority can have written is no limit, and nobody's
+  /// account. By a new authority, before anything else.
   using Add = std::function<void(std::uint32_t driver, ResourceType type, std::uint64_t amount)>;
-  void recount(std::uint32_t known_drivers, const std::function<void(const Add&)>& registered);
+  struct Known {
+    std::uint32_t drivers = 0;
+    std::uint32_t clients = 0;
+  };
+  void recount(const Known& known, const std::function<void(const Add&)>& registered);
 
   [[nodiscard]] const BudgetTables& tables() const noexcept { return tables_; }
 

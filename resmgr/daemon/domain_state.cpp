@@ -101,7 +101,8 @@ void DomainState::complete_memory() {
 // What a predecessor charged when it died may not be registered, or not be charged yet.
 void DomainState::recount_budgets() {
   const std::uint32_t drivers = load_acquire(registry_.tables().root->driver_count);
-  book_.recount(drivers, [this](const budget::Book::Add& add) {
+  const std::uint32_t clients = locks_.tables().client_count;
+  book_.recount({.drivers = drivers, .clients = clients}, [this](const budget::Book::Add& add) {
     view_.for_each([&](const registry::EntryCopy& entry) {
       add(entry.owner_driver, entry.type, cost_of(entry.type, entry.size_bytes));
       return true;

@@ -171,7 +171,7 @@ class Game {
       book_.tables().row(driver, type())->drawn ^= random_();
     }
     book_ = Book(ledger_.tables());
-    book_.recount(kDrivers, [this](const Book::Add& add) {
+    book_.recount({.drivers = kDrivers, .clients = kClients}, [this](const Book::Add& add) {
       for (const Registered& each : oracle_.registered) add(each.driver, each.type, each.amount);
     });
   }

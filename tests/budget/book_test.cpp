@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "tests/budget/support.hpp"
@@ -176,6 +178,36 @@ TEST_F(Books, WhoIsGoneGivesAllBack) {
   const auto full = book_.draw(9, 1, kMemory, 1, 1, kNormal);
   EXPECT_EQ(full.error(), ErrorCode::CapacityExceeded);
   EXPECT_EQ(of(0).used, 12u);
+}
+
+TEST_F(Books, ANewAuthorityBelievesNoNoise) {
+  ASSERT_TRUE(book_.set(1, kMemory, {.max = 100}));
+  rm_budget& noisy = *book_.tables().row(0, kMemory);
+  noisy.max = 5;
+  noisy.reserved = 6;
+  noisy.warning_percent = 200;
+  noisy.flags = 0xff;
+  noisy.level = 77;
+  noisy.used = ~std::uint64_t{0};
+  const auto account_of = [](std::uint32_t link, std::uint32_t driver, std::uint64_t bytes) {
+    rm_account account{};
+    account.client_link = link;
+    account.driver = driver;
+    account.granted[static_cast<std::size_t>(kMemory)] = bytes;
+    return account;
+  };
+  for (std::uint32_t i = 0; i < 8; ++i) ledger_.account(i) = account_of(~i, ~i, i);
+  // Of a client that there may be, and more than there is.
+  ledger_.account(3) = account_of(2, 1, ~std::uint64_t{0});
+  ledger_.account(4) = account_of(2, 2, 7);
+  Book next(ledger_.tables());
+  next.recount({.drivers = 4, .clients = 3}, [](const Book::Add& add) { add(1, kMemory, 10); });
+  EXPECT_EQ(next.usage(0, kMemory)->budget, ResourceBudget{});
+  EXPECT_EQ(next.usage(0, kMemory)->pressure, ResourcePressure::Low);
+  EXPECT_EQ(next.usage(0, kMemory)->used, 17u);
+  EXPECT_EQ(next.usage(1, kMemory)->budget.max, 100u);
+  EXPECT_EQ(next.usage(1, kMemory)->used, 10u);
+  EXPECT_TRUE(next.draw(0, 1, kMemory, 1, 1, kNormal)) << "accounts of nobody are free";
 }
 
 }  // namespace
