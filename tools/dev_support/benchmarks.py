@@ -19,7 +19,7 @@ _FIELDS = ("name", "value", "unit", "peer", "peer_value", "ratio")
 
 
 def main(arguments):
-    packages.ensure(packages.BUILD)
+    packages.ensure(packages.BENCH)
     programs = _build()
     measured = []
     with tempfile.TemporaryDirectory() as folder:

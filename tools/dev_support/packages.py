@@ -29,6 +29,9 @@ BUILD = [
     "python3",
 ]
 
+# Peers that only a measurement needs.
+BENCH = BUILD + ["libdpdk-dev", "libtcmalloc-minimal4"]
+
 # The model checker, and the second compiler with its sanitizer and fuzzer
 # run-time libraries, and the program that gives their reports line numbers.
 TEST = BUILD + ["clang-19", "libclang-rt-19-dev", "llvm-19", "spin"]
