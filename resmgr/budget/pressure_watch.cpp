@@ -18,7 +18,8 @@ constexpr std::uint64_t kPauseNs = 500'000'000;
 void PressureWatch::look(std::uint32_t driver, ResourceType type, std::uint64_t now_ns) {
   rm_budget* const row = tables_.row(driver, type);
   if (row == nullptr) return;
-  const bool surrounded = driver == 0 && type == ResourceType::Memory && cgroup_.limit != 0;
+  const bool surrounded =
+      driver == 0 && type == ResourceType::Memory && cgroup_.limit != kUnlimited;
   const auto known = watched_.find(key(driver, type));
   const bool limited = (load_relaxed(row->flags) & RM_BUDGET_LIMITED) != 0;
   if (!limited && !surrounded && known == watched_.end()) [[likely]]
@@ -33,10 +34,9 @@ void PressureWatch::look(std::uint32_t driver, ResourceType type, std::uint64_t 
     entry = watched_.insert_or_assign(key(driver, type), Watched{thresholds, *gauge}).first;
   }
   PressureSample sample;
-  // Of nothing the first is too much; a limit of 0 would be none.
+  // What is reserved is nothing to who is not in an emergency.
   if (limited) {
-    sample.budget =
-        usage.budget.max == 0 ? Fill{usage.used + 1, 1} : Fill{usage.used, usage.budget.max};
+    sample.budget = usage.available() == 0 ? Fill{1, 1} : Fill{usage.used, usage.budget.max};
   }
   if (surrounded) {
     sample.cgroup = cgroup_;

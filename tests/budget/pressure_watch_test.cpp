@@ -79,8 +79,15 @@ TEST_F(Watches, ABudgetThatIsChangedIsLookedAtAnew) {
   EXPECT_EQ(level(), ResourcePressure::Low) << "without a limit nothing is scarce";
 }
 
-TEST_F(Watches, OfABudgetOfNothingTheFirstIsTooMuch) {
+TEST_F(Watches, OfABudgetOfNothingNothingIsLeft) {
   ASSERT_TRUE(book_.set(0, kMemory, {.max = 0}));
+  EXPECT_EQ(level(), ResourcePressure::Critical);
+}
+
+TEST_F(Watches, WhatIsReservedIsNotLeft) {
+  ASSERT_TRUE(book_.set(0, kMemory, {.max = 100, .reserved = 50}));
+  charge(49);
+  EXPECT_EQ(level(), ResourcePressure::Low);
   charge(1);
   EXPECT_EQ(level(), ResourcePressure::Critical);
 }
