@@ -403,9 +403,8 @@ Result<budget::Drawn> ServedAuthority::draw(std::uint32_t driver, ResourceType t
       [&](std::uint64_t id, std::span<std::byte> out) { return wire::encode(request, id, out); },
       {},
       [&](const Link::Attempt& reply) -> Result<void> {
-        auto result = wire::ResultReply::decode(reply.frame);
+        auto result = result_of(reply);
         if (!result) return std::unexpected(std::move(result.error()));
-        if (result->error) return std::unexpected(wire::error_of(*result));
         drawn = {.account = static_cast<std::uint32_t>(result->value[0]),
                  .amount = result->value[1]};
         return {};
