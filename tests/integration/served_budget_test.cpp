@@ -25,10 +25,15 @@ std::unique_ptr<Child> charging(const Daemon& daemon, std::uint64_t amount) {
   });
 }
 
-TEST(ServedBudget, WhatTheKilledHadComesBack) {
+class ServedBudget : public ::testing::Test {
+ protected:
+  void SetUp() override { ASSERT_NE(manager, nullptr); }
+
   const Daemon daemon;
-  auto manager = daemon.connect();
-  ASSERT_NE(manager, nullptr);
+  std::unique_ptr<ResourceManager> manager = daemon.connect();
+};
+
+TEST_F(ServedBudget, WhatTheKilledHadComesBack) {
   ASSERT_TRUE(manager->set_budget(kMemory, {.max = 100}));
   auto other = charging(daemon, 80);
   ASSERT_EQ(other->hear(), 'c');
@@ -47,10 +52,7 @@ TEST(ServedBudget, WhatTheKilledHadComesBack) {
   EXPECT_TRUE(manager->charge(kMemory, 100));
 }
 
-TEST(ServedBudget, StaysWhatItWasWhenTheWorkerDies) {
-  const Daemon daemon;
-  auto manager = daemon.connect();
-  ASSERT_NE(manager, nullptr);
+TEST_F(ServedBudget, StaysWhatItWasWhenTheWorkerDies) {
   ASSERT_TRUE(manager->set_budget(kMemory, {.max = 100}));
   ASSERT_TRUE(manager->register_resource("a", {.type = kMemory, .size_bytes = 40}));
   auto charge = manager->charge(kMemory, 30);
@@ -63,10 +65,7 @@ TEST(ServedBudget, StaysWhatItWasWhenTheWorkerDies) {
   EXPECT_TRUE(manager->charge(kMemory, 60));
 }
 
-TEST(ServedBudget, WhoWaitsHasWhatTheKilledHad) {
-  const Daemon daemon;
-  auto manager = daemon.connect();
-  ASSERT_NE(manager, nullptr);
+TEST_F(ServedBudget, WhoWaitsHasWhatTheKilledHad) {
   ASSERT_TRUE(manager->set_budget(kMemory, {.max = 100}));
   auto other = charging(daemon, 80);
   ASSERT_EQ(other->hear(), 'c');
@@ -79,12 +78,9 @@ TEST(ServedBudget, WhoWaitsHasWhatTheKilledHad) {
   EXPECT_EQ(other->wait(), -SIGKILL);
 }
 
-TEST(ServedBudget, OtherProcessesReclaimForWhoWaits) {
-  const Daemon daemon;
-  auto manager = daemon.connect();
-  ASSERT_NE(manager, nullptr);
+TEST_F(ServedBudget, OtherProcessesReclaimForWhoWaits) {
   ASSERT_TRUE(manager->set_budget(kMemory, {.max = 100}));
-  Child other([&daemon](Child::Talk& talk) {
+  Child other([this](Child::Talk& talk) {
     auto client = daemon.connect();
     auto charge = client->charge(kMemory, 100);
     if (!charge) return 1;
@@ -106,12 +102,9 @@ TEST(ServedBudget, OtherProcessesReclaimForWhoWaits) {
   EXPECT_EQ(other.wait(), 0);
 }
 
-TEST(ServedBudget, WhoWaitsHasWhatOthersDrewInVain) {
-  const Daemon daemon;
-  auto manager = daemon.connect();
-  ASSERT_NE(manager, nullptr);
+TEST_F(ServedBudget, WhoWaitsHasWhatOthersDrewInVain) {
   ASSERT_TRUE(manager->set_budget(kMemory, {.max = 16'000}));
-  Child other([&daemon](Child::Talk& talk) {
+  Child other([this](Child::Talk& talk) {
     auto client = daemon.connect();
     auto charge = client->charge(kMemory, 100);
     if (!charge) return 1;
@@ -127,10 +120,7 @@ TEST(ServedBudget, WhoWaitsHasWhatOthersDrewInVain) {
   EXPECT_EQ(other.wait(), 0);
 }
 
-TEST(ServedBudget, PressureIsToldInAllProcesses) {
-  const Daemon daemon;
-  auto manager = daemon.connect();
-  ASSERT_NE(manager, nullptr);
+TEST_F(ServedBudget, PressureIsToldInAllProcesses) {
   ASSERT_TRUE(manager->set_budget(kMemory, {.max = 100}));
   std::promise<ResourcePressure> told;
   const auto callback = manager->register_pressure_callback([&](const PressureChange& change) {
@@ -145,7 +135,7 @@ TEST(ServedBudget, PressureIsToldInAllProcesses) {
 }
 
 // As the proof of restarts asks: clients of before go on with budgets after it.
-TEST(ServedBudget, AnOldClientOfAnotherUserGoesOnAfterBothProcessesDied) {
+TEST(ServedBudgetRestart, AnOldClientOfAnotherUserGoesOnAfterBothProcessesDied) {
   const TemporaryFile config("[[attach]]\n[operators]\nusers = [65534]\n");
   Daemon daemon({"--config", config.path()});
   Child client([&daemon](Child::Talk& talk) {
