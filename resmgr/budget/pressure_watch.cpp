@@ -20,14 +20,15 @@ void PressureWatch::look(std::uint32_t driver, ResourceType type, std::uint64_t 
   if (row == nullptr) return;
   const bool surrounded =
       driver == 0 && type == ResourceType::Memory && cgroup_.limit != kUnlimited;
-  const auto known = watched_.find(key(driver, type));
   const bool limited = (load_relaxed(row->flags) & RM_BUDGET_LIMITED) != 0;
-  if (!limited && !surrounded && known == watched_.end()) [[likely]]
+  // Most registrations pass here, and in most domains nothing is watched.
+  if (!limited && !surrounded && watched_.empty()) [[likely]]
     return;
+  auto entry = watched_.find(key(driver, type));
+  if (!limited && !surrounded && entry == watched_.end()) return;
   const BudgetUsage usage = read_usage(*row);
   const PressureThresholds thresholds{.warning_percent = usage.budget.warning_percent,
                                       .critical_percent = usage.budget.critical_percent};
-  auto entry = known;
   if (entry == watched_.end() || entry->second.thresholds != thresholds) {
     const auto gauge = PressureGauge::make(thresholds);
     if (!gauge) return;

@@ -51,8 +51,7 @@ class Treasury {
   /// Looks whether what was scarce is so still. Returns when to do so again; nothing if nothing is.
   [[nodiscard]] std::optional<std::uint64_t> look_again(std::uint64_t now_ns) {
     pressed_ = false;
-    const auto next = watch_.look_again(now_ns);
-    return next;
+    return watch_.look_again(now_ns);
   }
   /// Whether something became scarce since it was looked at: look_again() has to be called.
   [[nodiscard]] bool is_pressed() const noexcept { return pressed_; }
