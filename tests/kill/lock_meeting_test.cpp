@@ -47,6 +47,16 @@ class Encounter {
     const auto at_once = domain.engine.begin_any(who, any, blocking(kind), wait, members, grant);
     if (at_once && !*at_once) (void)domain.engine.sleep_on(who, wait);
   }
+  /// Of a list that names one of them twice. Takes what was granted.
+  void share_any_of_one(Context& who, Handle handle) {
+    Grant grant;
+    const std::array twice{handle, handle};
+    const auto at_once =
+        domain.engine.begin_any(who, twice, blocking(HoldKind::Shared), first, members, grant);
+    if (at_once && !*at_once && domain.engine.is_decided(first)) {
+      (void)domain.engine.finish(who, first);
+    }
+  }
   /// Whether he was faster: then he has it.
   bool give_up(Context& who, Wait& wait) {
     (void)domain.engine.give_up(wait, RM_NODE_TIMED_OUT);
@@ -152,6 +162,18 @@ void begin_r(Encounter& e) { e.begin(e.stopped, e.first, e.r); }
 void release_r_by_third(Encounter& e) { e.release(e.third, e.r); }
 // Not while the other has the latch, for who unregisters waits for it.
 void r_goes(Encounter& e) { e.had = e.domain.engine.retire(e.third, e.r, 0).has_value(); }
+// Who waits for a share is granted it, and nothing else that he asks for meanwhile ends it (I6).
+void peer_has_his_share(Encounter& e) {
+  EXPECT_FALSE(e.had) << "a share beside the one he waits for";
+  EXPECT_TRUE(e.give_up(e.peer, e.first));
+  const auto kind = e.domain.engine.held_kind(e.peer, e.r);
+  ASSERT_TRUE(kind) << kind.error().message();
+  EXPECT_EQ(*kind, HoldKind::Shared);
+}
+void peer_awaits_a_share(Encounter& e) {
+  e.hold(e.stopped, e.r);
+  e.begin(e.peer, e.first, e.r, HoldKind::Shared);
+}
 void one_deadlock(Encounter& e) {
   EXPECT_EQ(load(e.domain.tables().region->deadlocks), 1u) << "I7";
   EXPECT_EQ(load(e.domain.tables().region->late_victims), 0u);
@@ -184,6 +206,27 @@ const Meeting kMeetings[] = {
      [](Encounter& e) {
        EXPECT_EQ(e.domain.engine.held_kind(e.peer, e.r).has_value(), e.had);
        EXPECT_TRUE(e.had || is_free(e.domain.word(e.r)));
+     }},
+    {"release_and_try_what_is_waited_for", peer_awaits_a_share, release_r,
+     [](Encounter& e) {
+       e.had = e.domain.engine.acquire(e.peer, e.r, trying(HoldKind::Shared)).has_value();
+     },
+     peer_has_his_share},
+    {"release_and_wait_for_it_twice", peer_awaits_a_share, release_r,
+     [](Encounter& e) {
+       Grant grant;
+       const auto again =
+           e.domain.engine.begin(e.peer, e.r, blocking(HoldKind::Shared), e.second, grant);
+       e.had = again.has_value();
+       EXPECT_TRUE(again || again.error().code() == ErrorCode::Deadlock);
+     },
+     peer_has_his_share},
+    {"begin_any_of_one_twice_and_release", [](Encounter& e) { e.hold(e.third, e.r); },
+     [](Encounter& e) { e.share_any_of_one(e.stopped, e.r); }, release_r_by_third,
+     [](Encounter& e) {
+       const auto kind = e.domain.engine.held_kind(e.stopped, e.r);
+       ASSERT_TRUE(kind) << kind.error().message();
+       EXPECT_EQ(*kind, HoldKind::Shared) << "I11";
      }},
     {"last_reader_goes_and_give_up",
      [](Encounter& e) {
