@@ -177,8 +177,8 @@ bool LockEngine::attempt_shared(Context& context, rm_slot& slot, Handle handle,
   };
   std::uint64_t word = load(slot.word);
   if (!admits(StateWord{word})) return false;
-  rm_cell* cell = cells_.park(context, slot, handle.slot(), handle.generation());
-  if (!cell || CellPool::is_busy(*cell)) return false;
+  const auto [cell, busy] = cells_.park(context, slot, handle.slot(), handle.generation());
+  if (!cell || busy) return false;
   const CellWord parked{load_relaxed(cell->word)};
 
   // s1. A latch holder who sees this takes it for a hold. Relaxed: the swap below publishes it.

@@ -103,10 +103,14 @@ rm_cell* CellPool::parked(const Context& context, std::uint32_t slot_index,
   return word.generation() == generation && word.context() == context.id ? entry.cell : nullptr;
 }
 
-rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_index,
-                        std::uint32_t generation) const noexcept {
-  if (rm_cell* cell = parked(context, slot_index, generation)) return cell;
-  if (rm_cell* held = find_in_use(slot, generation, context.id)) return held;
+CellPool::Parking CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_index,
+                                 std::uint32_t generation) const noexcept {
+  // What is offered through a parked cell was offered to a wait that is over.
+  if (rm_cell* cell = parked(context, slot_index, generation)) {
+    return {cell, CellWord{load_relaxed(cell->word)}.state() == RM_CELL_HELD};
+  }
+  // Busy even if the offer is taken back right now: the wait has the cell still.
+  if (rm_cell* held = find_in_use(slot, generation, context.id)) return {held, true};
 
   // A cell that somebody left behind in this chain serves as well as a new one.
   rm_cell* mine = nullptr;
@@ -125,7 +129,7 @@ rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_inde
     begin_parking();
   } else {
     mine = take(context);
-    if (!mine) return nullptr;
+    if (!mine) return {};
     store_relaxed(mine->slot, slot_index);
     store_relaxed(mine->acquisitions, 0);
     store_relaxed(mine->hold_index, 0);
@@ -146,11 +150,11 @@ rm_cell* CellPool::park(Context& context, rm_slot& slot, std::uint32_t slot_inde
   const bool ours = evicted && old.context() == context.id;
   if (ours && old.in_use()) {
     atomic(mine->flags).fetch_or(RM_CELL_FLAG_TEMPORARY);
-    return mine;
+    return {mine, false};
   }
   if (ours) abandon(*evicted);
   entry = {slot_index, mine};
-  return mine;
+  return {mine, false};
 }
 
 // Takes a cell that no context has and that is still in the slot's chain.

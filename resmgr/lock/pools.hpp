@@ -90,28 +90,27 @@ class CellPool {
  public:
   explicit CellPool(const LockTables& tables) noexcept : t_(tables) {}
 
-  /// The cell that `context` has in the slot's chain: parked, or in use by a hold or a wait that
-  /// keeps it from being parked, see is_busy(); otherwise one that nobody has any more, or a new
-  /// one. Null when all are in use. Called on the context's own thread.
-  [[nodiscard]] rm_cell* park(Context& context, rm_slot& slot, std::uint32_t slot_index,
-                              std::uint32_t generation) const noexcept;
-  /// Of a cell that park() returned: whether it serves a hold of the context already, or what one
-  /// of its waits was offered. Then it is not the caller's to use, nor to drop. (What is offered
-  /// through a parked cell was offered to a wait that is over.)
-  [[nodiscard]] static bool is_busy(const rm_cell& cell) noexcept {
-    const CellWord word{load(cell.word)};
-    return word.state() == RM_CELL_HELD ||
-           (word.in_use() && (load_relaxed(cell.flags) & RM_CELL_FLAG_TEMPORARY) != 0);
-  }
+  /// What park() found.
+  struct Parking {
+    rm_cell* cell = nullptr;  ///< null: all are in use
+    /// It serves a hold of the context, or what one of its waits was offered: then it is not the
+    /// caller's to use, nor to drop.
+    bool busy = false;
+  };
+  /// The cell that `context` has in the slot's chain: parked, or one that its hold, or its wait,
+  /// keeps from being parked; otherwise one that nobody has any more, or a new one. Called on the
+  /// context's own thread.
+  [[nodiscard]] Parking park(Context& context, rm_slot& slot, std::uint32_t slot_index,
+                             std::uint32_t generation) const noexcept;
   /// Keeps a cell that park() returned from being given to another resource while it is waited for;
   /// it is given back when the hold, or the wait, is over.
   void set_apart(Context& context, rm_cell& cell) const noexcept;
   /// Whether park() would find one; takes none for longer than the call.
   [[nodiscard]] bool can_park(Context& context, rm_slot& slot, std::uint32_t slot_index,
                               std::uint32_t generation) const noexcept {
-    rm_cell* cell = park(context, slot, slot_index, generation);
-    if (cell && !is_busy(*cell)) drop_unused(*cell);
-    return cell != nullptr;
+    const Parking found = park(context, slot, slot_index, generation);
+    if (found.cell && !found.busy) drop_unused(*found.cell);
+    return found.cell != nullptr;
   }
   /// The cell already parked there, or null; never allocates.
   [[nodiscard]] rm_cell* parked(const Context& context, std::uint32_t slot_index,

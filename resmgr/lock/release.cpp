@@ -127,8 +127,8 @@ Result<void> LockEngine::downgrade(Context& context, Handle handle) noexcept {
   if ((load_relaxed(slot->attributes) & RM_SLOT_ATTR_EXCLUSIVE_ONLY) != 0) {
     return fail(ErrorCode::NotShareable);
   }
-  rm_cell* cell = cells_.park(context, *slot, handle.slot(), handle.generation());
-  if (!cell) return fail(ErrorCode::CapacityExceeded, "shared holds");
+  const auto [cell, busy] = cells_.park(context, *slot, handle.slot(), handle.generation());
+  if (!cell || busy) return fail(ErrorCode::CapacityExceeded, "shared holds");
   // D1. While the word is exclusive, cells are ignored.
   const std::uint64_t held = CellWord{load_relaxed(cell->word)}.to(RM_CELL_HELD).bits;
   if (!planted::kDowngradeWordFirst) store(cell->word, held);

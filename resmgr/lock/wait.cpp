@@ -171,10 +171,11 @@ Result<void> LockEngine::join(Context& context, rm_slot& slot, std::uint8_t mode
     return refuse(ErrorCode::Deadlock, handle, context);
   }
   if (mode == RM_WAIT_SHARED) {
-    wait.cell = cells_.park(context, slot, handle.slot(), handle.generation());
-    if (!wait.cell) return out_of_cells();
-    // It was granted what it waits for elsewhere, and is not in the queue any more.
-    if (CellPool::is_busy(*wait.cell)) return refuse(ErrorCode::Deadlock, handle, context);
+    const auto [cell, busy] = cells_.park(context, slot, handle.slot(), handle.generation());
+    if (!cell) return out_of_cells();
+    // It was offered what it waits for elsewhere, and is not in the queue any more.
+    if (busy) return refuse(ErrorCode::Deadlock, handle, context);
+    wait.cell = cell;
   } else if (mode == RM_WAIT_UPGRADE) {
     wait.cell = own_cell(context, slot, handle);
   }

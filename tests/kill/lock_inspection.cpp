@@ -17,7 +17,8 @@ rm_node& queue_up(const LockTables& tables, Context& who, Handle handle, std::ui
   rm_node& node = *NodePool(tables).take(who);
   rm_slot& slot = *tables.slot(handle.slot());
   const CellPool cells(tables);
-  rm_cell* cell = mode == RM_WAIT_EXCLUSIVE ? nullptr : cells.park(who, slot, handle.slot(), 1);
+  rm_cell* cell =
+      mode == RM_WAIT_EXCLUSIVE ? nullptr : cells.park(who, slot, handle.slot(), 1).cell;
   store(node.slot, handle.slot());
   store(node.generation, handle.generation());
   store(node.ticket, ticket);

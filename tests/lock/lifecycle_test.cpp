@@ -157,7 +157,7 @@ TEST_F(Lifecycle, LatecomersNodesAndCellsGoWithTheNextTenant) {
   WaitQueue(domain.tables(), domain.slot(h), h.slot(), 1).push(*node);
   nodes.leave(late, *node);
   const CellPool cells(domain.tables());
-  ASSERT_NE(cells.park(late, domain.slot(h), h.slot(), 1), nullptr);
+  ASSERT_NE(cells.park(late, domain.slot(h), h.slot(), 1).cell, nullptr);
   cells.unpark_all(late);
   EXPECT_EQ(take_census(domain).nodes_lost, 1u);
   (void)domain.arm(1, 0, 0, 2);

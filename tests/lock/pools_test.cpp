@@ -108,7 +108,7 @@ TEST_F(NodePoolTest, ASpareThatIsLinkedIsLeftAlone) {
 class CellPoolTest : public ::testing::Test {
  protected:
   rm_cell* park(Context& who, Handle handle) {
-    return pool.park(who, domain.slot(handle), handle.slot(), handle.generation());
+    return pool.park(who, domain.slot(handle), handle.slot(), handle.generation()).cell;
   }
   static void hold(rm_cell& cell) {
     store(cell.word, CellWord{load(cell.word)}.to(RM_CELL_HELD).bits);
@@ -167,8 +167,8 @@ TEST(CellPool, ACollisionInTheCacheGivesUpTheUnusedCell) {
   Context& me = wide.open(0, this_thread());
   const Handle near = wide.arm(1);
   const Handle other = wide.arm(1 + Context::kParked);
-  rm_cell* first = cells.park(me, wide.slot(near), near.slot(), 1);
-  rm_cell* second = cells.park(me, wide.slot(other), other.slot(), 1);
+  rm_cell* first = cells.park(me, wide.slot(near), near.slot(), 1).cell;
+  rm_cell* second = cells.park(me, wide.slot(other), other.slot(), 1).cell;
   EXPECT_EQ(cells.parked(me, near.slot(), 1), nullptr);
   EXPECT_EQ(cells.parked(me, other.slot(), 1), second);
   EXPECT_EQ(CellWord{load(first->word)}.context(), 0);
@@ -181,19 +181,20 @@ TEST_F(CellPoolTest, ACollisionWithAHoldMakesATemporaryCell) {
   Context& me = wide.open(0, this_thread());
   const Handle near = wide.arm(1);
   const Handle other = wide.arm(1 + Context::kParked);
-  rm_cell* first = cells.park(me, wide.slot(near), near.slot(), 1);
+  rm_cell* first = cells.park(me, wide.slot(near), near.slot(), 1).cell;
   hold(*first);
-  rm_cell* second = cells.park(me, wide.slot(other), other.slot(), 1);
+  rm_cell* second = cells.park(me, wide.slot(other), other.slot(), 1).cell;
   EXPECT_EQ(cells.parked(me, near.slot(), 1), first);
   EXPECT_EQ(cells.parked(me, other.slot(), 1), nullptr);
   hold(*second);
-  EXPECT_EQ(cells.park(me, wide.slot(other), other.slot(), 1), second)
-      << "a hold without a place in the cache is found in the chain";
+  const CellPool::Parking again = cells.park(me, wide.slot(other), other.slot(), 1);
+  EXPECT_TRUE(again.busy);
+  EXPECT_EQ(again.cell, second) << "a hold without a place in the cache is found in the chain";
   cells.vacate(*second);
   EXPECT_EQ(CellWord{load(second->word)}.context(), 0) << "not kept";
   EXPECT_EQ(load(second->flags), RM_CELL_REF_LINKED);
 
-  rm_cell* unused = cells.park(me, wide.slot(other), other.slot(), 1);
+  rm_cell* unused = cells.park(me, wide.slot(other), other.slot(), 1).cell;
   EXPECT_EQ(unused, second);
   cells.drop_unused(*unused);
   EXPECT_EQ(load(unused->flags), RM_CELL_REF_LINKED);
@@ -208,13 +209,13 @@ TEST_F(CellPoolTest, ExhaustionIsNull) {
   Context& me = tiny.open(0, this_thread());
   Context& other = tiny.open(0, this_thread());
   for (std::uint32_t i = 0; i < 3; ++i) (void)tiny.arm(i);
-  EXPECT_NE(cells.park(me, tiny.tables().slots[0], 0, 1), nullptr);
-  EXPECT_NE(cells.park(me, tiny.tables().slots[1], 1, 1), nullptr);
-  EXPECT_EQ(cells.park(me, tiny.tables().slots[2], 2, 1), nullptr);
+  EXPECT_NE(cells.park(me, tiny.tables().slots[0], 0, 1).cell, nullptr);
+  EXPECT_NE(cells.park(me, tiny.tables().slots[1], 1, 1).cell, nullptr);
+  EXPECT_EQ(cells.park(me, tiny.tables().slots[2], 2, 1).cell, nullptr);
   cells.unpark_all(me);
-  EXPECT_EQ(cells.park(me, tiny.tables().slots[2], 2, 1), nullptr)
+  EXPECT_EQ(cells.park(me, tiny.tables().slots[2], 2, 1).cell, nullptr)
       << "a cell belongs to its chain while the resource lives";
-  EXPECT_NE(cells.park(other, tiny.tables().slots[1], 1, 1), nullptr);
+  EXPECT_NE(cells.park(other, tiny.tables().slots[1], 1, 1).cell, nullptr);
 }
 
 TEST_F(CellPoolTest, TheChainIsFreedWithTheResource) {

@@ -87,7 +87,8 @@ TEST_F(Shared, WhoQueuedBecauseOfAFalseHoldIsServedWhenItIsTakenBack) {
   ASSERT_TRUE(reader.share(h));
   ASSERT_TRUE(reader.release(h, HoldKind::Shared));
   Context& late = domain.open(0, this_thread());
-  rm_cell* cell = CellPool(domain.tables()).park(late, domain.slot(h), h.slot(), h.generation());
+  rm_cell* cell =
+      CellPool(domain.tables()).park(late, domain.slot(h), h.slot(), h.generation()).cell;
   ASSERT_NE(cell, nullptr);
   store(cell->word, CellWord{load(cell->word)}.to(RM_CELL_HELD).bits);
   Actor writer(domain);
