@@ -17,6 +17,7 @@ namespace resmgr::lock {
 
 // I7: after the node is visible. Victims are decided before anybody sleeps on a cycle.
 void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
+  wait.rank_looked_at = rank_now(wait);
   if (changes_nothing(context, wait)) return;
   // Its other waits were looked at when they began. Unless it overtakes somebody here, who waits
   // for it from now on: then those who wait for him wait for what its other waits are stuck in.
@@ -24,7 +25,7 @@ void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
   // A borrower's own chain may have grown before he had the loan to pass on: so again, until
   // nothing is left to lend. Each round raises somebody; the bound is for memory that others write.
   for (std::uint32_t round = 0; round < t_.context_count; ++round) {
-    if (!break_cycles(context, wait, context.id, !alone) || planted::kNoLoan) return;
+    if (!break_cycles(context, wait, !alone) || planted::kNoLoan) return;
     Loans loans;
     lend(context, rank_now(wait), loans);
     if (loans.view().empty()) return;
@@ -33,9 +34,22 @@ void LockEngine::check_deadlock(Context& context, Wait& wait) noexcept {
         trace(context, RM_TRACE_LEND, Handle(loan.slot, loan.generation), 0, loan.rank);
       }
       knock(context, loan.slot, loan.generation, false);
-      // Whom he overtook now waits for him: the lender made that edge, so the lender looks.
-      if (!break_cycles(context, wait, loan.context, false)) return;
+      look_after(context, wait, loan);
     }
+  }
+}
+
+// Whom the borrower overtook waits for him now: the lender made that edge, so the lender looks. A
+// loan outlives the lender's wait, so he does even if that is decided by now, or late. Only memory
+// that others wrote takes longer than this grace; then, or if the lender dies before he has looked,
+// the borrower does it: see sleep_on().
+void LockEngine::look_after(Context& context, Wait& wait, const Loan& loan) noexcept {
+  const std::uint64_t until = wait.deadline_ns == kNoDeadline || planted::kHurriedLender
+                                  ? wait.deadline_ns
+                                  : std::max(wait.deadline_ns, monotonic_ns() + kBoundedSleepNs);
+  while (graph_.find_cycle(context.scratch, loan.context, nullptr, until)) {
+    (void)decide_victim(context, wait);
+    if (planted::kHurriedLender && !NodeWord{load(wait.waiter.node->word)}.waiting()) return;
   }
 }
 
@@ -66,39 +80,43 @@ bool LockEngine::overtakes(const Wait& wait) const noexcept {
   return found;
 }
 
-// Decides a victim for each cycle through `start`, or, if it is the caller and `only_this` says so,
-// through this wait of its. Returns whether the caller's own wait goes on.
-bool LockEngine::break_cycles(Context& context, Wait& wait, std::uint16_t start,
-                              bool only_this) noexcept {
+// Decides a victim for each cycle through the caller, or, if `only_this` says so, through this wait
+// of its. Returns whether that goes on.
+bool LockEngine::break_cycles(Context& context, Wait& wait, bool only_this) noexcept {
   const auto waits = [&] { return NodeWord{load(wait.waiter.node->word)}.waiting(); };
   Waiter own;
   const Waiter* const only = only_this ? &own : nullptr;
   // As it is by now: its rank may have been raised.
   const auto find = [&] {
     return (!only || read_waiter(t_, *wait.waiter.node, own)) &&
-           graph_.find_cycle(context.scratch, start, nullptr, wait.deadline_ns, only);
+           graph_.find_cycle(context.scratch, context.id, nullptr, wait.deadline_ns, only);
   };
   while (find()) {
-    const auto members = graph_.cycle(context.scratch);
-    const std::size_t chosen = planted::kVictimSelf ? 0 : WaitGraph::choose_victim(members);
-    const Waiter victim = members[chosen].waiter;
-    const bool emergency = std::any_of(members.begin(), members.end(),
-                                       [](const auto& m) { return m.waiter.emergency; });
-    const rm_node* const decided = victim.group != 0 ? t_.node(victim.group) : victim.node;
-    const bool self = decided == wait.waiter.node;
-    if (self) report_cycle(context, wait);
-    const unsigned outcome = emergency && !victim.emergency ? RM_NODE_PREEMPTED : RM_NODE_DEADLOCK;
-    if (decide(victim, outcome)) {
-      atomic(t_.region->deadlocks).fetch_add(1, std::memory_order_relaxed);
-      if (self) note_if_late(members, chosen);
-      if (self) return false;
-    } else if (self) {
-      wait.report.reset();
-    }
+    if (decide_victim(context, wait)) return false;
     // On a second cycle perhaps; unless we are decided ourselves.
     if (!waits()) return false;
   }
   return waits();
+}
+
+// Of the cycle that was just found. Returns whether it is the caller's own wait.
+bool LockEngine::decide_victim(Context& context, Wait& wait) noexcept {
+  const auto members = graph_.cycle(context.scratch);
+  const std::size_t chosen = planted::kVictimSelf ? 0 : WaitGraph::choose_victim(members);
+  const Waiter victim = members[chosen].waiter;
+  const bool emergency =
+      std::any_of(members.begin(), members.end(), [](const auto& m) { return m.waiter.emergency; });
+  const rm_node* const decided = victim.group != 0 ? t_.node(victim.group) : victim.node;
+  const bool self = decided == wait.waiter.node;
+  if (self) report_cycle(context, wait);
+  const unsigned outcome = emergency && !victim.emergency ? RM_NODE_PREEMPTED : RM_NODE_DEADLOCK;
+  if (!decide(victim, outcome)) {
+    if (self) wait.report.reset();
+    return false;
+  }
+  atomic(t_.region->deadlocks).fetch_add(1, std::memory_order_relaxed);
+  if (self) note_if_late(members, chosen);
+  return self;
 }
 
 // Of the victim's own wait, which still holds its part of the cycle, so that no other member can go

@@ -334,13 +334,15 @@ class LockEngine {
   };
   void check_deadlock(Context& context, Wait& wait) noexcept;
   [[nodiscard]] bool overtakes(const Wait& wait) const noexcept;
-  [[nodiscard]] bool break_cycles(Context& context, Wait& wait, std::uint16_t start,
-                                  bool only_this) noexcept;
+  [[nodiscard]] bool break_cycles(Context& context, Wait& wait, bool only_this) noexcept;
+  [[nodiscard]] bool decide_victim(Context& context, Wait& wait) noexcept;
+  void look_after(Context& context, Wait& wait, const Loan& loan) noexcept;
   void note_if_late(std::span<const WaitGraph::Member> members, std::size_t victim) noexcept;
   void look_back(Context& context, Wait& wait) noexcept;
   void report_cycle(Context& context, Wait& wait) noexcept;
   void lend(Context& context, std::uint16_t rank, Loans& loans) noexcept;
   [[nodiscard]] static std::uint16_t rank_now(const Wait& wait) noexcept;
+  [[nodiscard]] static bool was_lent_to(const Wait& wait) noexcept;
   [[nodiscard]] bool changes_nothing(Context& context, const Wait& wait) const noexcept;
   void inherit(Context& context, Waiter& own) noexcept;
 

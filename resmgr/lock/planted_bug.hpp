@@ -100,6 +100,10 @@ inline const bool kQuietEdits = kName == "quiet_edits";
 inline const bool kNoLoan = kName == "no_loan";
 /// Who waits for our holds is asked before our own wait shows; some time before, so that one comes.
 inline const bool kInheritFirst = kName == "inherit_first";
+/// I7: who lent his rank does not look for the cycles that closed once his own wait is over.
+inline const bool kHurriedLender = kName == "hurried_lender";
+/// Nor does the borrower, should the lender have died.
+inline const bool kTrustLenders = kName == "trust_lenders";
 
 /// I11: each member of a group is decided by its own word.
 inline const bool kOwnWords = kName == "own_words";

@@ -228,14 +228,21 @@ void Recovery::take_cells_back(Report& report) noexcept {
   }
 }
 
-// R4. A granter who died between decision and wake leaves no other trace.
+// R4. A granter who died between decision and wake leaves no other trace. Nor does a lender who
+// died before he looked for the cycles that his loan closed (I7): the borrowers look themselves.
 void Recovery::wake_the_decided() noexcept {
   const std::uint32_t end = nodes_.bits().high_water();
   for (std::uint32_t i = 0; i < end; ++i) {
     rm_node& node = t_.nodes[i];
     const NodeWord word{load(node.word)};
-    if (word.waiting() || word.state() == RM_NODE_IDLE) continue;
+    if (word.state() == RM_NODE_IDLE) continue;
     Wakeup owed;
+    if (word.waiting()) {
+      rm_node* const whole = t_.node(load(node.group));
+      const bool borrows = load(node.priority) != load(node.base_priority);
+      if (borrows && !planted::kTrustLenders) engine_.rouse(whole ? *whole : node, owed);
+      continue;
+    }
     engine_.call(node, owed);
   }
 }

@@ -89,10 +89,13 @@ std::optional<std::uint32_t> LockEngine::sleep_on(Context& context, Wait& wait) 
     // Asleep first: end() wakes whom it finds so, and who says it later finds the end here.
     if (over_.load()) return std::nullopt;
     // And so does who takes a member away: what is waited for by now, was looked at.
-    if (count_waiting(wait) == wait.members_waiting) {
+    if (count_waiting(wait) != wait.members_waiting) {
+      look_at_members(context, wait);
+    } else if (was_lent_to(wait)) {
+      check_deadlock(context, wait);
+    } else {
       return static_cast<std::uint32_t>(word | RM_NODE_ASLEEP);
     }
-    look_at_members(context, wait);
   }
 }
 
@@ -111,12 +114,19 @@ bool LockEngine::give_up(Wait& wait, unsigned outcome) noexcept {
 }
 
 void LockEngine::look_again(Context& context, Wait& wait) noexcept {
-  if (wait.is_for_any()) return look_at_members(context, wait);
-  // The gate may have closed since the walk, which made those who read beside him his blockers.
-  if (wait.waiter.mode == RM_WAIT_SHARED &&
-      StateWord{load(wait.slot->word)}.has(RM_WORD_QUARANTINED)) {
-    check_deadlock(context, wait);
+  if (wait.is_for_any()) {
+    look_at_members(context, wait);
+  } else if (wait.waiter.mode == RM_WAIT_SHARED &&
+             StateWord{load(wait.slot->word)}.has(RM_WORD_QUARANTINED)) {
+    // The gate may have closed since the walk, which made those who read beside him his blockers.
+    return check_deadlock(context, wait);
   }
+  if (was_lent_to(wait)) check_deadlock(context, wait);
+}
+
+// Since cycles were looked for. The lender looks for those that the loan closed, if he lives to.
+bool LockEngine::was_lent_to(const Wait& wait) noexcept {
+  return rank_now(wait) != wait.rank_looked_at && !planted::kTrustLenders;
 }
 
 Result<Grant> LockEngine::finish(Context& context, Wait& wait) noexcept {

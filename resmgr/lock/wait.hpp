@@ -41,6 +41,7 @@ struct Wait {
   Waiter waiter{};                        ///< as published
   rm_cell* cell = nullptr;                ///< of a shared request, or of the hold to upgrade
   std::unique_ptr<ErrorDetail> report{};  ///< the cycle, once it is known
+  std::uint16_t rank_looked_at = 0;       ///< when cycles were looked for last
   /// Of a wait for any of several, whose own node stands in no queue: where it waits.
   std::span<Wait> members{};
   std::uint32_t members_waiting = 0;  ///< as looked at last

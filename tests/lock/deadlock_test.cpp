@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "resmgr/lock/pools.hpp"
+#include "resmgr/lock/recovery.hpp"
+#include "resmgr/lock/wait.hpp"
 #include "tests/lock/at_first_touch.hpp"
 #include "tests/lock/fixture.hpp"
 
@@ -142,6 +144,70 @@ rm_node& put_wait(Domain& domain, Context& context, Handle handle) {
   store(node.word, std::uint64_t{1} << RM_NODE_SEQ_SHIFT | RM_NODE_WAITING);
   store(context.record->wait_link, domain.tables().link_of(&node));
   return node;
+}
+
+/// A loan makes the borrower overtake `other`, who waits for him from then on, while each way on
+/// for the borrower leads over `other`.
+class LoanThatClosesACycle : public Deadlock {
+ protected:
+  LoanThatClosesACycle() {
+    hold(runner, r[0]);
+    hold(borrower, r[2]);
+    hold(other, r[1]);
+    hold(other, r[3]);
+    const std::array ways{r[1], r[3]};
+    const auto low = blocking(HoldKind::Exclusive, ResourcePriority::Low);
+    Grant grant;
+    EXPECT_FALSE(*engine().begin(borrower, r[0], low, overtaking, grant));
+    EXPECT_FALSE(*engine().begin_any(borrower, ways, low, group, members, grant));
+    EXPECT_FALSE(*engine().begin(other, r[0], high(), overtaken, grant));
+    for (auto& [who, wait] : waits()) EXPECT_TRUE(engine().sleep_on(who, wait));
+    EXPECT_EQ(deadlocks(), 0u);
+  }
+  [[nodiscard]] LockEngine& engine() { return domain.engine; }
+  void hold(Context& who, Handle handle) { ASSERT_TRUE(engine().acquire(who, handle, trying())); }
+  [[nodiscard]] static Request high() {
+    return blocking(HoldKind::Exclusive, ResourcePriority::High);
+  }
+  [[nodiscard]] std::array<std::pair<Context&, Wait&>, 3> waits() {
+    return {{{borrower, overtaking}, {borrower, group}, {other, overtaken}}};
+  }
+
+  Context& runner = domain.open(0, this_thread());
+  Context& borrower = domain.open(0, this_thread());
+  Context& other = domain.open(0, this_thread());
+  Wait overtaking;
+  Wait group;
+  std::array<Wait, 2> members;
+  Wait overtaken;
+};
+
+TEST_F(LoanThatClosesACycle, IsLookedAfterByALenderWhoseTimeIsOver) {
+  Context& lender = domain.open(0, this_thread());
+  Wait wait;
+  Grant grant;
+  Request late = timed(0, HoldKind::Exclusive, ResourcePriority::High);
+  EXPECT_FALSE(*engine().begin(lender, r[2], late, wait, grant));
+  EXPECT_EQ(deadlocks(), 1u) << "I7";
+  EXPECT_TRUE(engine().is_decided(group) || engine().is_decided(overtaking));
+  EXPECT_FALSE(engine().is_decided(overtaken)) << "of the higher priority";
+}
+
+// The lender died right after the loan.
+TEST_F(LoanThatClosesACycle, IsLookedForByTheBorrower) {
+  store(overtaking.waiter.node->priority, static_cast<std::uint16_t>(ResourcePriority::High));
+  engine().look_again(borrower, overtaking);
+  EXPECT_EQ(deadlocks(), 1u) << "I7";
+}
+
+TEST_F(LoanThatClosesACycle, IsShownToTheBorrowerByWhoRecoversTheLender) {
+  store(overtaking.waiter.node->priority, static_cast<std::uint16_t>(ResourcePriority::High));
+  Recovery recovery(engine());
+  EXPECT_EQ(recovery.run(domain.tables().slot_count).pending, 0u);
+  EXPECT_FALSE(NodeWord{load(overtaking.waiter.node->word)}.asleep());
+  EXPECT_TRUE(NodeWord{load(overtaken.waiter.node->word)}.asleep()) << "nobody lent him anything";
+  (void)engine().sleep_on(borrower, overtaking);
+  EXPECT_EQ(deadlocks(), 1u) << "I7";
 }
 
 // I8. The walk has seen that `one` waits for `other`, and is about to look for whom `other` waits,
