@@ -81,10 +81,7 @@ ErrorCode LockEngine::check_request(const Context& context, const rm_slot& slot,
   if (seen.has(RM_WORD_QUARANTINED) && is_poisoned(slot)) return ErrorCode::Quarantined;
   // A context that waits for itself waits for ever.
   if (seen.owner() == context.id && !seen.has(RM_WORD_GRANTING)) return ErrorCode::Deadlock;
-  if (seen.has(RM_WORD_SHARED)) {
-    const rm_cell* cell = own_cell(context, slot, handle);
-    if (cell && CellWord{load(cell->word)}.state() == RM_CELL_HELD) return ErrorCode::Deadlock;
-  }
+  if (shares(context, slot, handle, seen)) return ErrorCode::Deadlock;
   // A release of what was fenced may be under way: it must not find a later hold under an equal
   // word (I10).
   if (seen.has(RM_WORD_REVOKED) && find_hold(*context.record, handle) != 0 &&

@@ -390,6 +390,8 @@ class LockEngine {
   Result<void> release_shared(Context& context, Handle handle) noexcept;
   void empty(rm_slot& slot, Handle handle, StateWord gone) noexcept;
   void expel_waiters(rm_slot& slot, Handle handle, std::uint8_t outcome) noexcept;
+  [[nodiscard]] bool shares(const Context& context, const rm_slot& slot, Handle handle,
+                            StateWord seen) const noexcept;
   [[nodiscard]] rm_cell* own_cell(const Context& context, const rm_slot& slot,
                                   Handle handle) const noexcept;
 

@@ -104,6 +104,8 @@ inline const bool kInheritFirst = kName == "inherit_first";
 inline const bool kHurriedLender = kName == "hurried_lender";
 /// Nor does the borrower, should the lender have died.
 inline const bool kTrustLenders = kName == "trust_lenders";
+/// What is held shared is not to be seen while an upgrade of it is offered (I2).
+inline const bool kHiddenShare = kName == "hidden_share";
 
 /// I11: each member of a group is decided by its own word.
 inline const bool kOwnWords = kName == "own_words";

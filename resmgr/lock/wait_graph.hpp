@@ -257,7 +257,9 @@ void WaitGraph::for_each_blocker(const Waiter& waiter, Visit&& visit_one) const 
   if (owner != 0 && owner != waiter.context && !visit(owner, true)) return;
   // Of what is quarantined readers have to let go too, before anybody gets it.
   const bool shares = waiter.mode == RM_WAIT_SHARED && !word.has(RM_WORD_QUARANTINED);
-  if (word.has(RM_WORD_SHARED) && !shares) {
+  // Where an upgrade that timed out was offered, the shared hold stands until that is undone.
+  const bool undone = nobodys && word.has(RM_WORD_GRANTING) && !planted::kHiddenShare;
+  if ((word.has(RM_WORD_SHARED) || undone) && !shares) {
     bool stopped = false;
     CellPool(t_).for_each(*slot, waiter.generation, [&](const rm_cell& at, CellWord cell) {
       if (!cell.in_use() || cell.context() == waiter.context) return true;

@@ -11,6 +11,7 @@
 #include <ostream>
 #include <span>
 #include <string>
+#include <thread>
 
 #include "resmgr/lock/wait.hpp"
 #include "tests/kill/lock_inspection.hpp"
@@ -62,6 +63,36 @@ class Encounter {
     (void)domain.engine.give_up(wait, RM_NODE_TIMED_OUT);
     return domain.engine.finish(who, wait).has_value();
   }
+  /// A thread waits with the peer's context to upgrade its share of r, until time_out_upgrade().
+  void begin_upgrade() {
+    upgrader = std::jthread([this] {
+      peer.thread = this_thread();
+      (void)domain.engine.upgrade(peer, r, blocking());
+      const auto kind = domain.engine.held_kind(peer, r);
+      had = kind.has_value();
+      if (had) released = domain.engine.release(peer, r, *kind).has_value();
+    });
+    wait_until([&] { return has_node(peer, RM_NODE_WAITING); });
+    settle();
+  }
+  /// And lets go of what it has then, in whatever way.
+  void time_out_upgrade() {
+    domain.engine.graph().for_each_wait(peer.id, [&](const Waiter& waiter) {
+      (void)domain.engine.decide(waiter, RM_NODE_CANCELLED);
+      return true;
+    });
+    upgrader.join();
+  }
+  void settle() {
+    wait_until([&] {
+      bool asleep = false;
+      domain.engine.graph().for_each_wait(peer.id, [&](const Waiter& waiter) {
+        asleep = waiter.word.asleep();
+        return !asleep;
+      });
+      return asleep;
+    });
+  }
   [[nodiscard]] std::span<std::byte> region() const {
     return {reinterpret_cast<std::byte*>(domain.tables().region),
             domain.region.header().region_bytes};
@@ -89,6 +120,8 @@ class Encounter {
   Wait second;
   std::array<Wait, 2> members;
   bool had = false;  ///< what the meeting says of it
+  bool released = false;
+  std::jthread upgrader;
 };
 
 struct Meeting {
@@ -227,6 +260,20 @@ const Meeting kMeetings[] = {
        const auto kind = e.domain.engine.held_kind(e.stopped, e.r);
        ASSERT_TRUE(kind) << kind.error().message();
        EXPECT_EQ(*kind, HoldKind::Shared) << "I11";
+     }},
+    {"last_other_reader_goes_and_give_up_an_upgrade",
+     [](Encounter& e) {
+       e.hold(e.stopped, e.r, HoldKind::Shared);
+       e.hold(e.peer, e.r, HoldKind::Shared);
+       e.begin_upgrade();
+     },
+     [](Encounter& e) { e.release(e.stopped, e.r, HoldKind::Shared); },
+     [](Encounter& e) { e.time_out_upgrade(); },
+     [](Encounter& e) {
+       EXPECT_TRUE(e.had) << "I2: what he had, or what he wanted";
+       EXPECT_TRUE(e.released);
+       EXPECT_TRUE(HoldList(e.peer).empty());
+       EXPECT_TRUE(is_free(e.domain.word(e.r)));
      }},
     {"last_reader_goes_and_give_up",
      [](Encounter& e) {

@@ -174,8 +174,9 @@ class Worker {
     parcel.state = Parcel::Empty;
   }
   void change_kind(Handle handle) {
+    if (promised(handle)) return;
     const auto held = engine().held_kind(*context_, handle);
-    if (!held || promised(handle)) return;
+    if (!held) return;
     if (*held == HoldKind::Exclusive) {
       EXPECT_TRUE(engine().downgrade(*context_, handle));
       return;
