@@ -251,7 +251,8 @@ TEST_P(Conservation, NothingIsLostWhateverIsDone) {
   EXPECT_EQ(census.cells_lost, 0u);
   EXPECT_EQ(census.cells_in_use, 0u);
   EXPECT_EQ(census.cells_owned, 0u);
-  EXPECT_LT(load(t.region->nodes.high_water), 4 * kThreads) << "nodes pile up";
+  // A wait for any of three takes four; those of the one before it may still stand in their queues.
+  EXPECT_LE(load(t.region->nodes.high_water), 2 * 4 * kThreads) << "nodes pile up";
   EXPECT_GT(scene.tenants.load(), 0u);
   EXPECT_GT(scene.ended_elsewhere.load(), 0u);
   EXPECT_GT(scene.any.load(), 0u);
