@@ -153,9 +153,8 @@ TEST(PlatformHere, HasMemoryAndProcessors) {
     EXPECT_LE(node.free_bytes, node.bytes);
     of_nodes += node.bytes;
   }
-  if (!platform.nodes.empty()) {
-    EXPECT_EQ(of_nodes, platform.physical_bytes);
-  }
+  // Not that they add up to all memory: it may be plugged in, or shown, at different times.
+  EXPECT_EQ(of_nodes == 0, platform.nodes.empty());
 }
 
 }  // namespace
