@@ -113,6 +113,7 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions 
   if (options.order_policy > OrderPolicy::Refuse) {
     return fail(ErrorCode::InvalidArgument, "order policy");
   }
+  if (options.profile > DomainProfile::Static) return fail(ErrorCode::InvalidArgument, "profile");
   if (auto path = convert::check(options.async_path); !path) {
     return std::unexpected(std::move(path.error()));
   }
@@ -126,6 +127,10 @@ Result<std::unique_ptr<ResourceManager>> ResourceManager::create(ManagerOptions 
     to.capacities.pairs = options.capacities.metadata_pairs;
     to.capacities.dependencies = options.capacities.dependencies;
     to.capacities.shares = options.capacities.shares;
+    static_assert(static_cast<unsigned>(DomainProfile::Static) ==
+                      static_cast<unsigned>(resmgr::budget::ProfileChoice::Static),
+                  "in the same order");
+    to.profile = static_cast<resmgr::budget::ProfileChoice>(options.profile);
     to.compact_handles = options.compact_handles;
     to.order_policy = options.order_policy;
     to.async_path = options.async_path;

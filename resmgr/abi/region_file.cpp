@@ -28,6 +28,20 @@ Result<UniqueFd> create_region_file(const char* name, std::uint64_t bytes) noexc
   return fd;
 }
 
+Result<void> allocate_file(int fd, std::uint64_t bytes) noexcept {
+  int failed = 0;
+  do {
+    failed = ::fallocate(fd, 0, 0, static_cast<off_t>(bytes)) == 0 ? 0 : errno;
+  } while (failed == EINTR);
+  if (failed == ENOSPC || failed == ENOMEM) {
+    Error error(ErrorCode::CapacityExceeded, "memory of a whole region");
+    error.with_amounts(bytes, 0);
+    return std::unexpected(std::move(error));
+  }
+  if (failed != 0) return fail_errno(failed, "fallocate");
+  return {};
+}
+
 Result<Mapping> map_sealed_file(int fd, Mapping::Access access) {
   const int seals = ::fcntl(fd, F_GET_SEALS);
   if (seals < 0 || (seals & kSizeSeals) != kSizeSeals) {

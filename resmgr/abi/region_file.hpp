@@ -25,6 +25,10 @@ namespace resmgr {
 /// what /proc shows. Errors: System, CapacityExceeded (no descriptor left).
 [[nodiscard]] Result<UniqueFd> create_region_file(const char* name, std::uint64_t bytes) noexcept;
 
+/// Allocates all memory of the file that has none yet, so that nothing in it can fail for want of
+/// memory later. Errors: CapacityExceeded (there is not so much), System.
+[[nodiscard]] Result<void> allocate_file(int fd, std::uint64_t bytes) noexcept;
+
 /// Maps a whole memfd that is sealed against a change of its size, whatever is in it. The caller
 /// keeps the descriptor. Errors: InvalidArgument (no such file), NotPermitted, System.
 [[nodiscard]] Result<Mapping> map_sealed_file(int fd, Mapping::Access access);

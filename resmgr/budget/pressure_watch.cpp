@@ -12,6 +12,8 @@ namespace {
 
 /// A level that may end is looked at so often.
 constexpr std::uint64_t kPauseNs = 500'000'000;
+/// And the memory around the process while nothing is pressed: two small files to read.
+constexpr std::uint64_t kQuietPauseNs = 1'000'000'000;
 
 }  // namespace
 
@@ -19,7 +21,8 @@ void PressureWatch::look(std::uint32_t driver, ResourceType type, std::uint64_t 
   rm_budget* const row = tables_.row(driver, type);
   if (row == nullptr) return;
   const bool surrounded =
-      driver == 0 && type == ResourceType::Memory && cgroup_.limit != kUnlimited;
+      driver == 0 && type == ResourceType::Memory &&
+      (cgroup_.limit != kUnlimited || stalled_ || (observer_ && observer_->sees_stalls()));
   const bool limited = (load_relaxed(row->flags) & RM_BUDGET_LIMITED) != 0;
   // Most registrations pass here, and in most domains nothing is watched.
   if (!limited && !surrounded && watched_.empty()) [[likely]]
@@ -57,6 +60,10 @@ void PressureWatch::look_around(const Fill& cgroup, bool stalled, std::uint64_t 
 }
 
 std::optional<std::uint64_t> PressureWatch::look_again(std::uint64_t now_ns) {
+  if (observer_ && observer_->sees_anything()) {
+    const MemoryObserver::View view = observer_->look();
+    look_around(view.cgroup, view.stalled, now_ns);
+  }
   std::vector<std::size_t> pressed;
   for (const auto& [row, watched] : watched_) {
     if (watched.gauge.level() != ResourcePressure::Low) pressed.push_back(row);
@@ -70,8 +77,9 @@ std::optional<std::uint64_t> PressureWatch::look_again(std::uint64_t now_ns) {
     const auto left = watched_.find(row);
     is_pressed |= left != watched_.end() && left->second.gauge.level() != ResourcePressure::Low;
   }
-  if (!is_pressed) return {};
-  return now_ns + kPauseNs;
+  if (is_pressed) return now_ns + kPauseNs;
+  if (observer_ && observer_->sees_anything()) return now_ns + kQuietPauseNs;
+  return {};
 }
 
 }  // namespace resmgr::budget

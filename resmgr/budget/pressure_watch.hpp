@@ -25,6 +25,7 @@
 #include "resmgr/base/budgets.hpp"
 #include "resmgr/base/types.hpp"
 #include "resmgr/budget/fill.hpp"
+#include "resmgr/budget/memory_observer.hpp"
 #include "resmgr/budget/pressure_gauge.hpp"
 
 namespace resmgr::budget {
@@ -44,9 +45,19 @@ class PressureWatch {
   void on_change(std::function<void(const Change&)> told) { told_ = std::move(told); }
   /// A row is not what it was. May throw std::bad_alloc, where it got a limit.
   void look(std::uint32_t driver, ResourceType type, std::uint64_t now_ns);
+  /// From the next look_again() on, the memory around the process is looked at through this.
+  void observe(MemoryObserver observer) noexcept { observer_ = std::move(observer); }
+  [[nodiscard]] bool observes() const noexcept { return observer_.has_value(); }
+  /// See MemoryObserver; -1 if nothing is observed.
+  [[nodiscard]] int stall_fd() const noexcept { return observer_ ? observer_->stall_fd() : -1; }
+  /// Its stall_fd() was ready; look_again() follows.
+  void note_stall() noexcept {
+    if (observer_) observer_->note_stall();
+  }
   /// What is seen of the memory around the process. May throw std::bad_alloc.
   void look_around(const Fill& cgroup, bool stalled, std::uint64_t now_ns);
-  /// Looks at all that are pressed. Returns when to do so again; nothing if none is.
+  /// Looks around, and at all that are pressed. Returns when to do so again; nothing if none is,
+  /// and nothing is there to be observed. May throw std::bad_alloc.
   [[nodiscard]] std::optional<std::uint64_t> look_again(std::uint64_t now_ns);
 
  private:
@@ -61,8 +72,9 @@ class PressureWatch {
   BudgetTables tables_;
   std::function<void(const Change&)> told_;
   std::unordered_map<std::size_t, Watched> watched_;
+  std::optional<MemoryObserver> observer_;
   Fill cgroup_;
-  bool stalled_ = false;
+  bool stalled_ = false;  ///< as it was seen last
 };
 
 }  // namespace resmgr::budget

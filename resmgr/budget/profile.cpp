@@ -114,6 +114,11 @@ constexpr std::uint64_t part_of(std::uint64_t whole, unsigned percent) noexcept 
   return whole / 100 * percent + whole % 100 * percent / 100;
 }
 
+static_assert(static_cast<unsigned>(ProfileChoice::Static) -
+                      static_cast<unsigned>(ProfileChoice::Tiny) ==
+                  static_cast<unsigned>(ProfileKind::Static),
+              "in the same order");
+
 const Choice& choice_of(ProfileKind kind) noexcept {
   return kChoices[std::min(static_cast<std::size_t>(kind), kChoices.size() - 1)];
 }
@@ -179,6 +184,13 @@ Profile make_profile(ProfileKind kind, const Platform& platform) noexcept {
                   .huge_pages = size >= kHugePagesFrom && has_huge_pages(platform),
                   .by_node = platform.nodes.size() > 1};
   return profile;
+}
+
+std::optional<Profile> make_profile(ProfileChoice choice, const Platform& platform) noexcept {
+  if (choice == ProfileChoice::None) return {};
+  if (choice == ProfileChoice::Auto) return make_profile(fitting_profile(platform), platform);
+  constexpr auto kFirst = static_cast<unsigned>(ProfileChoice::Tiny);
+  return make_profile(static_cast<ProfileKind>(static_cast<unsigned>(choice) - kFirst), platform);
 }
 
 std::uint64_t table_bytes(const Capacities& c) noexcept {

@@ -63,6 +63,12 @@ struct Profile {
 
 [[nodiscard]] Profile make_profile(ProfileKind kind, const Platform& platform) noexcept;
 
+/// What the maker of a domain says: no profile, the one that fits the machine, or which.
+enum class ProfileChoice : std::uint8_t { None, Auto, Tiny, Small, Medium, Large, Static };
+/// Nothing for None.
+[[nodiscard]] std::optional<Profile> make_profile(ProfileChoice choice,
+                                                  const Platform& platform) noexcept;
+
 /// Memory that the tables of both regions take when every entry is in use, without headers.
 [[nodiscard]] std::uint64_t table_bytes(const Capacities& capacities) noexcept;
 

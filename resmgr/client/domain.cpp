@@ -36,6 +36,11 @@ std::string place_text(const std::source_location& place) {
 }  // namespace
 
 Result<std::shared_ptr<Domain>> Domain::create(DomainOptions options) {
+  std::optional<budget::Profile> profile;
+  if (options.profile != budget::ProfileChoice::None) {
+    profile = budget::make_profile(options.profile, budget::detect_platform());
+    options.capacities = profile->capacities;
+  }
   const RegionIdentity identity =
       new_identity(options.compact_handles ? RM_DOMAIN_COMPACT_HANDLES : 0);
   auto registry = registry::RegistryRegion::create(options.capacities, identity);
@@ -44,11 +49,24 @@ Result<std::shared_ptr<Domain>> Domain::create(DomainOptions options) {
   if (!writer) return std::unexpected(std::move(writer.error()));
   auto locks = lock::LockRegion::create(options.capacities, identity);
   if (!locks) return std::unexpected(std::move(locks.error()));
+  if (profile && profile->allocates_at_start) {
+    for (const auto& [fd, bytes] : {std::pair{registry->fd(), registry->header().region_bytes},
+                                    std::pair{locks->fd(), locks->header().region_bytes}}) {
+      if (auto whole = allocate_file(fd, bytes); !whole) {
+        return std::unexpected(std::move(whole.error()));
+      }
+    }
+  }
   auto domain =
       make(Parts{std::move(*registry), std::move(*locks), *writer, nullptr, 0}, std::move(options));
   rm_client& self = *domain->locks_.tables().client(0);
   store_relaxed(self.pid, static_cast<std::uint32_t>(::getpid()));
   store_release(self.state, std::uint64_t{1} << RM_CLIENT_SEQ_SHIFT | RM_CONTEXT_LIVE);
+  for (std::size_t i = 0; profile && i < kResourceTypes; ++i) {
+    const auto type = static_cast<ResourceType>(i);
+    auto set = domain->authority().set_budget(0, type, profile->budget(type));
+    if (!set) return std::unexpected(std::move(set.error()));
+  }
   Forks::add(*domain);
   return domain;
 }

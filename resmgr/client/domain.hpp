@@ -29,6 +29,7 @@
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/log.hpp"
 #include "resmgr/base/wanted.hpp"
+#include "resmgr/budget/profile.hpp"
 #include "resmgr/client/acquire_all.hpp"
 #include "resmgr/client/authority.hpp"
 #include "resmgr/client/callback_list.hpp"
@@ -51,7 +52,9 @@ namespace resmgr::client {
 
 struct DomainOptions {
   std::string name;
-  Capacities capacities;
+  Capacities capacities = {};
+  /// Other than None: capacities, and budgets to begin with, are the profile's for this machine.
+  budget::ProfileChoice profile = budget::ProfileChoice::None;
   bool compact_handles = false;
   OrderPolicy order_policy = OrderPolicy::Warn;
   AsyncPath async_path = AsyncPath::Auto;
@@ -299,6 +302,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void asked_to_reclaim(ResourceType type, std::uint64_t amount) noexcept;
   void reclaim(ResourceType type);
   void return_soon(ResourceType type) noexcept;
+  void begin_to_watch();
   void watch_pressure();
   void pressure_changed(const wire::PressureEvent& event) noexcept;
   [[nodiscard]] Result<Handle> try_register(std::string_view name, Registration& registration);

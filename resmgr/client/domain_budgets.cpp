@@ -83,7 +83,10 @@ Result<std::uint64_t> Domain::add_reclaimer(Reclaimer reclaimer, int rank) {
 Result<std::uint64_t> Domain::on_pressure(OnPressure callback) {
   if (closed()) return fail(ErrorCode::Disconnected);
   listen();
-  return pressures_.add(std::move(callback));
+  auto added = pressures_.add(std::move(callback));
+  // From the first one on, the memory around the process is looked at as well.
+  if (added) (void)hooks_.schedule(monotonic_ns(), [this] { begin_to_watch(); });
+  return added;
 }
 
 // By whoever hears of it. What is asked for while somebody reclaims is added to what he does.
@@ -135,10 +138,14 @@ void Domain::pressure_changed(const wire::PressureEvent& event) noexcept try {
       callback(event);
       return true;
     });
-    if (!std::exchange(watches_pressure_, true)) watch_pressure();
+    begin_to_watch();
   });
 } catch (const std::bad_alloc&) {
   // The next change is told.
+}
+
+void Domain::begin_to_watch() {
+  if (!std::exchange(watches_pressure_, true)) watch_pressure();
 }
 
 // A level that has lasted ends though nothing changes any more.

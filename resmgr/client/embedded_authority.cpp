@@ -218,7 +218,9 @@ void EmbeddedAuthority::listen(Asked asked) {
 }
 
 std::optional<std::uint64_t> EmbeddedAuthority::look_at_pressure() {
+  // Two small files are read under the lock, once in a second, by who wants to know of pressure.
   const std::lock_guard lock(mutex_);
+  if (!watch_.observes()) watch_.observe(budget::MemoryObserver::find());
   return watch_.look_again(monotonic_ns());
 }
 

@@ -189,6 +189,8 @@ class Clerk {
     return treasury_.look_again(now_ns);
   }
   [[nodiscard]] bool has_pressure() const noexcept { return treasury_.is_pressed(); }
+  /// What the policy gives drivers, and what becomes scarce of it.
+  [[nodiscard]] Treasury& treasury() noexcept { return treasury_; }
   /// An operator says that the hardware behind it is quiet: poisoned or not, it is given to who
   /// waits for it. Errors: StaleHandle, InvalidArgument (it is not quarantined).
   Result<void> unpoison(const Client& by, Handle handle);

@@ -14,6 +14,7 @@
 #include "resmgr/base/unique_fd.hpp"
 #include "resmgr/daemon/config_checks.hpp"
 #include "resmgr/daemon/config_keys.hpp"
+#include "resmgr/daemon/config_profile.hpp"
 #include "resmgr/daemon/config_reader.hpp"
 #include "resmgr/daemon/toml_document.hpp"
 
@@ -103,7 +104,8 @@ class ConfigReader {
 
 }  // namespace
 
-ConfigResult read_config(std::string_view text, std::string_view file_name, Accounts& accounts) {
+ConfigResult read_config(std::string_view text, std::string_view file_name, Accounts& accounts,
+                         const budget::Platform* platform) {
   Mistakes mistakes;
   ConfigResult result;
   result.config.file_name = file_name;
@@ -114,6 +116,10 @@ ConfigResult read_config(std::string_view text, std::string_view file_name, Acco
   ConfigReader reader(result.config, context);
   for (const TomlMember& member : root) reader.read(member);
   if (whole) check_config(result.config, reader.given(), mistakes);
+  // Last: what it adds is nothing that the file could be wrong about.
+  if (whole && result.config.domain.profile != budget::ProfileChoice::None) {
+    apply_profile(result.config, reader.given(), platform ? *platform : budget::detect_platform());
+  }
   result.mistakes = std::move(mistakes).in_order();
   return result;
 }

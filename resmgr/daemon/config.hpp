@@ -27,6 +27,8 @@
 #include "resmgr/base/error.hpp"
 #include "resmgr/base/log.hpp"
 #include "resmgr/base/types.hpp"
+#include "resmgr/budget/platform.hpp"
+#include "resmgr/budget/profile.hpp"
 #include "resmgr/daemon/accounts.hpp"
 #include "resmgr/daemon/mistakes.hpp"
 
@@ -38,6 +40,9 @@ struct DomainConfig {
   Capacities capacities = {};
   bool compact_handles = false;
   OrderPolicy order_policy = OrderPolicy::Warn;
+  /// What tables and budgets are where the file says nothing else; nothing: as is here.
+  budget::ProfileChoice profile = budget::ProfileChoice::None;
+  bool observe_memory = true;  ///< of control groups and the machine: it is pressure as well
 
   friend bool operator==(const DomainConfig&, const DomainConfig&) = default;
 };
@@ -168,9 +173,11 @@ struct ConfigResult {
 };
 
 /// Reads the whole file, whatever mistakes are in it; contradictions are looked for in what is TOML
-/// from one end to the other. `file_name` is kept for messages.
+/// from one end to the other. `file_name` is kept for messages. `platform`: what a profile is made
+/// for; null: this machine, as it is now.
 [[nodiscard]] ConfigResult read_config(std::string_view text, std::string_view file_name,
-                                       Accounts& accounts = Accounts::of_system());
+                                       Accounts& accounts = Accounts::of_system(),
+                                       const budget::Platform* platform = nullptr);
 
 /// Larger than any sensible configuration.
 inline constexpr std::size_t kMaxConfigBytes = std::size_t{256} << 10;

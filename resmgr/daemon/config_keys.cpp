@@ -55,6 +55,9 @@ std::span<const std::string_view> priority_words() noexcept {
 }
 // In the order of OrderPolicy and of LogLevel.
 constexpr std::array<std::string_view, 3> kPolicyWords{"off", "warn", "refuse"};
+// In the order of ProfileChoice.
+constexpr std::array<std::string_view, 7> kProfileWords{"none",   "auto",  "tiny",  "small",
+                                                        "medium", "large", "static"};
 constexpr std::array<std::string_view, 3> kLevelWords{"info", "warning", "error"};
 
 std::string_view domain_name_complaint(std::string_view text) {
@@ -112,6 +115,14 @@ std::span<const Key<DomainConfig>> domain_keys() noexcept {
                                      },
                                      kPolicyWords},
        "what happens when classes are acquired against their known order"},
+      {"profile",
+       setting::Choice<DomainConfig>{[](DomainConfig& domain, std::size_t index) {
+                                       domain.profile = static_cast<budget::ProfileChoice>(index);
+                                     },
+                                     kProfileWords},
+       "what tables and budgets are like where nothing else is said"},
+      {"observe_memory", setting::Flag<DomainConfig>{kField<&DomainConfig::observe_memory>},
+       "whether scarce memory around the daemon is pressure"},
   });
   return keys;
 }

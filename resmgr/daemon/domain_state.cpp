@@ -33,6 +33,11 @@ Result<DomainRegions> DomainRegions::create(const Capacities& capacities,
   return DomainRegions{std::move(*registry), std::move(*locks)};
 }
 
+Result<void> DomainRegions::allocate() const noexcept {
+  if (auto done = allocate_file(registry.fd(), registry.header().region_bytes); !done) return done;
+  return allocate_file(locks.fd(), locks.header().region_bytes);
+}
+
 Result<DomainRegions> DomainRegions::adopt(UniqueFd registry, UniqueFd locks, std::uint64_t epoch) {
   auto before = registry::RegistryRegion::attach(std::move(registry), Mapping::Access::Read);
   if (!before) return std::unexpected(std::move(before.error()));

@@ -49,6 +49,9 @@ struct DomainRegions {
   [[nodiscard]] static Result<DomainRegions> adopt(UniqueFd registry, UniqueFd locks,
                                                    std::uint64_t epoch);
 
+  /// All memory that the tables will ever take. Errors: those of allocate_file().
+  [[nodiscard]] Result<void> allocate() const noexcept;
+
   registry::RegistryRegion registry;
   lock::LockRegion locks;
 };

@@ -124,6 +124,9 @@ Result<daemon::Property> new_domain(const daemon::Config& config) {
       resmgr::new_identity(config.domain.compact_handles ? RM_DOMAIN_COMPACT_HANDLES : 0u);
   auto regions = daemon::DomainRegions::create(config.domain.capacities, identity);
   if (!regions) return std::unexpected(std::move(regions.error()));
+  if (config.domain.profile == resmgr::budget::ProfileChoice::Static) {
+    if (auto whole = regions->allocate(); !whole) return std::unexpected(std::move(whole.error()));
+  }
   auto ledger = daemon::LedgerFile::create(config.domain.capacities.clients);
   if (!ledger) return std::unexpected(std::move(ledger.error()));
   return daemon::Property{

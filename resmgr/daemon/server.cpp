@@ -54,6 +54,7 @@ Result<std::unique_ptr<Server>> Server::start(EventLoop& loop, Clerk& clerk,
   clerk.inherit_drains();
   clerk.inherit_quarantine();
   server->quiesce(monotonic_ns());
+  server->watch_memory();
   server->look_at_pressure(monotonic_ns());
   if (auto watched = loop.watch(server->door_, server->listener_.fd(), POLLIN); !watched) {
     return std::unexpected(std::move(watched.error()));
@@ -263,6 +264,25 @@ void Server::see_to_emergencies(std::uint64_t now_ns) {
 
 void Server::look_at_pressure(std::uint64_t now_ns) {
   if (const auto next = clerk_.look_at_pressure(now_ns)) loop_.arm(pressure_, *next);
+}
+
+void Server::watch_memory() {
+  if (!options_.memory) return;
+  clerk_.treasury().observe(std::move(*options_.memory));
+  options_.memory.reset();
+  const int stalls = clerk_.treasury().stall_fd();
+  if (stalls < 0) return;
+  // Without it stalls are seen when it is time to look, and no sooner.
+  if (auto watched = loop_.watch(stalls_, stalls, POLLPRI); !watched) {
+    log(LogLevel::Warning, "stalls for memory are not watched: " + watched.error().message());
+  }
+}
+
+void Server::stalled(unsigned events) {
+  if ((events & POLLPRI) != 0) clerk_.treasury().note_stall();
+  // The group is gone, and would be reported for ever.
+  if ((events & (POLLERR | POLLNVAL)) != 0) loop_.forget(stalls_);
+  look_at_pressure(monotonic_ns());
 }
 
 bool Server::post(std::uint32_t client, std::span<const std::byte> event) {

@@ -23,6 +23,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <unordered_map>
@@ -32,6 +33,7 @@
 
 #include "resmgr/base/log.hpp"
 #include "resmgr/base/packet_socket.hpp"
+#include "resmgr/budget/memory_observer.hpp"
 #include "resmgr/daemon/bound.hpp"
 #include "resmgr/daemon/clerk.hpp"
 #include "resmgr/daemon/event_loop.hpp"
@@ -44,6 +46,8 @@ struct ServerOptions {
   std::size_t sessions = 1024;  ///< at most, those without a place too
   LogSink log = {};
   AuditLog* audit = nullptr;  ///< null: nothing is written down
+  /// Memory around the daemon, which presses its clients too; empty: it is not looked at.
+  std::optional<budget::MemoryObserver> memory = {};
 };
 
 class Server : private SessionOwner, private Outbox {
@@ -140,6 +144,8 @@ class Server : private SessionOwner, private Outbox {
   void quiesce(std::uint64_t now_ns);
   void see_to_emergencies(std::uint64_t now_ns);
   void look_at_pressure(std::uint64_t now_ns);
+  void watch_memory();
+  void stalled(unsigned events);
   void tell(AuditEvent event, pid_t pid, uid_t uid, std::string_view detail = {}) const noexcept;
   void log(LogLevel level, const std::string& line) const noexcept;
 
@@ -174,6 +180,7 @@ class Server : private SessionOwner, private Outbox {
       *this, [](Server& self, std::uint64_t now_ns) { self.see_to_emergencies(now_ns); }};
   BoundTimer<Server> pressure_{
       *this, [](Server& self, std::uint64_t now_ns) { self.look_at_pressure(now_ns); }};
+  BoundWatcher<Server> stalls_{*this, [](Server& self, unsigned events) { self.stalled(events); }};
 };
 
 }  // namespace resmgr::daemon

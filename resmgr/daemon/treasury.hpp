@@ -20,6 +20,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "resmgr/base/budgets.hpp"
 #include "resmgr/budget/pressure_watch.hpp"
@@ -48,6 +49,11 @@ class Treasury {
   /// not more often than makes sense.
   void need(ResourceType type, std::uint64_t amount, std::uint64_t now_ns);
 
+  /// The memory around the daemon counts as well, from the next look_again() on.
+  void observe(budget::MemoryObserver observer) noexcept { watch_.observe(std::move(observer)); }
+  /// As of PressureWatch.
+  [[nodiscard]] int stall_fd() const noexcept { return watch_.stall_fd(); }
+  void note_stall() noexcept { watch_.note_stall(); }
   /// Looks whether what was scarce is so still. Returns when to do so again; nothing if nothing is.
   [[nodiscard]] std::optional<std::uint64_t> look_again(std::uint64_t now_ns) {
     pressed_ = false;

@@ -7,6 +7,8 @@
 #include <cerrno>
 #include <csignal>
 #include <memory>
+#include <new>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -107,6 +109,14 @@ Result<void> inherit_clients(Server& server, const LedgerFile& ledger) {
   return {};
 }
 
+// Without memory for it nothing is observed, and no more is wrong than that.
+std::optional<budget::MemoryObserver> observer_for(const DomainConfig& config) noexcept try {
+  if (!config.observe_memory) return {};
+  return budget::MemoryObserver::find();
+} catch (const std::bad_alloc&) {
+  return {};
+}
+
 Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
   const auto turn = inheritance.ledger.file().take_turn(kTurnPatienceNs);
   if (!turn) return std::unexpected(turn.error());
@@ -125,9 +135,10 @@ Result<void> serve(Inheritance inheritance, const WorkerOptions& options) {
   for (const std::uint32_t driver : inheritance.ledger.file().drained()) {
     clerk.inherit_drain(driver);
   }
-  auto server = Server::start(**loop, clerk, std::move(inheritance.listener),
-                              std::make_shared<Policy>(options.config, ::geteuid()),
-                              {.log = options.log, .audit = &*audit});
+  auto server = Server::start(
+      **loop, clerk, std::move(inheritance.listener),
+      std::make_shared<Policy>(options.config, ::geteuid()),
+      {.log = options.log, .audit = &*audit, .memory = observer_for(options.config.domain)});
   if (!server) return std::unexpected(std::move(server.error()));
   if (auto inherited = inherit_clients(**server, inheritance.ledger.file()); !inherited) {
     return inherited;

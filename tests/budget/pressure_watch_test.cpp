@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "tests/budget/fake_kernel.hpp"
 #include "tests/budget/support.hpp"
 
 namespace resmgr::budget {
@@ -101,6 +102,40 @@ TEST_F(Watches, MemoryIsAsScarceAsWhatIsAround) {
   EXPECT_EQ(level(), ResourcePressure::High) << "the kernel says that processes waited";
   now_ += 2 * kSecond;
   watch_.look_around({}, false, now_);
+  EXPECT_FALSE(watch_.look_again(now_));
+  EXPECT_EQ(level(), ResourcePressure::Low);
+}
+
+// As the kernel of version 2 tells it, without stalls.
+TEST_F(Watches, WhatIsAroundIsObserved) {
+  const test::FakeKernel kernel;
+  kernel.say("/proc/self/cgroup", "0::/app\n");
+  kernel.say("/proc/self/mountinfo", "30 24 0:27 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n");
+  kernel.say("/sys/fs/cgroup/app/memory.max", "1000\n");
+  kernel.say("/sys/fs/cgroup/app/memory.current", "100\n");
+  watch_.observe(MemoryObserver::find(kernel.root()));
+  EXPECT_EQ(watch_.stall_fd(), -1);
+  const auto quiet = watch_.look_again(now_);
+  ASSERT_TRUE(quiet) << "a limit has to be looked at though nothing is pressed";
+  EXPECT_EQ(level(), ResourcePressure::Low);
+  kernel.say("/sys/fs/cgroup/app/memory.current", "950\n");
+  now_ = *quiet;
+  const auto pressed = watch_.look_again(now_);
+  ASSERT_TRUE(pressed);
+  EXPECT_LT(*pressed - now_, *quiet - 10 * kSecond);
+  EXPECT_EQ(level(), ResourcePressure::High);
+  kernel.say("/sys/fs/cgroup/app/memory.current", "100\n");
+  now_ += 2 * kSecond;
+  EXPECT_TRUE(watch_.look_again(now_));
+  EXPECT_EQ(level(), ResourcePressure::Low);
+  EXPECT_EQ(told_.size(), 2u);
+}
+
+TEST_F(Watches, WhereTheKernelTellsNothingNothingIsObserved) {
+  const test::FakeKernel kernel;
+  watch_.observe(MemoryObserver::find(kernel.root()));
+  EXPECT_FALSE(watch_.look_again(now_));
+  watch_.note_stall();
   EXPECT_FALSE(watch_.look_again(now_));
   EXPECT_EQ(level(), ResourcePressure::Low);
 }

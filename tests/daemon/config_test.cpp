@@ -54,6 +54,41 @@ TEST(ReadConfig, TakesNothingForTheDefaults) {
   EXPECT_NE(good("[domain]\nname = \"other\"\n"), defaults());
 }
 
+budget::Platform machine_of(std::uint64_t bytes) {
+  return {.physical_bytes = bytes, .available_bytes = bytes, .processors = 2};
+}
+
+Config read_for(const budget::Platform& platform, std::string_view text) {
+  FakeAccounts accounts;
+  ConfigResult result = read_config(text, "test.toml", accounts, &platform);
+  EXPECT_EQ(list_of(result.mistakes), "") << text;
+  return std::move(result.config);
+}
+
+TEST(ReadConfig, AProfileStandsWhereTheFileSaysNothing) {
+  const budget::Platform small = machine_of(std::uint64_t{16} << 20);
+  const auto tiny = *budget::make_profile(budget::ProfileChoice::Tiny, small);
+  EXPECT_TRUE(read_for(small, "").budgets.empty());
+  for (const auto* const text :
+       {"[domain]\nprofile = \"auto\"\n", "[domain]\nprofile = \"tiny\"\n"}) {
+    const Config config = read_for(small, text);
+    EXPECT_EQ(config.domain.capacities, tiny.capacities);
+    EXPECT_EQ(config.budgets.size(), 5u) << "each type but Performance";
+  }
+}
+
+TEST(ReadConfig, WhatTheFileSaysStandsBeforeItsProfile) {
+  const budget::Platform small = machine_of(std::uint64_t{16} << 20);
+  const Config config = read_for(small,
+                                 "[domain]\nslots = 4096\nprofile = \"tiny\"\n"
+                                 "[[budget]]\ntype = \"Memory\"\nmax = \"1MiB\"\n");
+  Capacities expected = budget::make_profile(budget::ProfileKind::Tiny, small).capacities;
+  expected.slots = 4096;
+  EXPECT_EQ(config.domain.capacities, expected);
+  ASSERT_EQ(config.budgets.size(), 5u);
+  EXPECT_EQ(config.budgets.front().max, std::uint64_t{1} << 20);
+}
+
 TEST(ReadConfig, TakesEachKindOfValue) {
   const Config config = good(
       "[domain]\nname = \"lab\"\nslots = 1024\nshares = 0\ncompact_handles = true\n"

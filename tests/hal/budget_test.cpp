@@ -477,5 +477,22 @@ TEST_F(BudgetTest, BadCallbacksAreRefused) {
             ErrorCode::InvalidArgument);
 }
 
+TEST(Profile, SaysTablesAndBudgets) {
+  const auto manager = *ResourceManager::create({.profile = DomainProfile::Tiny});
+  const auto hardware = manager->budget(ResourceType::Hardware);
+  ASSERT_TRUE(hardware);
+  EXPECT_EQ(hardware->budget.max, 1024u / 5) << "of the tables' places";
+  EXPECT_EQ(hardware->budget.reserved, 1024u / 20);
+  EXPECT_EQ(manager->budget(ResourceType::Performance)->budget.max, resmgr::kUnlimited);
+  ASSERT_TRUE(manager->set_budget(ResourceType::Hardware, {.max = 7}));
+  EXPECT_EQ(manager->budget(ResourceType::Hardware)->budget.max, 7u);
+}
+
+TEST(Profile, OfNoSuchNumberIsRefused) {
+  const auto manager = ResourceManager::create({.profile = static_cast<DomainProfile>(7)});
+  ASSERT_FALSE(manager);
+  EXPECT_EQ(manager.error().code(), ErrorCode::InvalidArgument);
+}
+
 }  // namespace
 }  // namespace hal

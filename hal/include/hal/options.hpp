@@ -30,9 +30,17 @@ struct Capacities {
   std::uint32_t shares = 1u << 18;
 };
 
+/// Ready-made sizes of domains, which "resmgrctl platform" shows for a machine: tables, and budgets
+/// to begin with. Static: whichever the machine can pay for as a whole, and all of its tables'
+/// memory is allocated at the start (CapacityExceeded, if there is not so much).
+enum class DomainProfile : std::uint8_t { None, Auto, Tiny, Small, Medium, Large, Static };
+
 struct ManagerOptions {
   std::string name = "embedded";
   Capacities capacities = {};
+  /// Other than None: it says the capacities, and set_budget() changes the budgets. Auto: the one
+  /// that fits the memory that this process may use.
+  DomainProfile profile = DomainProfile::None;
   bool compact_handles = false;  ///< allow Handle32; at most 2^20 resources
   OrderPolicy order_policy = OrderPolicy::Warn;
   AsyncPath async_path = AsyncPath::Auto;  ///< see AsyncAcquire

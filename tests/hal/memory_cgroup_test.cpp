@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A domain inside a real control group with little memory: it fits, its profile is the group's, and
+// what the process uses up to the limit is pressure until it is given back.
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <hal/resource_manager.hpp>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace hal {
+namespace {
+
+constexpr std::uint64_t kMiB = 1024 * 1024;
+
+bool write_to(const std::string& file, const std::string& text) {
+  std::ofstream out(file);
+  out << text << std::flush;
+  return out.good();
+}
+
+/// A group of its own, which goes with it.
+class MemoryGroup {
+ public:
+  static std::optional<MemoryGroup> make(std::uint64_t bytes) {
+    const std::string name = "/resmgr-test-" + std::to_string(::getpid());
+    struct Version {
+      const char* root;
+      const char* limit;
+      const char* usage;
+    };
+    // Of version 2 only where the controller is handed down to the root's children.
+    for (const Version version :
+         {Version{"/sys/fs/cgroup/memory", "/memory.limit_in_bytes", "/memory.usage_in_bytes"},
+          Version{"/sys/fs/cgroup", "/memory.max", "/memory.current"}}) {
+      MemoryGroup group(version.root + name);
+      if (::mkdir(group.folder_.c_str(), 0755) != 0) {
+        group.folder_.clear();
+        continue;
+      }
+      if (std::filesystem::exists(group.folder_ + version.limit) &&
+          write_to(group.folder_ + version.limit, std::to_string(bytes))) {
+        group.usage_ = group.folder_ + version.usage;
+        return group;
+      }
+    }
+    return {};
+  }
+  explicit MemoryGroup(std::string folder) : folder_(std::move(folder)) {}
+  MemoryGroup(MemoryGroup&& other) noexcept
+      : folder_(std::exchange(other.folder_, {})), usage_(std::move(other.usage_)) {}
+  MemoryGroup& operator=(MemoryGroup&&) = delete;
+  ~MemoryGroup() {
+    if (!folder_.empty()) ::rmdir(folder_.c_str());
+  }
+  [[nodiscard]] bool enter() const {
+    return write_to(folder_ + "/cgroup.procs", std::to_string(::getpid()));
+  }
+  [[nodiscard]] std::uint64_t used() const {
+    std::uint64_t bytes = ~std::uint64_t{0};
+    std::ifstream(usage_) >> bytes;
+    return bytes;
+  }
+
+ private:
+  std::string folder_;
+  std::string usage_;
+};
+
+/// Steps of the process inside; the one that failed is its exit status.
+enum Step : int {
+  Done,
+  Enter,
+  Static,
+  NotWhole,
+  Create,
+  Profile,
+  Register,
+  Watch,
+  Acquire,
+  Fill,
+  Empty,
+};
+
+template <typename Condition>
+void wait_for(Condition&& condition) {
+  while (!condition()) std::this_thread::yield();
+}
+
+int live_within(const MemoryGroup& group, std::uint64_t bytes) {
+  if (!group.enter()) return Enter;
+  {
+    // Its tables are paid for from the start.
+    const std::uint64_t before = group.used();
+    const auto whole = ResourceManager::create({.name = "whole", .profile = DomainProfile::Static});
+    if (!whole) return Static;
+    if (group.used() < before + kMiB / 2) return NotWhole;
+  }
+  auto manager = ResourceManager::create({.name = "small", .profile = DomainProfile::Auto});
+  if (!manager) return Create;
+  const auto budget = (*manager)->budget(ResourceType::Memory);
+  if (!budget || budget->budget.max != bytes / 100 * 60 + bytes % 100 * 60 / 100) return Profile;
+  const auto handle = (*manager)->register_resource(
+      "buffer", {.type = ResourceType::Memory, .size_bytes = 64 * 1024});
+  if (!handle) return Register;
+  std::atomic<ResourcePressure> level{ResourcePressure::Low};
+  const auto watched = (*manager)->register_pressure_callback(
+      [&](const PressureChange& change) { level.store(change.level); });
+  if (!watched) return Watch;
+  for (int i = 0; i < 1000; ++i) {
+    if (!(*manager)->acquire_scoped_resource(*handle)) return Acquire;
+  }
+  // Near the limit, and not to where the kernel would end us.
+  void* const memory =
+      ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) return Fill;
+  constexpr std::uint64_t kPiece = 64 * 1024;
+  for (std::uint64_t at = 0; at < bytes && group.used() + 2 * kPiece < bytes / 100 * 92;
+       at += kPiece) {
+    std::memset(static_cast<char*>(memory) + at, 1, kPiece);
+  }
+  wait_for([&] { return level.load() >= ResourcePressure::Medium; });
+  if (::munmap(memory, bytes) != 0) return Empty;
+  wait_for([&] { return level.load() == ResourcePressure::Low; });
+  return Done;
+}
+
+class MemoryCgroup : public ::testing::TestWithParam<std::uint64_t> {};
+INSTANTIATE_TEST_SUITE_P(MiB, MemoryCgroup, ::testing::Values(16u, 64u, 256u),
+                         ::testing::PrintToStringParamName());
+
+TEST_P(MemoryCgroup, HoldsADomainAndItsLimitIsPressure) {
+  const std::uint64_t bytes = GetParam() * kMiB;
+  const auto group = MemoryGroup::make(bytes);
+  if (!group) GTEST_SKIP() << "no control group for memory can be made here";
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) ::_exit(live_within(*group, bytes));
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  ASSERT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), Done) << "the step that failed";
+}
+
+}  // namespace
+}  // namespace hal
