@@ -15,6 +15,7 @@ std::uint64_t next_serial() noexcept {
   return last.fetch_add(kSerialUnit, std::memory_order_relaxed) + kSerialUnit;
 }
 
+constexpr const char* kClosed = "the pool was closed, or is its parent's";
 /// How often others may get in between.
 constexpr int kAttempts = 64;
 /// So many magazines may lie idle, full, before they keep a thread from half of a small pool.
@@ -123,6 +124,12 @@ BlockPool::~BlockPool() {
   });
 }
 
+void BlockPool::close() noexcept {
+  const std::lock_guard lock(mutex_);
+  if (closed_.exchange(true, std::memory_order_relaxed)) return;
+  for (Magazine& magazine : magazines_) magazine.close(depot_);
+}
+
 void BlockPool::after_fork_in_child() noexcept {
   closed_.store(true, std::memory_order_relaxed);
   sole_ = nullptr;
@@ -155,10 +162,11 @@ Magazine* BlockPool::find_magazine() noexcept try {
   return nullptr;
 }
 
+// Under the lock, as close() is: of a thread that ends and a domain that closes one is first.
 void BlockPool::close_magazine(Magazine& magazine) noexcept {
+  const std::lock_guard lock(mutex_);
   if (closed()) return;
   magazine.flush(depot_);
-  const std::lock_guard lock(mutex_);
   add(gone_, magazine.counts());
   magazines_.erase_and_dispose(magazines_.iterator_to(magazine),
                                [](Magazine* gone) { delete gone; });
@@ -184,7 +192,7 @@ Result<void*> BlockPool::allocate() noexcept {
 }
 
 void* BlockPool::allocate_slowly(Error* why) noexcept {
-  if (closed()) return refused(why, Error(ErrorCode::Disconnected, "pool in a child of fork()"));
+  if (closed()) return refused(why, Error(ErrorCode::Disconnected, kClosed));
   if (Magazine* const magazine = find_magazine()) return allocate_from(*magazine, why);
   // A thread that is ending, or has no memory for one: a magazine for this one block.
   Magazine passing(region_.tables(), owner_, 1, 0);
@@ -237,7 +245,7 @@ Result<void> BlockPool::free(void* block) noexcept {
   if (code == ErrorCode{}) [[likely]]
     return {};
   return fail(code, code == ErrorCode::InvalidArgument ? "not a block of the pool, or not allocated"
-                                                       : "pool in a child of fork()");
+                                                       : kClosed);
 }
 
 ErrorCode BlockPool::free_slowly(void* block) noexcept {
@@ -267,14 +275,10 @@ ErrorCode BlockPool::free_into(Magazine& magazine, void* block) noexcept {
 
 ErrorCode BlockPool::adopt(void* block) noexcept {
   if (closed()) return ErrorCode::Disconnected;
-  const PoolTables& tables = region_.tables();
-  const auto offset =
-      reinterpret_cast<std::uintptr_t>(block) - reinterpret_cast<std::uintptr_t>(tables.blocks);
-  if (offset >= tables.blocks_bytes) return ErrorCode::InvalidArgument;
-  const std::uint64_t number = tables.numbers.at(offset);
-  std::uint16_t& tag = tables.tags[number];
-  const bool good = number * tables.stride == offset &&
-                    depot_.take_over(tag, load_relaxed(tag), allocated_tag(owner_));
+  const auto number = find_number(block);
+  if (!number) return ErrorCode::InvalidArgument;
+  std::uint16_t& tag = region_.tables().tags[*number];
+  const bool good = depot_.take_over(tag, load_relaxed(tag), allocated_tag(owner_));
   return good ? ErrorCode{} : ErrorCode::InvalidArgument;
 }
 
@@ -322,6 +326,7 @@ Result<void> BlockPool::reserve(std::uint32_t blocks) noexcept {
     return std::unexpected(std::move(
         Error(ErrorCode::PoolExhausted, "pool").with_amounts(blocks, region_.tables().capacity)));
   }
+  if (closed()) return fail(ErrorCode::Disconnected, kClosed);
   for (int attempts = 0; attempts < kAttempts; ++attempts) {
     const std::uint32_t seen = depot_.limit();
     if (seen >= blocks) return {};
@@ -346,6 +351,20 @@ std::uint32_t BlockPool::shrink(std::uint32_t blocks) noexcept {
 
 // ---- numbers
 // --------------------------------------------------------------------------------------
+
+std::optional<std::uint32_t> BlockPool::find_number(const void* block) const noexcept {
+  const PoolTables& tables = region_.tables();
+  const auto offset =
+      reinterpret_cast<std::uintptr_t>(block) - reinterpret_cast<std::uintptr_t>(tables.blocks);
+  if (offset >= tables.blocks_bytes) return {};
+  const std::uint64_t number = tables.numbers.at(offset);
+  if (number * tables.stride != offset) return {};
+  return static_cast<std::uint32_t>(number);
+}
+
+Result<NodePages> BlockPool::nodes() const {
+  return count_pages(memory_of(0, depot_.limit()), calls_);
+}
 
 std::uint32_t BlockPool::number_of(const void* block) const noexcept {
   const auto offset =

@@ -16,7 +16,8 @@
 // it is noticed when the second would be allocated or leaves its magazine, and is counted in
 // PoolStatistics::refused.
 //
-// In a child of fork() the pool is closed: it gives nothing, and takes nothing back.
+// In a child of fork() the pool is closed: it gives nothing, and takes nothing back. So it is when
+// this process leaves the domain whose client it was (close()): its number is somebody else's then.
 //
 // Lifetime: shared by those who use it; blocks are valid as long as it. Threads may end before it
 // or after. Thread-safety: all functions from any thread, unless the pool was made for one.
@@ -32,6 +33,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "resmgr/base/error.hpp"
@@ -71,7 +73,8 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
   /// A new pool. Errors: InvalidArgument, System, CapacityExceeded, Unsupported (see PoolRegion),
   /// those of payer.may_grow.
   [[nodiscard]] static Result<std::shared_ptr<BlockPool>> create(PoolSettings settings);
-  /// One that another process made; `settings.shape` and `initial_blocks` are its maker's. Errors:
+  /// One that another process made; `settings.shape` is its maker's, and `initial_blocks` what
+  /// adapt() leaves it. Errors:
   /// those of PoolRegion::attach(), InvalidArgument (owner).
   [[nodiscard]] static Result<std::shared_ptr<BlockPool>> attach(UniqueFd fd,
                                                                  PoolSettings settings);
@@ -89,11 +92,11 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
     return allocate_slowly(nullptr);
   }
   /// The same for who wants to know. Errors: PoolExhausted (requested() and available() in blocks),
-  /// those of payer.may_grow, Disconnected (in a child of fork()).
+  /// those of payer.may_grow, Disconnected (closed).
   [[nodiscard]] Result<void*> allocate() noexcept;
 
   /// Gives a block back. ErrorCode{}: done. InvalidArgument: it is no block of this pool, or not
-  /// allocated. Disconnected: in a child of fork().
+  /// allocated. Disconnected: closed.
   [[nodiscard, gnu::always_inline]] ErrorCode try_free(void* block) noexcept {
     Magazine* const magazine = this->magazine();
     if (magazine && magazine->push(block)) [[likely]]
@@ -105,7 +108,7 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
 
   /// Makes a block that another process allocated this process's: it stays when the other dies.
   /// ErrorCode{}: it is. InvalidArgument: it is no block of this pool, or not allocated (any more).
-  /// Disconnected: in a child of fork().
+  /// Disconnected: closed.
   [[nodiscard]] ErrorCode adopt(void* block) noexcept;
 
   /// Empties the calling thread's magazine: others get what it had at hand.
@@ -120,6 +123,10 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
   /// Grows to at least so many blocks. Errors: as allocate().
   Result<void> reserve(std::uint32_t blocks) noexcept;
 
+  /// Gives back what all threads have at hand; every call returns Disconnected from then on.
+  /// Idempotent. REQUIRES: no other thread is inside a call.
+  void close() noexcept;
+
   /// Takes back what a dead process had; see Depot::recover(), for what is required.
   std::uint32_t recover(Owner dead) noexcept { return depot_.recover(dead); }
 
@@ -127,6 +134,11 @@ class BlockPool : public std::enable_shared_from_this<BlockPool> {
   [[nodiscard]] const PoolRegion& region() const noexcept { return region_; }
   [[nodiscard]] const Depot& depot() const noexcept { return depot_; }
   [[nodiscard]] Owner owner() const noexcept { return owner_; }
+  /// The number of the block that begins there; nothing if none does. At any time.
+  [[nodiscard]] std::optional<std::uint32_t> find_number(const void* block) const noexcept;
+  /// Where the memory of the blocks that there are lies; what this process did not touch is counted
+  /// apart. Errors: System. May throw std::bad_alloc.
+  [[nodiscard]] Result<NodePages> nodes() const;
   /// The number of the block that begins there, below capacity; as an offset it is the same in all
   /// processes. REQUIRES: it is one of the pool's.
   [[nodiscard]] std::uint32_t number_of(const void* block) const noexcept;

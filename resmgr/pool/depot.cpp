@@ -164,7 +164,13 @@ void Depot::note_room(std::uint32_t group) const noexcept {
 std::uint32_t Depot::clear(std::uint32_t group, std::uint32_t bits) const noexcept {
   std::uint64_t& word = t_.words[group];
   std::uint64_t seen = load_relaxed(word);
-  while (!cas(word, seen, seen & ~std::uint64_t{bits})) {
+  for (int attempts = kPatience; !cas(word, seen, seen & ~std::uint64_t{bits}); --attempts) {
+    if (attempts != 0) continue;
+    // A hostile peer does nothing but change it. Without a look at what it was nobody is waited
+    // for.
+    atomic(word).fetch_and(~std::uint64_t{bits}, std::memory_order_seq_cst);
+    seen = bits;
+    break;
   }
   note_room(group);
   return bits & ~taken_in(seen);

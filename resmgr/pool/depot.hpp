@@ -91,6 +91,10 @@ class Depot {
   /// instruction and called again, while others go on. REQUIRES: the owner is dead, and nobody else
   /// has its number before this has returned.
   std::uint32_t recover(Owner dead) const noexcept;
+  /// The same of one group, for who looks for them otherwise; see PoolRecovery. Counts nothing.
+  /// Where a peer changes it all the time, it is left as it is. REQUIRES: there is such a group.
+  std::uint32_t recover_group(std::uint32_t group, Owner dead) const noexcept;
+  void note_recovered(std::uint32_t blocks) const noexcept;
 
   [[nodiscard]] Census count() const noexcept;
   /// Blocks that are out of the depot, at about one moment: a quick look at the words alone.
@@ -105,6 +109,9 @@ class Depot {
   enum class Look : std::uint8_t { Empty, Busy, Took };
   /// How many others may get in between before a group is passed over.
   static constexpr int kAttempts = 16;
+  /// The same of who takes back what the dead had. Peers change a word now and then; one that does
+  /// nothing else is hostile, and has spoilt that group.
+  static constexpr int kPatience = 4096;
 
   [[nodiscard]] Look take_from(std::uint32_t group, Owner owner, std::span<TakenBlock> out,
                                std::uint32_t limit, std::uint32_t& count) const noexcept;
@@ -114,7 +121,6 @@ class Depot {
   [[nodiscard]] std::uint32_t clear(std::uint32_t group, std::uint32_t bits) const noexcept;
   [[nodiscard]] std::uint32_t blocks_of(std::uint32_t group, std::uint32_t taken,
                                         Owner dead) const noexcept;
-  [[nodiscard]] std::uint32_t recover_group(std::uint32_t group, Owner dead) const noexcept;
   /// Claims a group all of whose blocks from `begin` on are in the depot.
   [[nodiscard]] bool claim_end(std::uint32_t group, std::uint32_t begin,
                                Owner owner) const noexcept;

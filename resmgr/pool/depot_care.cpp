@@ -13,9 +13,10 @@ namespace {
 
 // Which of four tags, of blocks that are taken, name the dead. What he had allocated is first made
 // what he had in a magazine, so that nobody frees it any more (D3).
-std::uint32_t theirs_of_four(TagWord& tags, std::uint32_t taken, Owner dead) noexcept {
+std::uint32_t theirs_of_four(TagWord& tags, std::uint32_t taken, Owner dead,
+                             int attempts) noexcept {
   TagWord seen = __atomic_load_n(&tags, __ATOMIC_RELAXED);
-  for (;;) {
+  for (; attempts != 0; --attempts) {
     std::uint32_t theirs = 0;
     TagWord next = seen;
     for (unsigned i = 0; i < kTagsAWord; ++i) {
@@ -31,6 +32,7 @@ std::uint32_t theirs_of_four(TagWord& tags, std::uint32_t taken, Owner dead) noe
       return theirs;
     }
   }
+  return 0;
 }
 
 }  // namespace
@@ -43,7 +45,8 @@ std::uint32_t Depot::blocks_of(std::uint32_t group, std::uint32_t taken,
   std::uint32_t theirs = 0;
   for (unsigned i = 0; i < RM_POOL_GROUP_BLOCKS / kTagsAWord; ++i) {
     const std::uint32_t of_word = taken >> kTagsAWord * i & 0xf;
-    if (of_word != 0) theirs |= theirs_of_four(words[i], of_word, dead) << kTagsAWord * i;
+    if (of_word != 0)
+      theirs |= theirs_of_four(words[i], of_word, dead, kPatience) << kTagsAWord * i;
   }
   return theirs;
 }
@@ -53,7 +56,7 @@ std::uint32_t Depot::blocks_of(std::uint32_t group, std::uint32_t taken,
 std::uint32_t Depot::recover_group(std::uint32_t group, Owner dead) const noexcept {
   std::uint64_t& word = t_.words[group];
   std::uint64_t seen = load_acquire(word);
-  for (;;) {
+  for (int attempts = kPatience; attempts != 0; --attempts) {
     const std::uint32_t theirs = blocks_of(group, taken_in(seen) & valid(group, t_.capacity), dead);
     // Blocks of a claim that did not end are in the depot still.
     const bool claimed = claimant_of(seen) == dead && !planted::kKeepClaim;
@@ -65,6 +68,11 @@ std::uint32_t Depot::recover_group(std::uint32_t group, Owner dead) const noexce
       return static_cast<std::uint32_t>(std::popcount(theirs));
     }
   }
+  return 0;
+}
+
+void Depot::note_recovered(std::uint32_t blocks) const noexcept {
+  atomic(t_.control->recovered).fetch_add(blocks, std::memory_order_relaxed);  // a count
 }
 
 std::uint32_t Depot::recover(Owner dead) const noexcept {
@@ -72,7 +80,7 @@ std::uint32_t Depot::recover(Owner dead) const noexcept {
   std::uint32_t recovered = 0;
   const std::uint32_t end = groups_below(high_water());
   for (std::uint32_t group = 0; group < end; ++group) recovered += recover_group(group, dead);
-  atomic(t_.control->recovered).fetch_add(recovered, std::memory_order_relaxed);  // a count
+  note_recovered(recovered);
   return recovered;
 }
 

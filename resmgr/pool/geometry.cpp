@@ -30,17 +30,17 @@ constexpr std::uint64_t units(std::uint64_t value, std::uint64_t unit) noexcept 
   return (value + unit - 1) / unit;
 }
 
-std::uint64_t checksum(const rm_pool_header& header) noexcept {
-  std::array<unsigned char, offsetof(rm_pool_header, checksum)> bytes{};
-  std::memcpy(bytes.data(), &header, bytes.size());
-  return fnv1a(bytes);
-}
-
 std::uint64_t natural_alignment(std::uint64_t block_bytes) noexcept {
   return std::min(kLine, std::bit_ceil(block_bytes));
 }
 
 }  // namespace
+
+std::uint64_t header_checksum(const rm_pool_header& header) noexcept {
+  std::array<unsigned char, offsetof(rm_pool_header, checksum)> bytes{};
+  std::memcpy(bytes.data(), &header, bytes.size());
+  return fnv1a(bytes);
+}
 
 Result<PoolGeometry> make_geometry(const PoolShape& shape) noexcept {
   if (shape.block_bytes == 0 || shape.block_bytes > RM_POOL_MAX_BLOCK_BYTES) {
@@ -99,7 +99,7 @@ rm_pool_header make_header(const PoolGeometry& geometry, std::uint64_t id) noexc
                         .blocks_offset = geometry.blocks_offset,
                         .pool_bytes = geometry.pool_bytes,
                         .checksum = 0};
-  header.checksum = checksum(header);
+  header.checksum = header_checksum(header);
   return header;
 }
 
@@ -116,7 +116,7 @@ Result<PoolGeometry> read_geometry(const rm_pool_header& header, std::uint64_t f
                                std::to_string(RM_POOL_LAYOUT_MINOR)});
     return std::unexpected(std::move(error));
   }
-  if (header.checksum != checksum(header) || (header.flags & ~kKnownFlags) != 0) {
+  if (header.checksum != header_checksum(header) || (header.flags & ~kKnownFlags) != 0) {
     return fail(ErrorCode::InvalidArgument, "pool memory: the header is damaged");
   }
   // The checksum is no seal against malice: every size is computed anew and has to agree.

@@ -50,6 +50,8 @@ struct PoolGeometry {
 [[nodiscard]] Result<PoolGeometry> make_geometry(const PoolShape& shape) noexcept;
 /// The header of a pool of that geometry, checksum included.
 [[nodiscard]] rm_pool_header make_header(const PoolGeometry& geometry, std::uint64_t id) noexcept;
+/// What its checksum has to be.
+[[nodiscard]] std::uint64_t header_checksum(const rm_pool_header& header) noexcept;
 /// Judges a header, a private copy, of a file of `file_bytes`. Errors: InvalidArgument,
 /// VersionMismatch (both numbers in the message).
 [[nodiscard]] Result<PoolGeometry> read_geometry(const rm_pool_header& header,

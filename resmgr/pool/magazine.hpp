@@ -138,6 +138,13 @@ class alignas(64) Magazine : public boost::intrusive::list_base_hook<> {
   /// Gives all of them back.
   void flush(const Depot& depot) noexcept;
 
+  /// Gives all of them back, and takes nor gives any from then on. From any thread, while its own
+  /// does not use it.
+  void close(const Depot& depot) noexcept {
+    flush(depot);
+    blocks_bytes_ = 0;  // no address is a block's
+  }
+
   /// Pushes a block that the caller took over from another process, see Depot::take_over().
   /// REQUIRES: has_room(); `tag` is its tag.
   void push_foreign(void* block, std::uint16_t* tag) noexcept {

@@ -76,6 +76,9 @@ struct PoolStatistics {
   std::uint64_t adaptations = 0;      ///< that changed something
   std::uint64_t given_up_bytes = 0;   ///< by shrinking, since this process has the pool
   HugePages pages = HugePages::None;  ///< what the pool's maker could have
+  /// Bytes of the pool's memory on each node, in pages that this process has touched. Empty where
+  /// it was not asked for, or the kernel does not say.
+  std::vector<std::uint64_t> node_bytes = {};
 
   /// Share of the free blocks whose memory can't be given up, 0 to 1.
   [[nodiscard]] double fragmentation() const noexcept {

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "resmgr/pool/pool_forks.hpp"
+#include "resmgr/pool/pool_recovery.hpp"
 #include "tests/pool/support.hpp"
 #include "tests/registry/stepper.hpp"
 
@@ -123,9 +124,30 @@ std::set<std::uint32_t> take_all(const Scene& s) {
   return numbers;
 }
 
+/// Who takes back what the victim had.
+using Recover = void (*)(Scene&);
+
+void by_a_peer(Scene& s) { (void)s.maker->recover(kPeer); }
+
+// As resmgrd does, which is killed in the middle, once, and begins anew.
+void by_the_daemon(Scene& s) {
+  const auto begin = [&] {
+    UniqueFd fd(::fcntl(s.maker->region().fd(), F_DUPFD_CLOEXEC, 0));
+    return PoolRecovery::begin(std::move(fd), kPeer).value();
+  };
+  {
+    auto stopped = begin();
+    (void)stopped.step(1);
+  }
+  auto recovery = begin();
+  while (!recovery.step(1)) {
+  }
+}
+
 // What is true when the victim is dead, and has been recovered.
-void check(Scene& s, const std::map<std::uint32_t, std::uint16_t>& others) {
-  (void)s.maker->recover(kPeer);
+void check(Scene& s, const std::map<std::uint32_t, std::uint16_t>& others,
+           Recover recover = by_a_peer) {
+  recover(s);
   EXPECT_EQ(s.maker->recover(kPeer), 0u);
   (void)s.maker->recover(kDead);
   const PoolTables& tables = s.maker->region().tables();
@@ -164,10 +186,12 @@ std::map<std::uint32_t, std::uint16_t> others(const Scene& s) {
   return had;
 }
 
-class PoolKill : public testing::TestWithParam<Operation> {};
+class PoolKill : public testing::TestWithParam<Operation> {
+ protected:
+  static void leaves_nothing_behind(Recover recover);
+};
 
-TEST_P(PoolKill, LeavesNothingBehind) {
-  if (const auto why = registry::test::stepping_is_impossible()) GTEST_SKIP() << *why;
+void PoolKill::leaves_nothing_behind(Recover recover) {
   const Operation& operation = GetParam();
   Scene scene(operation.limit);
   operation.prepare(scene);
@@ -176,9 +200,19 @@ TEST_P(PoolKill, LeavesNothingBehind) {
   const std::size_t images = registry::test::for_each_death(
       memories, [&] { operation.act(scene); },
       [&] {
-        if (!HasFailure()) check(scene, had);
+        if (!HasFailure()) check(scene, had, recover);
       });
   EXPECT_GE(images, operation.least);
+}
+
+TEST_P(PoolKill, LeavesNothingBehind) {
+  if (const auto why = registry::test::stepping_is_impossible()) GTEST_SKIP() << *why;
+  leaves_nothing_behind(by_a_peer);
+}
+
+TEST_P(PoolKill, LeavesNothingBehindForTheDaemon) {
+  if (const auto why = registry::test::stepping_is_impossible()) GTEST_SKIP() << *why;
+  leaves_nothing_behind(by_the_daemon);
 }
 
 // The victim is stopped, and not dead: others go on meanwhile, and then it does.
