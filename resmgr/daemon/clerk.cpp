@@ -19,9 +19,17 @@ namespace resmgr::daemon {
 void Clerk::inherit(Handle handle, UniqueFd file) {
   if (state_.view().is_live(handle)) {
     files_[handle] = std::move(file);
+    note_pool(handle);
   } else {
     ledger_.file_dropped(handle);
   }
+}
+
+void Clerk::note_pool(Handle handle) {
+  const auto entry = state_.view().read(handle);
+  if (!entry) return;
+  const auto class_name = state_.view().classes().name(entry->class_id);
+  if (class_name && PoolCare::is_pool(entry->type, class_name->data())) pools_.inherit(handle);
 }
 
 void Clerk::inherit(const Client& client) {
@@ -236,17 +244,19 @@ void Clerk::bury(const Client& client) {
   if (process) departed.process = std::make_shared<const UniqueFd>(std::move(process));
   // Who waits comes first; the registry is nobody's wait. But all of it comes before the place is
   // somebody else's.
-  const bool done = recover_locks();
+  const bool locks_done = recover_locks();
   treasury_.book().close_accounts(client.index);
   herald_.departed(client.index);
   orphan(client);
   quiescer_.look(departed_, state_.recovery().quarantined());
-  if (done) forget_the_dying();
+  pools_.bury(client.index);
+  if (pools_.proceed() && locks_done) forget_the_dying();
 }
 
 bool Clerk::recover() {
   if (dying_.empty()) return false;
-  const bool done = recover_locks();
+  const bool locks_done = recover_locks();
+  const bool done = pools_.proceed() && locks_done;
   quiescer_.look(departed_, state_.recovery().quarantined());
   if (done) forget_the_dying();
   return !done;

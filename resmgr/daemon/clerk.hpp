@@ -48,6 +48,7 @@
 #include "resmgr/daemon/herald.hpp"
 #include "resmgr/daemon/ledger.hpp"
 #include "resmgr/daemon/policy.hpp"
+#include "resmgr/daemon/pool_care.hpp"
 #include "resmgr/daemon/quiescer.hpp"
 #include "resmgr/daemon/treasury.hpp"
 
@@ -228,6 +229,8 @@ class Clerk {
   void orphan_one(const registry::EntryCopy& entry, std::uint64_t now_ns);
   void tell(AuditEvent event, const Client& client, std::string_view resource,
             std::string_view detail = {}) const noexcept;
+  /// What a predecessor kept, if it is a pool.
+  void note_pool(Handle handle);
   void keep_file(Handle handle, UniqueFd file);
   void drop_file(Handle handle);
   [[nodiscard]] Result<Reply> unregister(Client& client, const wire::Frame& frame);
@@ -298,6 +301,7 @@ class Clerk {
   Treasury treasury_;
   Herald herald_;
   std::unordered_map<Handle, UniqueFd> files_;
+  PoolCare pools_{files_};
   /// Whose the records of the lock region are: there any client could write it.
   struct Place {
     std::uint64_t sequence = 0;

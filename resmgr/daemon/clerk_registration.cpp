@@ -136,11 +136,12 @@ Result<registry::PreparedSlot> Clerk::prepare(Client& client, const wire::Record
     return std::unexpected(std::move(allowed.error()));
   }
   UniqueFd* const file = record.fd ? &fds[*record.fd] : nullptr;
+  const bool is_pool = PoolCare::is_pool(description.type, description.class_name);
   if (file) {
     if (!*file) return fail(ErrorCode::InvalidArgument, "one descriptor for two resources");
-    if (auto usable = check_file(*file, description.size_bytes); !usable) {
-      return std::unexpected(std::move(usable.error()));
-    }
+    auto usable = check_file(*file, description.size_bytes);
+    if (usable && is_pool) usable = PoolCare::check(file->get());
+    if (!usable) return std::unexpected(std::move(usable.error()));
     if (client.files >= policy_->limits().fds) {
       return over_limit("descriptors of one client", client.files, policy_->limits().fds);
     }
@@ -151,6 +152,7 @@ Result<registry::PreparedSlot> Clerk::prepare(Client& client, const wire::Record
   ++client.resources;
   if (file) {
     keep_file(prepared->handle(), std::move(*file));
+    if (is_pool) pools_.keep(prepared->handle(), client.index);
     ++client.files;
   }
   return prepared;
@@ -169,7 +171,8 @@ Result<void> Clerk::check_registration(Client& client, const Role& role,
 }
 
 // A driver that was restarted has what it had, with its handles, holders and waiters. The file
-// behind it is the new one: who mapped the old one keeps that.
+// behind it is the new one: who mapped the old one keeps that. But a pool stays the one that others
+// have blocks of, and its owner asks for the file.
 Result<Handle> Clerk::adopt(Client& client, const wire::Record& record, std::span<UniqueFd> fds) {
   const Description& wanted = record.description;
   const auto entry = state_.view().read(state_.view().lookup(record.name));
@@ -188,7 +191,11 @@ Result<Handle> Clerk::adopt(Client& client, const wire::Record& record, std::spa
   }
   // First, so that what has its owner again has the file too, with a successor as well.
   state_.engine().set_quiesce_hook(entry->handle, record.quiesce_hook);
-  if (record.fd) keep_file(entry->handle, std::move(fds[*record.fd]));
+  if (pools_.contains(entry->handle)) {
+    pools_.opened(entry->handle, client.index);
+  } else if (record.fd) {
+    keep_file(entry->handle, std::move(fds[*record.fd]));
+  }
   if (auto done =
           state_.writer().adopt(entry->handle, client.index, wanted.cookie, state_of(record));
       !done) {
@@ -240,6 +247,7 @@ void Clerk::keep_file(Handle handle, UniqueFd file) {
 }
 
 void Clerk::drop_file(Handle handle) {
+  pools_.drop(handle);
   if (files_.erase(handle) != 0) ledger_.file_dropped(handle);
 }
 

@@ -218,6 +218,7 @@ Result<Clerk::Answer> Clerk::open_fd(const Client& client, const wire::Frame& fr
   if (!size) return std::unexpected(std::move(size.error()));
   answer.bytes = *size;
   answer.fds[answer.fd_count++] = std::move(*copy);
+  if (has(request->rights, Rights::Write)) pools_.opened(request->handle, client.index);
   return answer;
 }
 
