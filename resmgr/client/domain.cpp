@@ -163,6 +163,8 @@ void Domain::close() noexcept {
   pressures_.clear();
   ticker_.stop();
   doorbell_->stop();
+  // Before the authority hears that this client leaves.
+  pools_.close();
   memory_.clear();
   foreign_memory_.clear();
   readable_memory_.clear();

@@ -39,12 +39,14 @@
 #include "resmgr/client/hooks.hpp"
 #include "resmgr/client/link.hpp"
 #include "resmgr/client/memory.hpp"
+#include "resmgr/client/pool_list.hpp"
 #include "resmgr/client/revocations.hpp"
 #include "resmgr/client/thread_contexts.hpp"
 #include "resmgr/client/ticker.hpp"
 #include "resmgr/lock/context_table.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/region.hpp"
+#include "resmgr/pool/words.hpp"
 #include "resmgr/registry/region.hpp"
 #include "resmgr/registry/view.hpp"
 
@@ -171,6 +173,19 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, std::uint32_t driver);
   [[nodiscard]] Result<UniqueFd> duplicate_fd(Handle handle, std::uint32_t driver);
   [[nodiscard]] bool has_file(Handle handle) const { return memory_.contains(handle); }
+  /// The memory that others have of a resource that this process registered, in place of what it
+  /// gave: of an orphan that it adopted. May throw std::bad_alloc.
+  void replace_file(Handle handle, UniqueFd file) {
+    memory_.remove(handle);
+    memory_.add(handle, {std::move(file), 0}, {});
+  }
+  /// Pools that are open in this process.
+  [[nodiscard]] PoolList& pools() noexcept { return pools_; }
+  /// By which pools know what this process has of them.
+  [[nodiscard]] pool::Owner block_owner() const noexcept {
+    static_assert(RM_MAX_CLIENTS <= RM_POOL_MAX_OWNER);
+    return static_cast<pool::Owner>(client_ + 1);
+  }
 
   // ---- acquiring --------------------------------------------------------------------------------
 
@@ -348,6 +363,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   std::shared_ptr<Doorbell> doorbell_;
   lock::ContextTable contexts_;
   Credits credits_;
+  PoolList pools_;
   MemoryTable memory_;           ///< of what this process registered
   MemoryTable foreign_memory_;   ///< others', which this process may write
   MemoryTable readable_memory_;  ///< others', which it may not

@@ -65,6 +65,8 @@
 
 namespace hal {
 
+class PoolManager;
+
 /// A logical thread of control that acquires and holds, where one per thread is wrong: a task, a
 /// coroutine. Destroying it releases what it still holds and reports it.
 class HAL_EXPORT Context {
@@ -206,6 +208,8 @@ class HAL_EXPORT ResourceManager : public Budgeting {
   /// NotPermitted, Unsupported (no memory, or the file is smaller than the resource by now),
   /// Deadlock (asked by the backing that makes it), System, Disconnected, those of the backing.
   [[nodiscard]] Result<std::span<std::byte>> map(Handle handle, DriverId driver = {});
+  /// Pools of blocks: see hal/pool_manager.hpp.
+  [[nodiscard]] PoolManager pool_manager() noexcept;
   /// A duplicate of the file behind it. It can be mapped for writing, so a driver other than the
   /// owner needs Rights::Write. Errors: as map(); CapacityExceeded (descriptors).
   [[nodiscard]] Result<UniqueFd> fd(Handle handle, DriverId driver = {});
@@ -448,6 +452,7 @@ class HAL_EXPORT ResourceManager : public Budgeting {
 
   friend class AsyncAcquire;
   friend class AsyncAcquireAll;
+  friend class Pool;
   friend class Queue;
   friend class Ring;
   struct FileResource {
