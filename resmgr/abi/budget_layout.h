@@ -41,6 +41,15 @@ struct rm_budget {
   uint8_t level; /* resmgr::ResourcePressure */
 };
 
+/* How many resources there were; rows as those of budgets, by the authority, each field by
+ * itself. What is there is created - destroyed. */
+struct rm_tally {
+  uint64_t created;
+  uint64_t destroyed;
+  uint64_t peak; /* of what was there at once */
+  uint64_t reserved;
+};
+
 /* What a client drew in advance, for one of its drivers: so many it charges without
  * asking. All of it goes back when the client does, whatever it did with it. */
 struct rm_account {

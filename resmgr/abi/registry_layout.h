@@ -120,7 +120,8 @@ enum rm_registry_table {
   RM_TABLE_CLASSES = 5,
   RM_TABLE_DRIVERS = 6,
   RM_TABLE_BUDGETS = 7, /* rm_budget, see budget_layout.h */
-  RM_TABLE_ACCOUNTS = 8 /* rm_account, likewise */
+  RM_TABLE_ACCOUNTS = 8, /* rm_account, likewise */
+  RM_TABLE_TALLIES = 9   /* rm_tally, likewise */
 };
 
 /* One name in the index: half a cache line, and all that a look-up reads of a name of

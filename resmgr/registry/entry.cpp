@@ -84,6 +84,17 @@ ResourcePriority read_priority(const Tables& tables, Handle handle) noexcept {
   return sound ? static_cast<ResourcePriority>(priority) : ResourcePriority::Normal;
 }
 
+std::optional<std::uint32_t> read_row(const Tables& tables, Handle handle) noexcept {
+  const Word* const entry = live_entry(tables, handle);
+  if (entry == nullptr) return std::nullopt;
+  const auto type = load_field<std::uint8_t>(entry, offsetof(rm_entry, type));
+  const std::uint32_t owner = owner_of(entry);
+  if (type >= kResourceTypes || owner >= RM_MAX_DRIVERS || live_entry(tables, handle) == nullptr) {
+    return std::nullopt;
+  }
+  return owner * RM_RESOURCE_TYPES + type;
+}
+
 Result<EntryCopy> read_entry(const Tables& tables, Handle handle) noexcept {
   const Word* const entry = live_entry(tables, handle);
   if (entry == nullptr) return fail(ErrorCode::StaleHandle);

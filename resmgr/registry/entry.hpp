@@ -14,6 +14,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "resmgr/abi/registry_layout.h"
@@ -64,6 +65,11 @@ struct EntryCopy {
   return load_field<std::uint32_t>(entry, offsetof(rm_entry, owner_driver));
 }
 
+/// And its type, as it is written there.
+[[nodiscard]] inline ResourceType type_of(const Word* entry) noexcept {
+  return static_cast<ResourceType>(load_field<std::uint8_t>(entry, offsetof(rm_entry, type)));
+}
+
 /// Whether the resource with these words is being unregistered.
 [[nodiscard]] inline bool is_leaving(const Word* entry) noexcept {
   const auto state = load_field<std::uint8_t>(entry, offsetof(rm_entry, lifecycle));
@@ -75,5 +81,8 @@ struct EntryCopy {
 [[nodiscard]] Result<EntryCopy> read_entry(const Tables& tables, Handle handle) noexcept;
 /// The resource's priority; Normal if there is no such resource, or its entry is damaged.
 [[nodiscard]] ResourcePriority read_priority(const Tables& tables, Handle handle) noexcept;
+/// Its owner's number times RM_RESOURCE_TYPES, and its type: the row in which it counts. Nothing if
+/// there is no such resource, or its entry is damaged.
+[[nodiscard]] std::optional<std::uint32_t> read_row(const Tables& tables, Handle handle) noexcept;
 
 }  // namespace resmgr::registry

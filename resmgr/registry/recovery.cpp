@@ -85,6 +85,12 @@ Recovery RegistryWriter::recover() {
   for (std::uint32_t slot = 0; slot < used; ++slot) {
     if (live[slot]) drivers_.add_resource(owner_of(tables_.entries.at(slot)));
   }
+  tables_.tallies.recover(load_relaxed(root.driver_count), [&](const Tallies::Add& add) {
+    for (std::uint32_t slot = 0; slot < used; ++slot) {
+      const Word* const entry = tables_.entries.at(slot);
+      if (live[slot]) add(owner_of(entry), type_of(entry));
+    }
+  });
   pairs_.recover(live);
   shares_.recover(live);
   dependencies_.recover(live);

@@ -79,6 +79,7 @@ Tables tables_of(std::byte* base, const rm_region_header& header) noexcept {
                   .wanted = &root->budget_wanted,
                   .drivers = header.drivers,
                   .account_count = accounts_for(header.clients)},
+      .tallies = Tallies(table<rm_tally>(base, header, RM_TABLE_TALLIES), header.drivers),
       .secrets = NameSecrets::of_domain(header.domain_id),
       .identity_end = Word{header.slots} << 32,
       .flags = header.flags,
@@ -100,6 +101,8 @@ std::array<TableShape, kRegistryTables> registry_shapes(const Capacities& capaci
   shapes[RM_TABLE_BUDGETS] = {std::uint64_t{capacities.drivers} * RM_RESOURCE_TYPES,
                               sizeof(rm_budget)};
   shapes[RM_TABLE_ACCOUNTS] = {accounts_for(capacities.clients), sizeof(rm_account)};
+  shapes[RM_TABLE_TALLIES] = {std::uint64_t{capacities.drivers} * RM_RESOURCE_TYPES,
+                              sizeof(rm_tally)};
   return shapes;
 }
 

@@ -25,10 +25,11 @@
 #include "resmgr/registry/current_index.hpp"
 #include "resmgr/registry/name_key.hpp"
 #include "resmgr/registry/records.hpp"
+#include "resmgr/registry/tallies.hpp"
 
 namespace resmgr::registry {
 
-inline constexpr std::size_t kRegistryTables = 9;
+inline constexpr std::size_t kRegistryTables = 10;
 
 /// Counts and sizes of the registry's tables, in the order of rm_registry_table.
 /// REQUIRES: check_capacities() agrees.
@@ -49,6 +50,7 @@ struct Tables {
   Records<rm_tag> classes;
   Records<rm_tag> drivers;
   BudgetTables budgets;
+  Tallies tallies;
   NameSecrets secrets;  ///< of the hashes in the index
   /// Identities in the index are below it: none has a slot that is not there.
   Word identity_end = 0;

@@ -84,6 +84,14 @@ class RegistryView {
   [[nodiscard]] ResourcePriority priority(Handle handle) const noexcept {
     return read_priority(tables_, handle);
   }
+  /// How many there were and are of a driver (0: of all) and type.
+  [[nodiscard]] Tally tally(std::uint32_t driver, ResourceType type) const noexcept {
+    return tables_.tallies.read(driver, type);
+  }
+  /// See read_row().
+  [[nodiscard]] std::optional<std::uint32_t> row(Handle handle) const noexcept {
+    return read_row(tables_, handle);
+  }
   /// The generation of the resource in `slot`, or of the last one there; 0 if there never was one.
   [[nodiscard]] std::uint32_t generation(std::uint32_t slot) const noexcept;
   /// Registered resources.

@@ -270,7 +270,9 @@ void RegistryWriter::store_lifecycle(std::uint32_t slot, unsigned lifecycle) noe
 void RegistryWriter::announce(const PreparedSlot& prepared) noexcept {
   index_.publish(prepared.name_hash, prepared.handle());
   store_release(tables_.root->live, load_relaxed(tables_.root->live) + 1);
-  drivers_.add_resource(owner_of(tables_.entries.at(prepared.slot)));
+  const Word* const entry = tables_.entries.at(prepared.slot);
+  drivers_.add_resource(owner_of(entry));
+  tables_.tallies.came(owner_of(entry), type_of(entry));
 }
 
 Result<Handle> RegistryWriter::publish(const PreparedSlot& prepared, Lifecycle state) noexcept {
@@ -443,6 +445,7 @@ Result<void> RegistryWriter::finish_unregister(Handle handle) noexcept {
   if (!entry) return std::unexpected(std::move(entry.error()));
   const Change change(tables_);
   drivers_.drop_resource(owner_of(*entry));
+  tables_.tallies.went(owner_of(*entry), type_of(*entry));
   clear_entry(handle.slot());
   store_release(tables_.root->live, load_relaxed(tables_.root->live) - 1);
   return {};

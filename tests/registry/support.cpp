@@ -174,9 +174,12 @@ testing::AssertionResult is_sound(const World& world) {
   std::multiset<std::pair<std::uint32_t, std::uint32_t>> needs;
   std::multiset<std::pair<std::uint32_t, std::uint32_t>> needed;
   std::map<std::uint32_t, std::uint32_t> owned;
+  std::map<std::pair<std::uint32_t, ResourceType>, std::uint64_t> tallies;
   view.for_each([&](const EntryCopy& entry) {
     ++entries;
     ++owned[entry.owner_driver];
+    ++tallies[{0, entry.type}];
+    if (entry.owner_driver != 0) ++tallies[{entry.owner_driver, entry.type}];
     const auto found = view.find(entry.name_text());
     if (!found || *found != entry.handle) wrong << entry.name_text() << " is not found\n";
     const auto its_pairs = view.pairs(entry.handle);
@@ -198,6 +201,17 @@ testing::AssertionResult is_sound(const World& world) {
   for (std::uint32_t driver = 1; driver < root.driver_count; ++driver) {
     const std::uint32_t counted = view.drivers().resources(driver);
     if (counted != owned[driver]) wrong << "driver " << driver << " has " << counted << '\n';
+  }
+  for (std::uint32_t driver = 0; driver < root.driver_count; ++driver) {
+    for (unsigned column = 0; column < kResourceTypes; ++column) {
+      const auto type = static_cast<ResourceType>(column);
+      const std::uint64_t counted = view.tally(driver, type).current();
+      const auto live = tallies.find({driver, type});
+      if (counted != (live == tallies.end() ? 0 : live->second)) {
+        wrong << "the tally of driver " << driver << ", " << to_string(type) << " is " << counted
+              << '\n';
+      }
+    }
   }
   if (needs != needed) wrong << "edges differ seen from their two ends\n";
 
