@@ -329,7 +329,9 @@ enum rm_lock_table {
   RM_TABLE_CELLS_TAKEN = 9,
   RM_TABLE_NODES_READY = 10, /* a bit each, 64 to a word; see rm_client.doorbell */
   RM_TABLE_METERS = 11,      /* a word of each slot: when its rate is paid for, by CAS */
-  RM_TABLE_CREDITS = 12      /* rm_credits, see budget_layout.h */
+  RM_TABLE_CREDITS = 12,     /* rm_credits, see budget_layout.h */
+  RM_TABLE_WAIT_ROWS = 13,   /* rm_wait_row, see wait_layout.h */
+  RM_TABLE_SLOT_WAITS = 14   /* rm_slot_waits, likewise */
 };
 
 /* Who needs a node or a cell takes a bit of the pool's table of what is taken, then the

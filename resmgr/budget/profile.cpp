@@ -6,6 +6,7 @@
 
 #include "resmgr/abi/budget_layout.h"
 #include "resmgr/abi/registry_layout.h"
+#include "resmgr/abi/wait_layout.h"
 
 namespace resmgr::budget {
 namespace {
@@ -196,7 +197,8 @@ std::optional<Profile> make_profile(ProfileChoice choice, const Platform& platfo
 std::uint64_t table_bytes(const Capacities& c) noexcept {
   constexpr std::uint64_t kBits = 8;
   const std::uint64_t slots =
-      std::uint64_t{c.slots} * (sizeof(rm_slot) + sizeof(rm_entry) + sizeof(std::uint64_t)) +
+      std::uint64_t{c.slots} *
+          (sizeof(rm_slot) + sizeof(rm_entry) + sizeof(std::uint64_t) + sizeof(rm_slot_waits)) +
       std::uint64_t{2} * index_entries_for(c.slots) * sizeof(rm_index_cell);
   const std::uint64_t contexts =
       std::uint64_t{c.contexts} * (sizeof(rm_context) + RM_TRACE_RECORDS * sizeof(rm_trace_record));
@@ -211,7 +213,8 @@ std::uint64_t table_bytes(const Capacities& c) noexcept {
   const std::uint64_t clients =
       std::uint64_t{c.clients} * sizeof(rm_client) +
       std::uint64_t{accounts_for(c.clients)} * (sizeof(rm_account) + sizeof(rm_credits));
-  const std::uint64_t budgets = std::uint64_t{c.drivers} * RM_RESOURCE_TYPES * sizeof(rm_budget);
+  const std::uint64_t budgets =
+      std::uint64_t{c.drivers} * RM_RESOURCE_TYPES * (sizeof(rm_budget) + sizeof(rm_tally) + sizeof(rm_wait_row));
   return slots + contexts + clients + waits + order + records + names + budgets;
 }
 

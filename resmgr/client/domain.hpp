@@ -340,6 +340,9 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   void describe(Participant& who, std::uint32_t driver) const noexcept override;
   void report_order(std::string_view text) const noexcept override;
   [[nodiscard]] ResourcePriority default_priority(Handle handle) const noexcept override;
+  [[nodiscard]] std::uint32_t row_of(Handle handle) const noexcept override {
+    return view_.row(handle).value_or(kNoRow);
+  }
   [[nodiscard]] ErrorCode check_rights(Handle handle, std::uint32_t driver) const noexcept override;
   void accessed(Handle handle) const noexcept override;
   void urgent(const lock::Emergency& emergency) const noexcept override;

@@ -87,6 +87,9 @@ class DomainState : private lock::Names {
   void describe(Participant& who, std::uint32_t driver) const noexcept override;
   [[nodiscard]] std::string class_name(std::uint16_t class_id) const override;
   void report_order(std::string_view) const noexcept override {}
+  [[nodiscard]] std::uint32_t row_of(Handle handle) const noexcept override {
+    return view_.row(handle).value_or(kNoRow);
+  }
   [[nodiscard]] ErrorCode check_rights(Handle, std::uint32_t) const noexcept override { return {}; }
   void accessed(Handle) const noexcept override {}
   void busy() const noexcept override {}

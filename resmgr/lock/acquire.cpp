@@ -22,13 +22,18 @@ LockEngine::LockEngine(const LockTables& tables, const Names& names) noexcept
       graph_(t_),
       nodes_(t_),
       cells_(t_),
+      ledger_(t_, names),
       may_spin_(::sysconf(_SC_NPROCESSORS_ONLN) > 1) {}
 
 Result<Grant> LockEngine::acquire(Context& context, Handle handle,
                                   const Request& request) noexcept {
   Grant grant;
   auto at_once = acquire_at_once(context, handle, request, grant);
-  if (!at_once) return std::unexpected(std::move(at_once.error()));
+  if (!at_once) {
+    // The registry's own requests are nobody's business.
+    if (request.authority) return std::unexpected(std::move(at_once.error()));
+    return count(handle, std::move(at_once.error()));
+  }
   rm_slot& slot = t_.slots[handle.slot()];
   if (*at_once || watch(context, slot, handle, request, grant)) return grant;
   return enqueue(context, slot, handle, request, mode_of(request.kind));
@@ -355,6 +360,11 @@ std::unexpected<Error> LockEngine::out_of_cells() const noexcept {
   return std::unexpected(std::move(error));
 }
 
+std::unexpected<Error> LockEngine::count(Handle handle, Error error) const noexcept {
+  ledger_.refused(handle, error.code());
+  return std::unexpected(std::move(error));
+}
+
 std::unexpected<Error> LockEngine::refuse(ErrorCode code, Handle handle,
                                           const Context& context) const noexcept {
   Error error(code);
@@ -387,11 +397,17 @@ Result<Counters> LockEngine::counters(Handle handle) const noexcept {
   to.contended = load_relaxed(slot->contended);
   to.longest_wait_ns = load_relaxed(slot->longest_wait_ns);
   to.sampled_hold_ns = load_relaxed(slot->sampled_hold_ns);
-  cells_.for_each(*slot, handle.generation(), [&](const rm_cell& cell, CellWord) {
-    to.shared_acquisitions += load_relaxed(cell.acquisitions);
+  to.shared_acquisitions = shared_acquisitions(*slot, handle);
+  return to;
+}
+
+std::uint64_t LockEngine::shared_acquisitions(const rm_slot& slot, Handle handle) const noexcept {
+  std::uint64_t sum = 0;
+  cells_.for_each(slot, handle.generation(), [&](const rm_cell& cell, CellWord) {
+    sum += load_relaxed(cell.acquisitions);
     return true;
   });
-  return to;
+  return sum;
 }
 
 }  // namespace resmgr::lock

@@ -34,12 +34,13 @@ Result<bool> LockEngine::begin_any(Context& context, std::span<const Handle> can
   if (candidates.empty()) return fail(ErrorCode::InvalidArgument, "nothing to acquire any of");
   wait.request = request;
   auto at_once = any_at_once(context, candidates, request, wait, grant);
-  if (!at_once || *at_once) return at_once;
+  if (!at_once) return count(candidates.front(), std::move(at_once.error()));
+  if (*at_once) return at_once;
   if (members.size() < candidates.size()) {
     return fail(ErrorCode::InvalidArgument, "room for the members of a wait");
   }
   if (auto queued = publish_any(context, candidates, wait, members); !queued) {
-    return std::unexpected(std::move(queued.error()));
+    return count(candidates.front(), std::move(queued.error()));
   }
   return false;
 }

@@ -53,6 +53,7 @@
 #include "resmgr/lock/request.hpp"
 #include "resmgr/lock/tables.hpp"
 #include "resmgr/lock/wait_graph.hpp"
+#include "resmgr/lock/wait_ledger.hpp"
 #include "resmgr/lock/wakeup.hpp"
 #include "resmgr/lock/word.hpp"
 #include "resmgr/trace/recorder.hpp"
@@ -267,6 +268,9 @@ class LockEngine {
   [[nodiscard]] bool watch(Context& context, rm_slot& slot, Handle handle, const Request& request,
                            Grant& grant) noexcept;
   [[nodiscard]] std::unexpected<Error> out_of_cells() const noexcept;
+  [[nodiscard]] std::uint64_t shared_acquisitions(const rm_slot& slot,
+                                                  Handle handle) const noexcept;
+  [[nodiscard]] std::unexpected<Error> count(Handle handle, Error error) const noexcept;
   [[nodiscard]] std::unexpected<Error> refuse(ErrorCode code, Handle handle,
                                               const Context& context) const noexcept;
   [[nodiscard]] Participant participant(std::uint32_t context, Handle handle, HoldKind kind,
@@ -409,6 +413,7 @@ class LockEngine {
   WaitGraph graph_;
   NodePool nodes_;
   CellPool cells_;
+  WaitLedger ledger_;
   alignas(64) Tick tick_;  ///< on a line that nothing else is written to
   /// False on one processor, where whom we wait for can't run meanwhile.
   alignas(64) bool may_spin_;

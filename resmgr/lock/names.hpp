@@ -35,6 +35,10 @@ class Names {
   [[nodiscard]] virtual ResourcePriority default_priority(Handle) const noexcept {
     return ResourcePriority::Normal;
   }
+  static constexpr std::uint32_t kNoRow = ~std::uint32_t{0};
+  /// Where what becomes of requests for it is counted: its owner's number times RM_RESOURCE_TYPES,
+  /// and its type; kNoRow where it is not known. Asked of those that queue or fail alone.
+  [[nodiscard]] virtual std::uint32_t row_of(Handle) const noexcept { return kNoRow; }
   /// Whether contexts of this driver may acquire a restricted resource: ErrorCode{}, NotPermitted,
   /// or why that can't be told. Allocates nothing.
   [[nodiscard]] virtual ErrorCode check_rights(Handle handle,

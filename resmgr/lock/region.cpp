@@ -10,8 +10,10 @@
 namespace resmgr::lock {
 namespace {
 
+static_assert(sizeof(rm_wait_row) == std::size_t{18} * 64 && sizeof(rm_slot_waits) == 32);
+
 // In the order of enum rm_lock_table.
-std::array<TableShape, 13> shapes(const Capacities& c) noexcept {
+std::array<TableShape, 15> shapes(const Capacities& c) noexcept {
   return {{{c.slots, sizeof(rm_slot)},
            {c.nodes, sizeof(rm_node)},
            {c.cells, sizeof(rm_cell)},
@@ -24,7 +26,9 @@ std::array<TableShape, 13> shapes(const Capacities& c) noexcept {
            {(std::uint64_t{c.cells} + 63) / 64, sizeof(std::uint64_t)},
            {(std::uint64_t{c.nodes} + 63) / 64, sizeof(std::uint64_t)},
            {c.slots, sizeof(std::uint64_t)},
-           {accounts_for(c.clients), sizeof(rm_credits)}}};
+           {accounts_for(c.clients), sizeof(rm_credits)},
+           {std::uint64_t{c.drivers} * RM_RESOURCE_TYPES, sizeof(rm_wait_row)},
+           {c.slots, sizeof(rm_slot_waits)}}};
 }
 
 }  // namespace
@@ -92,12 +96,15 @@ LockRegion::LockRegion(UniqueFd fd, Mapping mapping, const rm_region_header& hea
   at(tables_.nodes_ready, RM_TABLE_NODES_READY);
   at(tables_.meters, RM_TABLE_METERS);
   at(tables_.credits, RM_TABLE_CREDITS);
+  at(tables_.wait_rows, RM_TABLE_WAIT_ROWS);
+  at(tables_.slot_waits, RM_TABLE_SLOT_WAITS);
   tables_.slot_count = header_.slots;
   tables_.node_count = header_.nodes;
   tables_.cell_count = header_.cells;
   tables_.context_count = header_.contexts;
   tables_.client_count = header_.clients;
   tables_.credit_count = accounts_for(header_.clients);
+  tables_.wait_row_count = header_.drivers * RM_RESOURCE_TYPES;
 }
 
 std::uint64_t LockRegion::resident_bytes() const noexcept {

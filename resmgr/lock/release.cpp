@@ -304,6 +304,8 @@ Result<void> LockEngine::retire(Context& context, Handle handle, std::uint64_t d
     word = load(slot->word);
   }
   HoldList(context).remove(load_relaxed(slot->hold_index));
+  // The hold that ends here is no acquisition.
+  store_relaxed(slot->acquisitions, load_relaxed(slot->acquisitions) - 1);
   const std::uint32_t next = (handle.generation() + 1) & Handle::kGenerationMask;
   const StateWord gone = StateWord::free(next).with(RM_WORD_ABSENT).with_latch(me);
   word = load(slot->word);
@@ -316,6 +318,7 @@ Result<void> LockEngine::retire(Context& context, Handle handle, std::uint64_t d
 // Nobody can join: knocks fail on the generation.
 void LockEngine::empty(rm_slot& slot, Handle handle, StateWord gone) noexcept {
   expel_waiters(slot, handle, RM_NODE_REMOVED);
+  ledger_.retired(handle, load_relaxed(slot.acquisitions) + shared_acquisitions(slot, handle));
   cells_.retire_chain(slot);
   store(slot.word, gone.with_latch(0).bits);
 }

@@ -12,6 +12,7 @@
 
 #include "resmgr/abi/budget_layout.h"
 #include "resmgr/abi/layout.h"
+#include "resmgr/abi/wait_layout.h"
 #include "resmgr/base/atomic.hpp"
 
 namespace resmgr::lock {
@@ -36,12 +37,15 @@ struct LockTables {
   std::uint64_t* nodes_ready = nullptr;
   std::uint64_t* meters = nullptr;
   rm_credits* credits = nullptr;
+  rm_wait_row* wait_rows = nullptr;
+  rm_slot_waits* slot_waits = nullptr;
   std::uint32_t slot_count = 0;
   std::uint32_t node_count = 0;
   std::uint32_t cell_count = 0;
   std::uint32_t context_count = 0;  ///< ids are 1 to context_count
   std::uint32_t client_count = 0;
   std::uint32_t credit_count = 0;
+  std::uint32_t wait_row_count = 0;
 
   [[nodiscard]] rm_slot* slot(std::uint32_t index) const noexcept {
     return index < slot_count ? slots + index : nullptr;
@@ -58,6 +62,12 @@ struct LockTables {
   }
   [[nodiscard]] rm_client* client(std::uint32_t index) const noexcept {
     return index < client_count ? clients + index : nullptr;
+  }
+  [[nodiscard]] rm_wait_row* wait_row(std::uint32_t number) const noexcept {
+    return number < wait_row_count ? wait_rows + number : nullptr;
+  }
+  [[nodiscard]] rm_slot_waits* waits_of_slot(std::uint32_t index) const noexcept {
+    return index < slot_count ? slot_waits + index : nullptr;
   }
   [[nodiscard]] std::uint32_t index_of(const rm_slot* slot) const noexcept {
     return static_cast<std::uint32_t>(slot - slots);

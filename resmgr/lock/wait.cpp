@@ -57,7 +57,7 @@ Result<Grant> LockEngine::enqueue(Context& context, rm_slot& slot, Handle handle
   Wait wait{.handle = handle, .request = request, .of_a_thread = true};
   const BlockedExecutor blocked(t_, context);
   if (auto queued = publish(context, slot, mode, wait); !queued) {
-    return std::unexpected(std::move(queued.error()));
+    return count(handle, std::move(queued.error()));
   }
   return conclude(context, wait, await(context, wait));
 }
@@ -67,10 +67,11 @@ Result<bool> LockEngine::begin(Context& context, Handle handle, const Request& r
   wait.handle = handle;
   wait.request = request;
   auto at_once = acquire_at_once(context, handle, request, grant);
-  if (!at_once || *at_once) return at_once;
+  if (!at_once) return count(handle, std::move(at_once.error()));
+  if (*at_once) return at_once;
   rm_slot& slot = t_.slots[handle.slot()];
   if (auto queued = publish(context, slot, mode_of(request.kind), wait); !queued) {
-    return std::unexpected(std::move(queued.error()));
+    return count(handle, std::move(queued.error()));
   }
   if (wait.cell) cells_.set_apart(context, *wait.cell);
   return false;
@@ -195,6 +196,7 @@ Result<void> LockEngine::join(Context& context, rm_slot& slot, std::uint8_t mode
     return out_of_nodes(t_);
   }
 
+  wait.account = ledger_.open(handle, slot);
   // E1. Fields first, then the word: read_waiter() relies on it.
   const std::uint16_t rank = rank_of(handle, request);
   store_release(node->slot, handle.slot());
@@ -411,6 +413,7 @@ bool LockEngine::accept(Context& context, Wait& wait, Grant& grant) noexcept {
   const std::uint64_t now = Clock::now();
   const std::uint64_t waited = Clock::between(wait.waiter.enqueued_at, now);
   note_wait(slot, waited);
+  ledger_.granted(wait.account, wait.handle, waited);
   if (recorder_.enabled(RM_TRACE_CONTENDED)) {
     trace(context, RM_TRACE_GRANT, wait.handle, mode, waited, now);
   }
@@ -476,6 +479,8 @@ std::unexpected<Error> LockEngine::failed(Context& context, Wait& wait, unsigned
     trace(context, operation, wait.handle, wait.waiter.mode,
           operation == RM_TRACE_DEADLOCK ? context.id : error.error().blame().context);
   }
+  const Account& account = wait.is_for_any() ? wait.members.front().account : wait.account;
+  ledger_.failed(account, wait.handle, code, Clock::between(wait.waiter.enqueued_at, Clock::now()));
   withdraw(context, wait);
   if (wait.report) error.error().with_detail(std::move(wait.report));
   return error;

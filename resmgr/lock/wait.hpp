@@ -39,6 +39,7 @@ struct Wait {
   std::uint32_t wake_target = 0;          ///< as rm_node.wake_target; for begin()
   bool of_a_thread = false;               ///< which waits for nothing else, and spins first
   Waiter waiter{};                        ///< as published
+  Account account{};                      ///< where it is counted
   rm_cell* cell = nullptr;                ///< of a shared request, or of the hold to upgrade
   std::unique_ptr<ErrorDetail> report{};  ///< the cycle, once it is known
   std::uint16_t rank_looked_at = 0;       ///< when cycles were looked for last

@@ -63,6 +63,9 @@ class FakeNames : public Names {
     if (on_queue) on_queue();
     return ResourcePriority::Normal;
   }
+  [[nodiscard]] std::uint32_t row_of(Handle handle) const noexcept override {
+    return row_of_slot ? row_of_slot(handle.slot()) : kNoRow;
+  }
   void accessed(Handle) const noexcept override { ++accesses_; }
   void busy() const noexcept override { ++busy_; }
 
@@ -80,6 +83,8 @@ class FakeNames : public Names {
 
   /// Called in the middle of an acquisition that inverts an order: a moment that a test can choose.
   std::function<void()> on_report;
+  /// Where a slot's requests are counted.
+  std::function<std::uint32_t(std::uint32_t slot)> row_of_slot;
   /// Called when a request found no other way than to queue, and is not in the queue yet.
   std::function<void()> on_queue;
 
