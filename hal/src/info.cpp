@@ -75,6 +75,12 @@ Result<ResourceStats> ResourceManager::get_resource_stats(Handle handle) const {
     stats.contended = counters->contended;
     stats.longest_wait_ns = counters->longest_wait_ns;
     stats.sampled_hold_ns = counters->sampled_hold_ns;
+    const auto waits = resmgr::lock::read_slot_waits(domain_->engine().tables(), handle);
+    stats.waits = waits.waits;
+    stats.waited_ns = waits.waited_ns;
+    if (const auto entry = domain_->view().read(handle)) {
+      stats.age_ns = resmgr::Clock::elapsed_ns(entry->created_at);
+    }
     stats.waiting = domain_->engine().count_waiters(handle);
     domain_->engine().for_each_holder(
         handle, [&](const Participant& who) { stats.holders.push_back(who); });

@@ -100,7 +100,7 @@ std::uint32_t Context::id() const noexcept { return impl_ ? impl_->id : 0; }
 // ---- life ---------------------------------------------------------------------------------------
 
 ResourceManager::ResourceManager(std::shared_ptr<Domain> domain) noexcept
-    : Budgeting(std::move(domain)) {}
+    : Observing(std::move(domain)) {}
 
 std::unique_ptr<ResourceManager> ResourceManager::of(std::shared_ptr<Domain> domain) {
   struct Public : ResourceManager {  // make_unique needs a constructor it may call

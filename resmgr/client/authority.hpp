@@ -155,6 +155,9 @@ class Authority {
   /// nobody. May throw std::bad_alloc.
   [[nodiscard]] virtual std::optional<std::uint64_t> look_at_pressure() = 0;
 
+  /// Whether it would answer now, as far as that is known.
+  [[nodiscard]] virtual bool is_there() noexcept = 0;
+
   /// Runs `read` at a moment when nobody changes the registry, if that can be had, and otherwise
   /// some time later. For readers whom changes overtook.
   virtual void read_apart(const std::function<void()>& read) = 0;

@@ -39,6 +39,7 @@
 #include "resmgr/client/hooks.hpp"
 #include "resmgr/client/link.hpp"
 #include "resmgr/client/memory.hpp"
+#include "resmgr/client/observation.hpp"
 #include "resmgr/client/pool_list.hpp"
 #include "resmgr/client/revocations.hpp"
 #include "resmgr/client/thread_contexts.hpp"
@@ -270,6 +271,10 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] std::vector<Participant> holds() const;
   [[nodiscard]] std::uint64_t resident_bytes() const noexcept;
   [[nodiscard]] std::uint32_t contexts() const noexcept { return contexts_.size(); }
+  /// Both regions as they are now.
+  [[nodiscard]] Observation observe() const {
+    return {registry_, locks_.tables(), monotonic_ns()};
+  }
   [[nodiscard]] const LogSink& sink() const noexcept { return log_; }
 
  private:

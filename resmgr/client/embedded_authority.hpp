@@ -87,6 +87,7 @@ class EmbeddedAuthority final : public Authority, private lock::EmergencyHost {
   [[nodiscard]] Result<void> need(std::uint32_t driver, ResourceType type,
                                   std::uint64_t amount) override;
   [[nodiscard]] std::optional<std::uint64_t> look_at_pressure() override;
+  [[nodiscard]] bool is_there() noexcept override { return true; }
   void read_apart(const std::function<void()>& read) override;
   void close() noexcept override {}
   void before_fork() noexcept override {}

@@ -121,6 +121,12 @@ class Link {
   /// How often the connection was made anew.
   [[nodiscard]] std::uint32_t reconnections() const noexcept { return reconnections_; }
 
+  /// Whether there is a connection now; one that hung up just now may still count.
+  [[nodiscard]] bool is_connected() noexcept {
+    const std::lock_guard lock(socket_mutex_);
+    return static_cast<bool>(socket_);
+  }
+
   /// Sends a request with duplicates of `fds`, and calls `read` with its answer. Errors: those of
   /// `encode` and `read`; Disconnected (closed, or patience is at an end, or the daemon has another
   /// domain now); System.

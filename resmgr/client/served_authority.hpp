@@ -87,6 +87,7 @@ class ServedAuthority : public Authority {
                                   std::uint64_t amount) override;
   // The daemon does.
   [[nodiscard]] std::optional<std::uint64_t> look_at_pressure() override { return {}; }
+  [[nodiscard]] bool is_there() noexcept override { return link_->is_connected(); }
   void read_apart(const std::function<void()>& read) override;
   /// For requests that are no authority's, such as an operator's.
   [[nodiscard]] Link& link() noexcept { return *link_; }

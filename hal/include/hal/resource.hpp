@@ -188,6 +188,9 @@ struct ResourceStats {
   std::uint64_t contended = 0;        ///< requests that had to queue
   std::uint64_t longest_wait_ns = 0;  ///< of those granted
   std::uint64_t sampled_hold_ns = 0;  ///< one recent hold time, 0: none sampled yet
+  std::uint64_t waits = 0;            ///< that ended, granted or not
+  std::uint64_t waited_ns = 0;        ///< by all of these
+  std::uint64_t age_ns = 0;           ///< since its registration
   std::uint32_t waiting = 0;          ///< queued now
   std::vector<Participant> holders;   ///< now
 };

@@ -54,13 +54,13 @@
 #include <utility>
 #include <vector>
 
-#include <hal/budgets.hpp>
 #include <hal/connection.hpp>
 #include <hal/export.hpp>
 #include <hal/options.hpp>
 #include <hal/refs.hpp>
 #include <hal/resource.hpp>
 #include <hal/selection.hpp>
+#include <hal/statistics.hpp>
 #include <hal/type_name.hpp>
 
 namespace hal {
@@ -88,7 +88,7 @@ class HAL_EXPORT Context {
   resmgr::lock::Context* impl_ = nullptr;
 };
 
-class HAL_EXPORT ResourceManager : public Budgeting {
+class HAL_EXPORT ResourceManager : public Observing {
  public:
   /// A new embedded domain. Errors: InvalidArgument (a capacity or an enumeration out of range),
   /// CapacityExceeded (descriptors), System.
