@@ -117,6 +117,7 @@ TEST_F(Ledger, ALaterResourceBeginsWithNothing) {
   Actor holder(domain);
   Actor other(domain);
   std::uint64_t acquired = 0;
+  std::uint64_t waited_ns = 0;
   for (int tenant = 1; tenant <= 3; ++tenant) {
     EXPECT_EQ(waits_of(h).waits, 0u);
     ASSERT_TRUE(holder.acquire(h));
@@ -125,6 +126,7 @@ TEST_F(Ledger, ALaterResourceBeginsWithNothing) {
     }
     EXPECT_EQ(waits_of(h).waits, static_cast<std::uint32_t>(tenant));
     EXPECT_LE(waits_of(h).longest_ns, waits_of(h).waited_ns);
+    waited_ns += waits_of(h).waited_ns;
     ++acquired;
     ASSERT_TRUE(holder.release(h));
     ASSERT_TRUE(holder.acquire(h));  // as who unregisters does
@@ -135,6 +137,7 @@ TEST_F(Ledger, ALaterResourceBeginsWithNothing) {
     EXPECT_EQ(totals().retired, acquired);
     h = domain.arm(1, 0, 0, h.generation() + 1);
   }
+  EXPECT_EQ(totals().failed_ns, waited_ns) << "a tenant has what others waited before";
 }
 
 TEST_F(Ledger, NobodysRowIsNoRow) {
