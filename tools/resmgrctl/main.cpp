@@ -11,6 +11,7 @@
 #include <utility>
 #include <variant>
 
+#include "tools/resmgrctl/budget.hpp"
 #include "tools/resmgrctl/doctor.hpp"
 #include "tools/resmgrctl/failure.hpp"
 #include "tools/resmgrctl/graph.hpp"
@@ -118,6 +119,11 @@ Outcome<Answer> answer(const Options& options) {
   }
   const auto look = (*source)->look();
   if (!look) return std::unexpected(look.error());
+  if (options.verb == Verb::Budget) {
+    auto text = show_budgets(*look, options);
+    if (!text) return std::unexpected(text.error());
+    return Answer{.text = std::move(*text)};
+  }
   return show(Picture::of(*look), (*source)->origin(), options);
 }
 

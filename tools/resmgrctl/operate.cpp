@@ -6,13 +6,13 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <span>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "resmgr/abi/replies.hpp"
 #include "resmgr/abi/requests.hpp"
+#include "tools/resmgrctl/ask.hpp"
+#include "tools/resmgrctl/budget.hpp"
 #include "tools/resmgrctl/json.hpp"
 #include "tools/resmgrctl/words.hpp"
 
@@ -23,7 +23,6 @@ using resmgr::Error;
 using resmgr::ErrorCode;
 using resmgr::Result;
 using resmgr::Rights;
-using resmgr::client::Link;
 
 namespace wire = resmgr::wire;
 
@@ -45,46 +44,6 @@ constexpr std::array<Repaired, 6> kRepaired{{
     {RM_WIRE_REPAIRED_WAIT, "wait", "it was waited for by the dead"},
     {RM_WIRE_REPAIRED_FLAGS, "flags", "its word contradicted its queue"},
 }};
-
-/// The first value of the answer. Errors: what the daemon refuses; those of Link::call().
-template <typename Request>
-Result<std::uint64_t> ask(Source& source, const Request& request) {
-  std::uint64_t value = 0;
-  auto done = source.link()->call(
-      [&](std::uint64_t id, std::span<std::byte> out) { return wire::encode(request, id, out); },
-      {},
-      [&](const Link::Attempt& reply) -> Result<void> {
-        const auto result = wire::ResultReply::decode(reply.frame);
-        if (!result) return std::unexpected(result.error());
-        if (result->error) return std::unexpected(wire::error_of(*result));
-        value = result->value[0];
-        return {};
-      });
-  if (!done) return std::unexpected(std::move(done.error()));
-  return value;
-}
-
-/// What an operator does next, where that does not depend on the verb.
-std::string advice(const Source& source, const std::string& subject, const Error& error) {
-  std::string said = subject + ": " + error.message();
-  switch (error.code()) {
-    case ErrorCode::NotPermitted:
-      return said + ": ask as root, or have [operators] in its configuration name this user";
-    case ErrorCode::StaleHandle:
-      return said + ": it was unregistered meanwhile; 'resmgrctl list' shows what there is";
-    case ErrorCode::NotShareable:
-      return said + ": its owner has to register it with the flag Shareable";
-    case ErrorCode::InvalidName:
-      return said + ": a driver's name is 1 to 31 letters of [A-Za-z0-9._/-]";
-    case ErrorCode::Disconnected:
-      return said + ": see the log of the resmgrd at " + source.origin().place;
-    case ErrorCode::Unsupported:
-      return said + ": the resmgrd at " + source.origin().place +
-             " is older: use its own resmgrctl";
-    default:
-      return said;
-  }
-}
 
 Outcome<std::string> share(Source& source, const Resource& resource, const Options& options) {
   const std::string name(resource.name());
@@ -242,6 +201,27 @@ Outcome<std::string> change(Source& source, const Resource& resource, const Opti
 
 }  // namespace
 
+std::string advice(const Source& source, const std::string& subject, const Error& error) {
+  std::string said = subject + ": " + error.message();
+  switch (error.code()) {
+    case ErrorCode::NotPermitted:
+      return said + ": ask as root, or have [operators] in its configuration name this user";
+    case ErrorCode::StaleHandle:
+      return said + ": it was unregistered meanwhile; 'resmgrctl list' shows what there is";
+    case ErrorCode::NotShareable:
+      return said + ": its owner has to register it with the flag Shareable";
+    case ErrorCode::InvalidName:
+      return said + ": a driver's name is 1 to 31 letters of [A-Za-z0-9._/-]";
+    case ErrorCode::Disconnected:
+      return said + ": see the log of the resmgrd at " + source.origin().place;
+    case ErrorCode::Unsupported:
+      return said + ": the resmgrd at " + source.origin().place +
+             " is older: use its own resmgrctl";
+    default:
+      return said;
+  }
+}
+
 Outcome<const Resource*> resource_named(const std::string& name, const Picture& picture) {
   const Resource* const resource = picture.find(name);
   if (resource) return resource;
@@ -250,6 +230,7 @@ Outcome<const Resource*> resource_named(const std::string& name, const Picture& 
 
 Outcome<Operation> operate(Source& source, const Options& options) {
   if (options.verb == Verb::Drain) return drain(source, options);
+  if (options.verb == Verb::SetBudget) return set_budget(source, options);
   const auto look = source.look();
   if (!look) return std::unexpected(look.error());
   const Picture picture = Picture::of(*look);

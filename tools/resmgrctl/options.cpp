@@ -38,6 +38,7 @@ std::vector<std::string> names_of(std::uint8_t count) {
 
 constexpr std::uint8_t kStates = static_cast<std::uint8_t>(Lifecycle::Quarantined) + 1;
 constexpr std::uint32_t kMaxBetweenMs = 60'000;
+constexpr std::string_view kUnlimitedText = "unlimited";
 
 GraphFormat format_of(const std::string& name) {
   if (name == "svg") return GraphFormat::SvgImage;
@@ -70,6 +71,7 @@ class Parser {
     add_snapshot();
     add_policy();
     add_platform();
+    add_budget();
     add_share();
     add_revoke();
     add_repair();
@@ -194,6 +196,62 @@ class Parser {
         ->check(
             CLI::IsMember(names_of<resmgr::budget::ProfileKind>(resmgr::budget::kProfileKinds)));
     add_json(platform);
+  }
+
+  void add_budget() {
+    CLI::App& budget =
+        *add_verb(app_, "budget", Verb::Budget, "what drivers may have, and what they have");
+    budget.require_subcommand(0, 1);
+    // After that of its own subcommand.
+    budget.callback([this, &budget] {
+      if (budget.get_subcommands().empty()) options_.verb = Verb::Budget;
+    });
+    budget.add_option("--driver", options_.driver, "of this driver alone")->type_name("D");
+    add_where(budget);
+    CLI::App& set = *add_verb(budget, "set", Verb::SetBudget, "limits what there may be of a type");
+    set.add_option_function<std::string>(
+           "TYPE",
+           [this](const std::string& name) {
+             for (unsigned i = 0; i < resmgr::kResourceTypes; ++i) {
+               const auto type = static_cast<ResourceType>(i);
+               if (to_string(type) == name) options_.budget_type = type;
+             }
+           },
+           "of which type")
+        ->required()
+        ->check(CLI::IsMember(names_of<ResourceType>(resmgr::kResourceTypes)));
+    set.add_option_function<std::string>(
+           "MAX", [this](const std::string& text) { options_.budget.max = amount_of(text); },
+           "how much, as 64KiB is; or unlimited")
+        ->required()
+        ->check(amount_complaint);
+    set.add_option_function<std::string>(
+           "--reserved",
+           [this](const std::string& text) { options_.budget.reserved = amount_of(text); },
+           "how much of it for emergencies alone")
+        ->type_name("AMOUNT")
+        ->check(amount_complaint);
+    set.add_option("--warning", options_.budget.warning_percent, "percent where it is scarce")
+        ->type_name("PERCENT")
+        ->check(CLI::Range(1, 100));
+    set.add_option("--critical", options_.budget.critical_percent, "percent where it is urgent")
+        ->type_name("PERCENT")
+        ->check(CLI::Range(1, 100));
+    set.add_option("--driver", options_.driver, "of this driver; else of all together")
+        ->type_name("D");
+    add_live(set);
+  }
+  static std::string amount_complaint(const std::string& text) {
+    if (text == kUnlimitedText) return {};
+    std::string bytes = text;
+    return CLI::AsSizeValue(false)(bytes);
+  }
+  // REQUIRES: amount_complaint() has none.
+  static std::uint64_t amount_of(const std::string& text) {
+    if (text == kUnlimitedText) return resmgr::kUnlimited;
+    std::string bytes = text;
+    (void)CLI::AsSizeValue(false)(bytes);
+    return std::stoull(bytes);
   }
 
   CLI::App& add_operation(const char* name, Verb verb, const char* about) {

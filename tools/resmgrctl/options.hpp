@@ -11,6 +11,7 @@
 #include <string>
 #include <variant>
 
+#include "resmgr/base/budgets.hpp"
 #include "resmgr/base/types.hpp"
 #include "resmgr/budget/profile.hpp"
 #include "tools/resmgrctl/source.hpp"
@@ -28,11 +29,13 @@ enum class Verb : std::uint8_t {
   Snapshot,
   PolicyCheck,
   Platform,
+  Budget,
   Share,
   Revoke,
   Repair,
   Unpoison,
   Drain,
+  SetBudget,
 };
 /// Whether it changes something, for which the daemon is asked.
 [[nodiscard]] constexpr bool is_operation(Verb verb) noexcept { return verb >= Verb::Share; }
@@ -55,11 +58,13 @@ struct Options {
   bool json = false;
   Filter filter = {};
   std::optional<std::string> resource = {};      ///< show, holders, waiters, operations
-  std::string driver = {};                       ///< share, revoke, drain; empty: every one
+  std::string driver = {};                       ///< share, revoke, drain, budget; empty: every one
   resmgr::Rights rights = resmgr::Rights::None;  ///< share
   bool all = false;                              ///< revoke: every driver's
   bool cancel = false;                           ///< drain
   std::optional<std::uint32_t> timeout_ms = {};  ///< drain; none: as long as it takes
+  resmgr::ResourceType budget_type = resmgr::ResourceType::Memory;  ///< budget set
+  resmgr::ResourceBudget budget = {};                               ///< likewise
   GraphFormat format = GraphFormat::DotText;
   std::uint32_t between_ms = 100;                           ///< doctor, snapshot
   std::string file = {};                                    ///< snapshot, policy check
