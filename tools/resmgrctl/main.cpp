@@ -21,6 +21,7 @@
 #include "tools/resmgrctl/platform.hpp"
 #include "tools/resmgrctl/policy.hpp"
 #include "tools/resmgrctl/print.hpp"
+#include "tools/resmgrctl/print_stats.hpp"
 #include "tools/resmgrctl/source.hpp"
 #include "tools/resmgrctl/status.hpp"
 
@@ -94,6 +95,14 @@ Outcome<Answer> show(const Picture& picture, const Origin& origin, const Options
   }
 }
 
+Outcome<Answer> observe(const Look& look, const Options& options) {
+  auto shown = options.verb == Verb::Stats    ? show_stats(look, options)
+               : options.verb == Verb::Health ? Outcome<Shown>(show_health(look, options))
+                                              : Outcome<Shown>(show_bottlenecks(look, options));
+  if (!shown) return std::unexpected(shown.error());
+  return Answer{.text = std::move(shown->text), .status = shown->status};
+}
+
 Answer platform(const Options& options) {
   const auto found = resmgr::budget::detect_platform();
   const auto kind = options.profile.value_or(resmgr::budget::fitting_profile(found));
@@ -124,6 +133,7 @@ Outcome<Answer> answer(const Options& options) {
     if (!text) return std::unexpected(text.error());
     return Answer{.text = std::move(*text)};
   }
+  if (is_observation(options.verb)) return observe(*look, options);
   return show(Picture::of(*look), (*source)->origin(), options);
 }
 

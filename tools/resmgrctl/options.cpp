@@ -22,8 +22,9 @@ constexpr const char* kAbout =
     "is\nwrong. Operators change it, too.";
 
 constexpr const char* kStatus =
-    "Status: 0 done, and nothing is wrong; 1 doctor or policy check found something, or drain "
-    "has\nholders left; 2 it could not be done, or can't be told.";
+    "Status: 0 done, and nothing is wrong; 1 doctor or policy check found something, drain has "
+    "holders\nleft, or health is degraded; 2 it could not be done, or can't be told; 3 health is "
+    "critical.";
 
 // The names of an enumeration that is numbered from 0.
 template <typename Enum>
@@ -72,6 +73,9 @@ class Parser {
     add_policy();
     add_platform();
     add_budget();
+    add_stats();
+    add_bottlenecks();
+    add_health();
     add_share();
     add_revoke();
     add_repair();
@@ -252,6 +256,31 @@ class Parser {
     std::string bytes = text;
     (void)CLI::AsSizeValue(false)(bytes);
     return std::stoull(bytes);
+  }
+  void add_stats() {
+    CLI::App& stats =
+        *add_verb(app_, "stats", Verb::Stats, "counts and waiting times by type and driver");
+    stats.add_option("--driver", options_.filter.driver, "of what this driver owns")
+        ->type_name("D");
+    stats.add_option("--type", options_.filter.type, "of this type")
+        ->type_name("T")
+        ->check(CLI::IsMember(names_of<ResourceType>(resmgr::kResourceTypes)));
+    add_where(stats);
+  }
+  void add_bottlenecks() {
+    CLI::App& bottlenecks =
+        *add_verb(app_, "bottlenecks", Verb::Bottlenecks, "which resources cost the most waiting");
+    bottlenecks.add_option("--most", options_.most, "how many of them")
+        ->type_name("N")
+        ->capture_default_str();
+    add_where(bottlenecks);
+  }
+  void add_health() {
+    CLI::App& health = *add_verb(app_, "health", Verb::Health, "what speaks against its health");
+    health.add_option("--long-wait", options_.long_wait_ms, "from where on a wait is a long one")
+        ->type_name("MS")
+        ->capture_default_str();
+    add_where(health);
   }
 
   CLI::App& add_operation(const char* name, Verb verb, const char* about) {

@@ -30,6 +30,9 @@ enum class Verb : std::uint8_t {
   PolicyCheck,
   Platform,
   Budget,
+  Stats,
+  Bottlenecks,
+  Health,
   Share,
   Revoke,
   Repair,
@@ -40,7 +43,12 @@ enum class Verb : std::uint8_t {
 /// Whether it changes something, for which the daemon is asked.
 [[nodiscard]] constexpr bool is_operation(Verb verb) noexcept { return verb >= Verb::Share; }
 
-/// Which resources `list` shows: those that are all of it.
+/// Whether it tells of the domain as a whole; see print_stats.hpp.
+[[nodiscard]] constexpr bool is_observation(Verb verb) noexcept {
+  return verb >= Verb::Stats && verb <= Verb::Health;
+}
+
+/// Which resources `list` shows, and what `stats` tells of: those that are all of it.
 struct Filter {
   std::optional<std::string> driver = {};  ///< of the owner
   std::optional<std::string> type = {};    ///< as to_string() names it
@@ -66,6 +74,8 @@ struct Options {
   resmgr::ResourceType budget_type = resmgr::ResourceType::Memory;  ///< budget set
   resmgr::ResourceBudget budget = {};                               ///< likewise
   GraphFormat format = GraphFormat::DotText;
+  std::uint32_t most = 10;                                  ///< bottlenecks
+  std::uint32_t long_wait_ms = 1000;                        ///< health
   std::uint32_t between_ms = 100;                           ///< doctor, snapshot
   std::string file = {};                                    ///< snapshot, policy check
   std::optional<resmgr::budget::ProfileKind> profile = {};  ///< platform; none: the fitting one

@@ -15,8 +15,10 @@ import sys
 import tempfile
 import time
 
+import observation_check
 import platform_check
 import tap
+from compare import differences
 
 _VERBS = [
     "status",
@@ -31,6 +33,9 @@ _VERBS = [
     "platform",
     "budget",
     "budget set",
+    "stats",
+    "bottlenecks",
+    "health",
     "share",
     "revoke",
     "repair",
@@ -132,15 +137,6 @@ def eventually(condition):
         if time.monotonic() > end:
             raise RuntimeError("it did not happen")
         time.sleep(0.01)
-
-
-def differences(expected, found):
-    """Returns a line for each key of `expected` that `found` has not, or with another value."""
-    return [
-        f"{key}: {found.get(key)!r}, expected {value!r}"
-        for key, value in expected.items()
-        if found.get(key) != value
-    ]
 
 
 def check_holders(domain, holder, where):
@@ -495,6 +491,9 @@ def main():
             report.run(f"{source}: waiters", check_waiters, domain, holder, waiter, where)
             report.run(f"{source}: graph", check_graph, domain, where)
             report.run(f"{source}: doctor", check_doctor, domain, where)
+            report.run(f"{source}: stats", observation_check.check_stats, domain, where)
+            report.run(f"{source}: bottlenecks", observation_check.check_bottlenecks, domain, holder, where)
+            report.run(f"{source}: health", observation_check.check_health, domain, where)
         report.run("platform", platform_check.check_platform, domain)
         report.run("what can't be done says why", check_failures, domain, folder)
         holder.do("release")
@@ -502,6 +501,7 @@ def main():
         found = domain.ask("holders")["holders"]
         problems = differences({"pid": waiter.pid}, found[0] if found else {})
         report.case("and is the holder", problems)
+        report.run("what it waited is counted", observation_check.check_waited, domain, waiter)
         waiter.do("release")
         report.run("share", check_share, domain)
         report.run("revoke", check_revoke, domain)
