@@ -213,8 +213,8 @@ std::uint64_t table_bytes(const Capacities& c) noexcept {
   const std::uint64_t clients =
       std::uint64_t{c.clients} * sizeof(rm_client) +
       std::uint64_t{accounts_for(c.clients)} * (sizeof(rm_account) + sizeof(rm_credits));
-  const std::uint64_t budgets =
-      std::uint64_t{c.drivers} * RM_RESOURCE_TYPES * (sizeof(rm_budget) + sizeof(rm_tally) + sizeof(rm_wait_row));
+  const std::uint64_t budgets = std::uint64_t{c.drivers} * RM_RESOURCE_TYPES *
+                                (sizeof(rm_budget) + sizeof(rm_tally) + sizeof(rm_wait_row));
   return slots + contexts + clients + waits + order + records + names + budgets;
 }
 

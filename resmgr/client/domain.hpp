@@ -272,9 +272,7 @@ class Domain : public std::enable_shared_from_this<Domain>, private lock::Names 
   [[nodiscard]] std::uint64_t resident_bytes() const noexcept;
   [[nodiscard]] std::uint32_t contexts() const noexcept { return contexts_.size(); }
   /// Both regions as they are now.
-  [[nodiscard]] Observation observe() const {
-    return {registry_, locks_.tables(), monotonic_ns()};
-  }
+  [[nodiscard]] Observation observe() const { return {registry_, locks_.tables(), monotonic_ns()}; }
   [[nodiscard]] const LogSink& sink() const noexcept { return log_; }
 
  private:
