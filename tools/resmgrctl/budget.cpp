@@ -100,10 +100,6 @@ Outcome<Operation> set_budget(Source& source, const Options& options) {
   const std::string whose = options.driver.empty() ? "all drivers" : options.driver;
   const auto done =
       ask(source, wire::SetBudgetRequest{.driver = options.driver, .type = type, .budget = budget});
-  if (!done && done.error() == resmgr::ErrorCode::NotFound) {
-    return failed("no driver is named '" + options.driver +
-                  "': it has a budget of its own once it has come");
-  }
   if (!done) return failed(advice(source, whose, done.error()));
   if (options.json) {
     return Operation{.text =
