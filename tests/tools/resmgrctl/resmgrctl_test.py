@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 
+import budget_check
 import observation_check
 import platform_check
 import tap
@@ -328,37 +329,6 @@ def check_drain(domain, holder, user):
     return problems
 
 
-def check_budget(domain):
-    """A limit is set, holds, is shown, and goes again."""
-
-    def row():
-        found = [
-            budget
-            for budget in domain.ask("budget", "--driver", "camera")["budgets"]
-            if budget["type"] == "memory"
-        ]
-        return found[0] if found else {}
-
-    used = row()["used"]
-    problems = differences({"max": None, "pressure": "low"}, row())
-    words = ["budget", "set", "memory", f"{used + 64}", "--driver", "camera", "--reserved", "64"]
-    problems += differences({"driver": "camera", "max": used + 64}, domain.ask(*words))
-    problems += differences(
-        {"used": used, "max": used + 64, "reserved": 64, "pressure": "critical"}, row()
-    )
-    problems += differences({"max": None}, domain.ask(*words[:3], "unlimited", *words[4:6]))
-    problems += differences({"max": None}, row())
-    for words, said in {
-        ("budget", "set", "memory", "1", "--reserved", "2"): "invalid argument",
-        ("budget", "set", "memory", "much"): "much",
-        ("budget", "--driver", "nobody"): "resmgrctl budget",
-    }.items():
-        answer = domain.run(*words)
-        if answer.returncode != 2 or said not in answer.stderr:
-            problems.append(f"{words}: {answer.returncode}: {answer.stderr}")
-    return problems
-
-
 def check_strangers(domain):
     """Who is no operator changes nothing, and that he tried is written down."""
     if os.getuid() != 0:
@@ -508,7 +478,7 @@ def main():
         report.run("revoke", check_revoke, domain)
         report.run("repair", check_repair, domain, holder)
         report.run("drain", check_drain, domain, holder, waiter)
-        report.run("budget", check_budget, domain)
+        report.run("budget", budget_check.check_budget, domain)
         report.run("who is no operator", check_strangers, domain)
         report.run("what operators are refused", check_refusals, domain)
         report.run("a configuration that is read anew", check_reload, domain)
