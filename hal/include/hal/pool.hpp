@@ -145,7 +145,7 @@ class HAL_EXPORT Pool {
   [[nodiscard]] Handle handle() const noexcept;
 
  private:
-  struct Impl;
+  struct [[gnu::visibility("hidden")]] Impl;
   explicit Pool(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
 };
