@@ -25,11 +25,6 @@ using resmgr::ResourceType;
 
 namespace wire = resmgr::wire;
 
-std::string amount_text(ResourceType type, std::uint64_t amount) {
-  if (amount == kUnlimited) return "-";
-  return type == ResourceType::Memory ? size_text(amount) : fmt::format("{}", amount);
-}
-
 // JSON has no number for it.
 Json amount_json(std::uint64_t amount) { return amount == kUnlimited ? Json() : Json(amount); }
 

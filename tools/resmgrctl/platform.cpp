@@ -40,9 +40,6 @@ std::string line(std::string_view head, const std::string& text) {
   return fmt::format("{:<18}{}\n", head, text);
 }
 
-std::string amount_text(ResourceType type, std::uint64_t amount) {
-  return type == ResourceType::Memory ? size_text(amount) : fmt::format("{}", amount);
-}
 std::string budget_text(ResourceType type, const ResourceBudget& budget) {
   if (budget.max == kUnlimited) return "none";
   return fmt::format("{}, {} of it for emergencies", amount_text(type, budget.max),

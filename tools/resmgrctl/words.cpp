@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "resmgr/abi/layout.h"
+#include "resmgr/base/budgets.hpp"
 #include "resmgr/lock/engine.hpp"
 
 namespace resmgrctl {
@@ -29,6 +30,11 @@ std::string size_text(std::uint64_t bytes) {
   std::size_t unit = 0;
   for (; size >= 1024 && unit + 1 < kUnits.size(); ++unit) size /= 1024;
   return fmt::format("{:.1f} {}", size, kUnits[unit]);
+}
+
+std::string amount_text(resmgr::ResourceType type, std::uint64_t amount) {
+  if (amount == resmgr::kUnlimited) return "-";
+  return type == resmgr::ResourceType::Memory ? size_text(amount) : fmt::format("{}", amount);
 }
 
 std::string hex(std::uint64_t bits) { return fmt::format("{:#018x}", bits); }

@@ -23,7 +23,9 @@ namespace resmgrctl {
 
 [[nodiscard]] std::string time_text(std::uint64_t ns);     ///< "3.1 ms"
 [[nodiscard]] std::string size_text(std::uint64_t bytes);  ///< "4.0 KiB"
-[[nodiscard]] std::string hex(std::uint64_t bits);         ///< "0x0000000700000100"
+/// Bytes of memory as a size, of other types a number; "-" where it is unlimited.
+[[nodiscard]] std::string amount_text(resmgr::ResourceType type, std::uint64_t amount);
+[[nodiscard]] std::string hex(std::uint64_t bits);  ///< "0x0000000700000100"
 /// Without control characters and what is not ASCII, each of which becomes '?'.
 [[nodiscard]] std::string printable(std::string_view text);
 [[nodiscard]] std::string_view mode_text(std::uint8_t mode);  ///< of enum rm_wait_mode
