@@ -25,6 +25,7 @@
 #include "resmgr/abi/replies.hpp"
 #include "resmgr/abi/requests.hpp"
 #include "resmgr/base/clock.hpp"
+#include "tests/base/sanitizers.hpp"
 
 namespace resmgr::client {
 namespace {
@@ -91,10 +92,10 @@ class FakeDaemon {
 };
 
 TEST(Link, ARequestEndsWithTheConnectionThatIsClosedUnderIt) {
-#if defined(__SANITIZE_THREAD__)
-  GTEST_SKIP()
-      << "g++ 12's ThreadSanitizer does not see a mutex taken by pthread_mutex_clocklock()";
-#endif
+  if (resmgr::test::kThreadSanitizer) {
+    GTEST_SKIP()
+        << "g++ 12's ThreadSanitizer does not see a mutex taken by pthread_mutex_clocklock()";
+  }
   FakeDaemon daemon;
   std::thread serving([&] {
     daemon.welcome();

@@ -21,6 +21,7 @@
 
 #include <hal/async_acquire.hpp>
 
+#include "tests/base/sanitizers.hpp"
 #include "tests/hal/async_support.hpp"
 #include "tests/hal/forbid.hpp"
 
@@ -111,9 +112,9 @@ int wait_in_a_child() {
 }
 
 TEST(AsyncDoorbellTest, AChildOfForkHasAThreadOfItsOwn) {
-#if defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "ThreadSanitizer ends children of fork() that start threads";
-#endif
+  if (resmgr::test::kThreadSanitizer) {
+    GTEST_SKIP() << "ThreadSanitizer ends children of fork() that start threads";
+  }
   Waiting waiting;
   ASSERT_TRUE(waiting.arm());
   const pid_t pid = ::fork();

@@ -8,6 +8,7 @@
 #include <functional>
 #include <thread>
 
+#include "tests/base/sanitizers.hpp"
 #include "tests/hal/support.hpp"
 
 namespace hal::test {
@@ -24,11 +25,7 @@ int in_child(const std::function<int()>& child, void (*leave)(int) = ::_exit) {
 
 /// ThreadSanitizer's child keeps the parent's list of threads, so that one that it starts at the
 /// place of one of them ends it ("dup thread with used id").
-#if defined(__SANITIZE_THREAD__)
-constexpr bool kMayStartThreads = false;
-#else
-constexpr bool kMayStartThreads = true;
-#endif
+constexpr bool kMayStartThreads = !resmgr::test::kThreadSanitizer;
 constexpr const char* kNoThreads = "ThreadSanitizer ends children of fork() that start threads";
 
 class Fork : public ManagerTest {

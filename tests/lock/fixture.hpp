@@ -36,6 +36,7 @@
 #include "resmgr/lock/context_table.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/region.hpp"
+#include "tests/base/sanitizers.hpp"
 #include "tests/lock/performer.hpp"
 
 namespace resmgr::lock::test {
@@ -230,11 +231,8 @@ inline ::testing::AssertionResult fails_with(const Outcome& outcome, ErrorCode c
 }
 
 /// Instrumented builds do fewer rounds of what repeats.
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-inline constexpr bool kSanitized = true;
-#else
-inline constexpr bool kSanitized = false;
-#endif
+inline constexpr bool kSanitized =
+    resmgr::test::kThreadSanitizer || resmgr::test::kAddressSanitizer;
 
 /// Numbers that a run prints and can be given again: RESMGR_SEED, RESMGR_ROUNDS.
 [[nodiscard]] std::uint64_t seed_from_environment();

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/base/sanitizers.hpp"
 #include "tests/registry/support.hpp"
 
 namespace resmgr::registry::test {
@@ -63,9 +64,9 @@ TEST(Follow, ACopyCostsNoMoreMemoryThanWhatItCopies) {
 
 // At each moment a reader finds what was there all the time, whichever file he looks into.
 TEST(Follow, ReadersGoOnWhileItMoves) {
-#if defined(__SANITIZE_THREAD__)
-  GTEST_SKIP() << "ThreadSanitizer takes the mapping of a file for a write to what was there";
-#endif
+  if (resmgr::test::kThreadSanitizer) {
+    GTEST_SKIP() << "ThreadSanitizer takes the mapping of a file for a write to what was there";
+  }
   constexpr int kMoves = 200;
   World first;
   const Handle stable = first.add("stable/resource", {.size_bytes = 4711});

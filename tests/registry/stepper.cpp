@@ -15,20 +15,10 @@
 #include <cstring>
 #include <vector>
 
+#include "tests/base/sanitizers.hpp"
+
 namespace resmgr::registry::test {
 namespace {
-
-#if defined(__SANITIZE_THREAD__)
-constexpr bool kTooSlow = true;
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-constexpr bool kTooSlow = true;
-#else
-constexpr bool kTooSlow = false;
-#endif
-#else
-constexpr bool kTooSlow = false;
-#endif
 
 // Keeps this thread, and children that it starts, on the processor where it is: a step is two
 // switches between the tracer and its child, and takes twice the time from one processor to the
@@ -138,7 +128,8 @@ std::size_t step_through(std::span<const std::span<const std::byte>> memories,
 }  // namespace
 
 std::optional<std::string> stepping_is_impossible() {
-  if (kTooSlow) return "ThreadSanitizer multiplies the instructions to step through";
+  if (resmgr::test::kThreadSanitizer)
+    return "ThreadSanitizer multiplies the instructions to step through";
   const auto child = start_traced([] {
     step_from_here();
     return 0;
@@ -152,11 +143,10 @@ std::optional<std::string> stepping_is_impossible() {
 }
 
 std::optional<std::string> stepping_far_is_impossible() {
-#if defined(__SANITIZE_ADDRESS__)
-  return "it takes minutes under AddressSanitizer; other set-ups step through it";
-#else
+  if (resmgr::test::kAddressSanitizer) {
+    return "it takes minutes under AddressSanitizer; other set-ups step through it";
+  }
   return stepping_is_impossible();
-#endif
 }
 
 void step_from_here() { ::raise(SIGSTOP); }

@@ -97,23 +97,9 @@ THREAD_SANITIZER = Setup(
     fixed_addresses=True,
 )
 
-_ADDRESS_ENVIRONMENT = {
-    "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1",
-    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
-    # The run-time library clears shadow memory by `rep stosb`, which a test that goes step by step
-    # sees as one step a byte.
-    "GLIBC_TUNABLES": "glibc.cpu.x86_rep_stosb_threshold=1000000000",
-}
-
+# clang's, for its fuzzers: one build serves both.
 ADDRESS_SANITIZER = Setup(
     "asan",
-    ["-Db_sanitize=address,undefined", *_INSTRUMENTED],
-    environment=_ADDRESS_ENVIRONMENT,
-    slowdown=3,
-)
-
-FUZZ = Setup(
-    "fuzz",
     [
         "-Db_sanitize=address,undefined",
         # clang links the sanitizer's run-time library into programs alone.
@@ -123,7 +109,11 @@ FUZZ = Setup(
     ],
     compiler=_CLANG,
     environment={
-        **_ADDRESS_ENVIRONMENT,
+        "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:check_initialization_order=1",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+        # The run-time library clears shadow memory by `rep stosb`, which a test that goes step by step
+        # sees as one step a byte.
+        "GLIBC_TUNABLES": "glibc.cpu.x86_rep_stosb_threshold=1000000000",
         # clang's run-time library calls a program to name a line; g++'s reads the tables.
         "ASAN_SYMBOLIZER_PATH": "/usr/lib/llvm-19/bin/llvm-symbolizer",
     },
