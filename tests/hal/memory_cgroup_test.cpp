@@ -4,79 +4,22 @@
 // what the process uses up to the limit is pressure until it is given back.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdint>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <hal/resource_manager.hpp>
-#include <optional>
-#include <string>
 #include <thread>
-#include <utility>
+
+#include "tests/hal/control_group.hpp"
 
 namespace hal {
 namespace {
 
-constexpr std::uint64_t kMiB = 1024 * 1024;
-
-bool write_to(const std::string& file, const std::string& text) {
-  std::ofstream out(file);
-  out << text << std::flush;
-  return out.good();
-}
-
-/// A group of its own, which goes with it.
-class MemoryGroup {
- public:
-  static std::optional<MemoryGroup> make(std::uint64_t bytes) {
-    const std::string name = "/resmgr-test-" + std::to_string(::getpid());
-    struct Version {
-      const char* root;
-      const char* limit;
-      const char* usage;
-    };
-    // Of version 2 only where the controller is handed down to the root's children.
-    for (const Version version :
-         {Version{"/sys/fs/cgroup/memory", "/memory.limit_in_bytes", "/memory.usage_in_bytes"},
-          Version{"/sys/fs/cgroup", "/memory.max", "/memory.current"}}) {
-      MemoryGroup group(version.root + name);
-      if (::mkdir(group.folder_.c_str(), 0755) != 0) {
-        group.folder_.clear();
-        continue;
-      }
-      if (std::filesystem::exists(group.folder_ + version.limit) &&
-          write_to(group.folder_ + version.limit, std::to_string(bytes))) {
-        group.usage_ = group.folder_ + version.usage;
-        return group;
-      }
-    }
-    return {};
-  }
-  explicit MemoryGroup(std::string folder) : folder_(std::move(folder)) {}
-  MemoryGroup(MemoryGroup&& other) noexcept
-      : folder_(std::exchange(other.folder_, {})), usage_(std::move(other.usage_)) {}
-  MemoryGroup& operator=(MemoryGroup&&) = delete;
-  ~MemoryGroup() {
-    if (!folder_.empty()) ::rmdir(folder_.c_str());
-  }
-  [[nodiscard]] bool enter() const {
-    return write_to(folder_ + "/cgroup.procs", std::to_string(::getpid()));
-  }
-  [[nodiscard]] std::uint64_t used() const {
-    std::uint64_t bytes = ~std::uint64_t{0};
-    std::ifstream(usage_) >> bytes;
-    return bytes;
-  }
-
- private:
-  std::string folder_;
-  std::string usage_;
-};
+using test::kMiB;
+using test::MemoryGroup;
 
 /// Steps of the process inside; the one that failed is its exit status.
 enum Step : int {
