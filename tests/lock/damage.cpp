@@ -84,7 +84,12 @@ std::vector<std::span<std::byte>> tables_of(const LockRegion& region) {
           bytes_of(t.order_bits, std::size_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64)),
           bytes_of(t.order_edges, RM_ORDER_EDGES),
           bytes_of(t.nodes_taken, (t.node_count + 63) / 64),
-          bytes_of(t.cells_taken, (t.cell_count + 63) / 64)};
+          bytes_of(t.cells_taken, (t.cell_count + 63) / 64),
+          bytes_of(t.nodes_ready, (t.node_count + 63) / 64),
+          bytes_of(t.meters, t.slot_count),
+          bytes_of(t.credits, t.credit_count),
+          bytes_of(t.wait_rows, t.wait_row_count),
+          bytes_of(t.slot_waits, t.slot_count)};
 }
 
 // Whatever the header says: attaching fails, or each table is there from its first to its last
@@ -153,7 +158,7 @@ class Run {
   /// Some bytes or a number over one of the tables, mostly its first entries, which are in use.
   void damage() {
     const LockTables& t = region_.tables();
-    const std::array<std::span<std::byte>, 10> tables{
+    const std::array<std::span<std::byte>, 15> tables{
         bytes_of(t.slots, 4),
         bytes_of(t.nodes, t.node_count),
         bytes_of(t.cells, t.cell_count),
@@ -163,7 +168,12 @@ class Run {
         bytes_of(t.order_bits, std::size_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64)),
         bytes_of(t.order_edges, RM_ORDER_EDGES),
         bytes_of(t.nodes_taken, (t.node_count + 63) / 64),
-        bytes_of(t.cells_taken, (t.cell_count + 63) / 64)};
+        bytes_of(t.cells_taken, (t.cell_count + 63) / 64),
+        bytes_of(t.nodes_ready, (t.node_count + 63) / 64),
+        bytes_of(t.meters, t.slot_count),
+        bytes_of(t.credits, t.credit_count),
+        bytes_of(t.wait_rows, t.wait_row_count),
+        bytes_of(t.slot_waits, t.slot_count)};
     const std::uint8_t choice = script_.next();
     const std::span<std::byte> table = tables.at(choice % tables.size());
     if (choice < 0x40) {

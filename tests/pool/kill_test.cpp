@@ -206,18 +206,18 @@ void PoolKill::leaves_nothing_behind(Recover recover) {
 }
 
 TEST_P(PoolKill, LeavesNothingBehind) {
-  if (const auto why = registry::test::stepping_is_impossible()) GTEST_SKIP() << *why;
+  if (const auto why = registry::test::stepping_far_is_impossible()) GTEST_SKIP() << *why;
   leaves_nothing_behind(by_a_peer);
 }
 
 TEST_P(PoolKill, LeavesNothingBehindForTheDaemon) {
-  if (const auto why = registry::test::stepping_is_impossible()) GTEST_SKIP() << *why;
+  if (const auto why = registry::test::stepping_far_is_impossible()) GTEST_SKIP() << *why;
   leaves_nothing_behind(by_the_daemon);
 }
 
 // The victim is stopped, and not dead: others go on meanwhile, and then it does.
 TEST_P(PoolKill, DisturbsNobodyWhenItIsSlow) {
-  if (const auto why = registry::test::stepping_is_impossible()) GTEST_SKIP() << *why;
+  if (const auto why = registry::test::stepping_far_is_impossible()) GTEST_SKIP() << *why;
   const Operation& operation = GetParam();
   std::vector<std::size_t> moments;
   const auto act = [&](Scene& scene) {
