@@ -22,7 +22,9 @@ _INSTRUMENTED = [
     "-Dcpp_args=-g1",
     *_TESTS_ONLY,
 ]
-_CLANG = {"CC": "clang-19", "CXX": "clang++-19"}
+# Meson looks for ccache by itself only where it chooses the compiler.
+_CACHE = "ccache " if shutil.which("ccache") else ""
+_CLANG = {"CC": f"{_CACHE}clang-19", "CXX": f"{_CACHE}clang++-19"}
 
 
 @dataclasses.dataclass(frozen=True)
