@@ -196,7 +196,7 @@ inline std::ostream& operator<<(std::ostream& out, const Operation& operation) {
 class LockKill : public ::testing::TestWithParam<Operation> {
  protected:
   void SetUp() override {
-    if (const auto why = registry::test::stepping_is_impossible()) GTEST_SKIP() << *why;
+    if (const auto why = registry::test::stepping_far_is_impossible()) GTEST_SKIP() << *why;
   }
   /// Kills the victim after each store of its operation, and looks at what that leaves.
   static void kill_after_each_store() {
