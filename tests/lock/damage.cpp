@@ -3,9 +3,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -72,16 +74,11 @@ std::span<std::byte> all_of(const LockRegion& region) {
                   header_with_gaps().region_bytes);
 }
 
-std::vector<std::span<std::byte>> tables_of(const LockRegion& region) {
-  const LockTables& t = region.tables();
-  return {bytes_of(t.region, 1),
-          bytes_of(t.slots, t.slot_count),
-          bytes_of(t.nodes, t.node_count),
-          bytes_of(t.cells, t.cell_count),
-          bytes_of(t.contexts, t.context_count),
-          bytes_of(t.clients, t.client_count),
-          bytes_of(t.trace, std::size_t{t.context_count} * RM_TRACE_RECORDS),
-          bytes_of(t.order_bits, std::size_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64)),
+using Tables = std::vector<std::span<std::byte>>;
+
+/// Those beside the records: what is taken, ready, ordered and counted.
+Tables side_tables_of(const LockTables& t) {
+  return {bytes_of(t.order_bits, std::size_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64)),
           bytes_of(t.order_edges, RM_ORDER_EDGES),
           bytes_of(t.nodes_taken, (t.node_count + 63) / 64),
           bytes_of(t.cells_taken, (t.cell_count + 63) / 64),
@@ -90,6 +87,19 @@ std::vector<std::span<std::byte>> tables_of(const LockRegion& region) {
           bytes_of(t.credits, t.credit_count),
           bytes_of(t.wait_rows, t.wait_row_count),
           bytes_of(t.slot_waits, t.slot_count)};
+}
+
+Tables tables_of(const LockRegion& region) {
+  const LockTables& t = region.tables();
+  Tables tables{bytes_of(t.region, 1),
+                bytes_of(t.slots, t.slot_count),
+                bytes_of(t.nodes, t.node_count),
+                bytes_of(t.cells, t.cell_count),
+                bytes_of(t.contexts, t.context_count),
+                bytes_of(t.clients, t.client_count),
+                bytes_of(t.trace, std::size_t{t.context_count} * RM_TRACE_RECORDS)};
+  std::ranges::copy(side_tables_of(t), std::back_inserter(tables));
+  return tables;
 }
 
 // Whatever the header says: attaching fails, or each table is there from its first to its last
@@ -158,22 +168,13 @@ class Run {
   /// Some bytes or a number over one of the tables, mostly its first entries, which are in use.
   void damage() {
     const LockTables& t = region_.tables();
-    const std::array<std::span<std::byte>, 15> tables{
-        bytes_of(t.slots, 4),
-        bytes_of(t.nodes, t.node_count),
-        bytes_of(t.cells, t.cell_count),
-        bytes_of(t.contexts, t.context_count),
-        bytes_of(t.region, 1),
-        bytes_of(t.slots, t.slot_count),
-        bytes_of(t.order_bits, std::size_t{RM_MAX_CLASSES} * (RM_MAX_CLASSES / 64)),
-        bytes_of(t.order_edges, RM_ORDER_EDGES),
-        bytes_of(t.nodes_taken, (t.node_count + 63) / 64),
-        bytes_of(t.cells_taken, (t.cell_count + 63) / 64),
-        bytes_of(t.nodes_ready, (t.node_count + 63) / 64),
-        bytes_of(t.meters, t.slot_count),
-        bytes_of(t.credits, t.credit_count),
-        bytes_of(t.wait_rows, t.wait_row_count),
-        bytes_of(t.slot_waits, t.slot_count)};
+    Tables tables{bytes_of(t.slots, 4),
+                  bytes_of(t.nodes, t.node_count),
+                  bytes_of(t.cells, t.cell_count),
+                  bytes_of(t.contexts, t.context_count),
+                  bytes_of(t.region, 1),
+                  bytes_of(t.slots, t.slot_count)};
+    std::ranges::copy(side_tables_of(t), std::back_inserter(tables));
     const std::uint8_t choice = script_.next();
     const std::span<std::byte> table = tables.at(choice % tables.size());
     if (choice < 0x40) {
