@@ -4,20 +4,21 @@
 // what the process uses up to the limit is pressure until it is given back.
 #include <gtest/gtest.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdint>
 #include <cstring>
 #include <hal/resource_manager.hpp>
-#include <thread>
 
+#include "tests/base/wait_until.hpp"
+#include "tests/hal/child.hpp"
 #include "tests/hal/control_group.hpp"
 
 namespace hal {
 namespace {
 
+using resmgr::test::wait_until;
 using test::kMiB;
 using test::MemoryGroup;
 
@@ -35,11 +36,6 @@ enum Step : int {
   Fill,
   Empty,
 };
-
-template <typename Condition>
-void wait_for(Condition&& condition) {
-  while (!condition()) std::this_thread::yield();
-}
 
 int live_within(const MemoryGroup& group, std::uint64_t bytes) {
   if (!group.enter()) return Enter;
@@ -73,9 +69,9 @@ int live_within(const MemoryGroup& group, std::uint64_t bytes) {
        at += kPiece) {
     std::memset(static_cast<char*>(memory) + at, 1, kPiece);
   }
-  wait_for([&] { return level.load() >= ResourcePressure::Medium; });
+  wait_until([&] { return level.load() >= ResourcePressure::Medium; });
   if (::munmap(memory, bytes) != 0) return Empty;
-  wait_for([&] { return level.load() == ResourcePressure::Low; });
+  wait_until([&] { return level.load() == ResourcePressure::Low; });
   return Done;
 }
 
@@ -90,10 +86,7 @@ TEST_P(MemoryCgroup, HoldsADomainAndItsLimitIsPressure) {
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) ::_exit(live_within(*group, bytes));
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  ASSERT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
-  EXPECT_EQ(WEXITSTATUS(status), Done) << "the step that failed";
+  test::expect_done(child);
 }
 
 }  // namespace

@@ -8,26 +8,26 @@
 #include <linux/magic.h>
 #include <sys/mman.h>
 #include <sys/vfs.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <hal/resource_manager.hpp>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "tests/base/shared_block.hpp"
+#include "tests/base/wait_until.hpp"
+#include "tests/hal/child.hpp"
 #include "tests/hal/control_group.hpp"
 
 namespace hal {
 namespace {
 
+using resmgr::test::wait_until;
 using test::GroupFolder;
 using test::kMiB;
 using test::MemoryGroup;
@@ -43,11 +43,6 @@ struct Script {
 
 /// Steps of the processes; the one that failed is the exit status.
 enum Step : int { Done, Enter, Write, Map, Create, Watch, Early };
-
-template <typename Condition>
-void wait_for(Condition&& condition) {
-  while (!condition()) std::this_thread::yield();
-}
 
 /// A file on a disk, without a name: what is read of it can be dropped, and has to be read again.
 class DiskFile {
@@ -84,7 +79,7 @@ int read_over_and_over(const MemoryGroup& little, const GroupFolder& watched, co
   const void* const memory = ::mmap(nullptr, kFile, PROT_READ, MAP_SHARED, file.fd(), 0);
   if (memory == MAP_FAILED) return Map;
   const auto* const bytes = static_cast<const volatile char*>(memory);
-  wait_for([&] { return script.read.load(); });
+  wait_until([&] { return script.read.load(); });
   constexpr std::uint64_t kPage = 4096;
   for (std::uint64_t at = 0; !script.stop.load(); at = (at + kPage) % kFile) {
     static_cast<void>(bytes[at]);
@@ -103,17 +98,10 @@ int feel_it(const GroupFolder& watched, Script& script) {
   if (!callback) return Watch;
   if (level.load() != ResourcePressure::Low) return Early;
   script.read.store(true);
-  wait_for([&] { return level.load() == ResourcePressure::High; });
+  wait_until([&] { return level.load() == ResourcePressure::High; });
   script.stop.store(true);
-  wait_for([&] { return level.load() == ResourcePressure::Low; });
+  wait_until([&] { return level.load() == ResourcePressure::Low; });
   return Done;
-}
-
-void expect_done(pid_t child) {
-  int status = 0;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  ASSERT_TRUE(WIFEXITED(status)) << "ended by signal " << WTERMSIG(status);
-  EXPECT_EQ(WEXITSTATUS(status), Done) << "the step that failed";
 }
 
 TEST(MemoryStall, IsPressureUntilItIsOver) {
@@ -132,10 +120,10 @@ TEST(MemoryStall, IsPressureUntilItIsOver) {
   children[1] = ::fork();
   if (children[1] == 0) ::_exit(feel_it(*watched, *script));
   ASSERT_GE(std::min(children[0], children[1]), 0);
-  expect_done(children[1]);
+  test::expect_done(children[1]);
   script->stop.store(true);
   script->read.store(true);
-  expect_done(children[0]);
+  test::expect_done(children[0]);
 }
 
 }  // namespace

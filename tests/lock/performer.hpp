@@ -20,7 +20,6 @@
 #include <cstring>
 #include <new>
 #include <source_location>
-#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -28,6 +27,7 @@
 #include "resmgr/lock/context.hpp"
 #include "resmgr/lock/engine.hpp"
 #include "resmgr/lock/wait_graph.hpp"
+#include "tests/base/wait_until.hpp"
 
 namespace resmgr::lock::test {
 
@@ -52,11 +52,7 @@ inline Request emergency(std::uint64_t ns = kLongNs, HoldKind kind = HoldKind::E
   return {.kind = kind, .mode = AcquisitionMode::Emergency, .deadline_ns = monotonic_ns() + ns};
 }
 
-/// Lets others run until `done()`. Nothing but the test's own time limit ends it otherwise.
-template <typename Done>
-void wait_until(Done&& done) {
-  while (!done()) std::this_thread::yield();
-}
+using resmgr::test::wait_until;
 
 /// The outcome of a call, and the grant where it has one.
 using Outcome = Result<Grant>;

@@ -128,8 +128,9 @@ std::size_t step_through(std::span<const std::span<const std::byte>> memories,
 }  // namespace
 
 std::optional<std::string> stepping_is_impossible() {
-  if (resmgr::test::kThreadSanitizer)
+  if (resmgr::test::kThreadSanitizer) {
     return "ThreadSanitizer multiplies the instructions to step through";
+  }
   const auto child = start_traced([] {
     step_from_here();
     return 0;
